@@ -1,0 +1,55 @@
+"""Every error a user can meet: one base class, one sentence that says what to do."""
+
+from __future__ import annotations
+
+
+class IxcError(Exception):
+    """Base of all expected errors. ``str(error)`` is a sentence that can be shown to a user as it stands."""
+
+
+class ImageError(IxcError):
+    """The image cannot be used."""
+
+
+class ImageUnreadable(ImageError):
+    """The file is not an image, is damaged, or is of an unsupported kind."""
+
+
+class ImageTooLarge(ImageError):
+    """The image exceeds a limit on bytes, side length or megapixels."""
+
+
+class BudgetOutOfRange(IxcError):
+    """The max-patch budget is outside the range that is served."""
+
+
+class EmptyQuestion(IxcError):
+    """There is nothing to answer."""
+
+
+class ConversationTooLong(IxcError):
+    """The conversation and its images do not fit the model's context."""
+
+
+class PlaceholderMismatch(IxcError):
+    """The number of image markers in a prompt differs from the number of images."""
+
+
+class CheckpointError(IxcError):
+    """A model folder is missing, incomplete or holds another model; the message names the file or tensor."""
+
+
+class SettingsError(IxcError):
+    """A setting (environment variable, option or request field) has an unusable value."""
+
+
+class EngineBusy(IxcError):
+    """Too many requests are waiting."""
+
+
+class OutOfMemory(IxcError):
+    """The device ran out of memory; what the request held has been freed."""
+
+
+class UploadFailed(IxcError):
+    """A file could not be stored, for example because the disk is full."""

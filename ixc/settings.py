@@ -1,0 +1,143 @@
+"""Everything that can be configured, as frozen values checked once. Standard library only; importing reads nothing."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+
+from ixc.errors import SettingsError
+from ixc.tiling import MAX_SLIDER_PATCHES
+
+MEGABYTE = 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class ImageLimits:
+    """What an uploaded image may be. Checked before any pixel is decoded."""
+
+    max_bytes: int = 50 * MEGABYTE
+    max_side_px: int = 20_000
+    max_megapixels: float = 60.0
+
+    def __post_init__(self) -> None:
+        _require(self.max_bytes > 0 and self.max_side_px > 0 and self.max_megapixels > 0, "image limits must be positive")
+
+
+@dataclass(frozen=True, slots=True)
+class GenerationSettings:
+    """How an answer is generated. Defaults: the reference's ``chat`` (reference/ixc2_4khd/README.md, "Prompt (chat)").
+
+    ``temperature`` 0 means greedy, as does ``do_sample=False``. ``num_beams`` above 1 excludes sampling and streaming.
+    Raises SettingsError naming the field that is out of range.
+    """
+
+    max_new_tokens: int = 1024
+    do_sample: bool = True
+    temperature: float = 1.0
+    top_p: float = 0.8
+    repetition_penalty: float = 1.005
+    num_beams: int = 1
+    seed: int | None = None
+
+    def __post_init__(self) -> None:
+        for name, low, high in (
+            ("max_new_tokens", 1, 4096),
+            ("temperature", 0.0, 5.0),
+            ("top_p", 0.01, 1.0),
+            ("repetition_penalty", 0.5, 3.0),
+            ("num_beams", 1, 8),
+        ):
+            value = getattr(self, name)
+            is_number = isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+            _require(is_number and low <= value <= high, f"{name} must be between {low} and {high}, not {value!r}")
+            _require(isinstance(low, float) or float(value).is_integer(), f"{name} must be a whole number, not {value!r}")
+
+    @property
+    def is_greedy(self) -> bool:
+        return not self.do_sample or self.temperature == 0
+
+
+@dataclass(frozen=True, slots=True)
+class CacheLimits:
+    """Bounds of the prefix and vision caches, per process."""
+
+    max_bytes: int = 2048 * MEGABYTE
+    max_age_s: float = 1800.0
+    max_sessions: int = 64
+
+    def __post_init__(self) -> None:
+        _require(self.max_bytes >= 0 and self.max_age_s > 0 and self.max_sessions > 0, "cache limits must be positive")
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Settings of a running app. ``from_env`` reads IXC_* variables; the command line overrides single fields."""
+
+    model: str = "ixc-nano"
+    """A preset's name or a checkpoint folder."""
+    host: str = "127.0.0.1"
+    port: int = 7860
+    max_patches_limit: int = MAX_SLIDER_PATCHES
+    max_waiting: int = 20
+    """Chat requests that may wait in the queue; the next one is refused with a message."""
+    prefill_chunk_tokens: int = 512
+    images: ImageLimits = field(default_factory=ImageLimits)
+    cache: CacheLimits = field(default_factory=CacheLimits)
+
+    def __post_init__(self) -> None:
+        _require(0 <= self.port <= 65535, f"the port must be between 0 and 65535, not {self.port}")
+        _require(self.max_patches_limit >= 1, "IXC_MAX_PATCHES must be at least 1")
+        _require(self.max_waiting >= 1, "IXC_MAX_WAITING must be at least 1")
+        _require(self.prefill_chunk_tokens >= 1, "IXC_PREFILL_CHUNK must be at least 1")
+
+    @classmethod
+    def from_env(cls, env: Mapping[str, str]) -> Settings:
+        """Read the IXC_* variables of ``env``. Raises SettingsError naming the variable that is wrong."""
+        top = _read(env, cls, _TOP_VARIABLES)
+        images = ImageLimits(**_read(env, ImageLimits, _IMAGE_VARIABLES, {"max_bytes": MEGABYTE}))
+        cache = CacheLimits(**_read(env, CacheLimits, _CACHE_VARIABLES, {"max_bytes": MEGABYTE}))
+        return cls(**top, images=images, cache=cache)
+
+
+_TOP_VARIABLES = {
+    "IXC_MODEL": "model",
+    "IXC_HOST": "host",
+    "IXC_PORT": "port",
+    "IXC_MAX_PATCHES": "max_patches_limit",
+    "IXC_MAX_WAITING": "max_waiting",
+    "IXC_PREFILL_CHUNK": "prefill_chunk_tokens",
+}
+_IMAGE_VARIABLES = {
+    "IXC_MAX_UPLOAD_MB": "max_bytes",
+    "IXC_MAX_SIDE_PX": "max_side_px",
+    "IXC_MAX_MEGAPIXELS": "max_megapixels",
+}
+_CACHE_VARIABLES = {
+    "IXC_CACHE_MB": "max_bytes",
+    "IXC_CACHE_AGE_S": "max_age_s",
+    "IXC_CACHE_SESSIONS": "max_sessions",
+}
+
+
+def _read(
+    env: Mapping[str, str], cls: type, variables: Mapping[str, str], units: Mapping[str, int] | None = None
+) -> dict[str, object]:
+    kinds = {f.name: f.type for f in fields(cls)}
+    values: dict[str, object] = {}
+    for variable, name in variables.items():
+        text = env.get(variable, "").strip()
+        if not text:
+            continue
+        convert = {"int": int, "float": float, "str": str}[str(kinds[name])]
+        try:
+            value = convert(text)
+        except ValueError:
+            raise SettingsError(f"{variable} must be a number, not {text!r}.") from None
+        values[name] = value * units[name] if units and name in units else value
+    return values
+
+
+def _require(is_fine: bool, message: str) -> None:
+    if not is_fine:
+        raise SettingsError(f"{message[0].upper()}{message[1:]}.")
