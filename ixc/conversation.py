@@ -75,9 +75,7 @@ def build_prompt(system: str, turns: Sequence[Turn], question: str, view: ImageV
     """
     asked = [*((turn.question, turn.view) for turn in turns), (question, view)]
     views, starts = _place_views([asked_view for _, asked_view in asked])
-    questions = [
-        (IMAGE_MARKER if index in starts else "") + clean_text(text) for index, (text, _) in enumerate(asked)
-    ]
+    questions = [(IMAGE_MARKER if index in starts else "") + clean_text(text) for index, (text, _) in enumerate(asked)]
     history = [(q, clean_text(turn.answer)) for q, turn in zip(questions, turns, strict=False)]
     text = render_chat(clean_text(system), history, questions[-1])
     if not views:

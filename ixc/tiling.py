@@ -219,9 +219,7 @@ class TilePlan:
     def tile_rect(self, tile: int) -> RectPx:
         """The part of the original image in tile ``tile`` (row-major, from 0); may be empty. Raises IndexError."""
         row, col = self._tile_place(tile)
-        return self._to_original(
-            RectPx(col * TILE_PX, row * TILE_PX, (col + 1) * TILE_PX, (row + 1) * TILE_PX)
-        )
+        return self._to_original(RectPx(col * TILE_PX, row * TILE_PX, (col + 1) * TILE_PX, (row + 1) * TILE_PX))
 
     def tile_token_ranges(self, tile: int) -> tuple[range, ...]:
         """Index ranges of one tile's 144 tokens: 12 rows of 12. Raises IndexError."""
