@@ -1,0 +1,55 @@
+# make app, make test, make lint. The environment lives in .venv and is installed again only when the requirements change.
+#
+#   PYTHON=python3.12 make app      another interpreter (3.11 or newer)
+#   make test ARGS="-m 'not browser' -k tiling"
+#   make app TORCH_INDEX=           always PyPI's torch, with CUDA on Linux
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.PHONY: help app test lint format browser clean
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+ARGS ?=
+PIP := .venv/bin/pip install --quiet --disable-pip-version-check
+TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
+
+help:  ## list the targets
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-8s %s\n", $$1, $$2}'
+
+app: .venv/.installed-app  ## install what is needed and serve the demo on http://127.0.0.1:7860
+	@.venv/bin/python app.py
+
+test: .venv/.installed-dev browser  ## install what is needed and run every test; ARGS="..." goes to pytest
+	@.venv/bin/python -m pytest $(ARGS)
+
+lint: .venv/.installed-dev  ## check style and formatting, changing nothing
+	@.venv/bin/ruff check .
+	@.venv/bin/ruff format --check .
+
+format: .venv/.installed-dev  ## mend style and formatting
+	@.venv/bin/ruff check --fix .
+	@.venv/bin/ruff format .
+
+clean:  ## remove the environment and everything that was built
+	@rm -rf .venv build dist *.egg-info .pytest_cache .ruff_cache .hypothesis tests/artifacts
+
+.venv/bin/pip:
+	@[ -n "$(PYTHON)" ] || { echo "Python 3.11 or newer is needed; install it or set PYTHON=/path/to/python3." >&2; exit 1; }
+	@"$(PYTHON)" -c 'import sys; sys.version_info >= (3, 11) or sys.exit("Python 3.11 or newer is needed; set PYTHON=/path/to/python3.")'
+	@"$(PYTHON)" -m venv .venv || { echo "No virtual environment could be made; on Debian: apt-get install python3-venv" >&2; exit 1; }
+
+# Without an NVIDIA GPU the CPU build of torch is a tenth of the download. Where its index cannot be reached, PyPI's serves.
+.venv/.installed-app: requirements.txt pyproject.toml | .venv/bin/pip
+	@echo "Installing the app into .venv (a few minutes the first time) ..."
+	@$(PIP) -r requirements.txt $$(.ci/torch-index $(TORCH_INDEX))
+	@$(PIP) --no-deps --editable .
+	@touch $@
+
+.venv/.installed-dev: requirements-dev.txt .venv/.installed-app
+	@echo "Installing the test tools ..."
+	@$(PIP) -r requirements-dev.txt
+	@touch $@
+
+browser: .venv/.installed-dev
+	@.ci/get-chromium
