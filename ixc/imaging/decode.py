@@ -1,0 +1,234 @@
+"""Untrusted bytes to upright RGB pixels, within limits, or one sentence about why not.
+
+Pillow does the decoding. Its plug-ins raise almost any exception on hostile data, so everything that touches the file is
+guarded here and nothing but ``ImageError`` leaves this module.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import re
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import (
+    AvifImagePlugin,
+    BmpImagePlugin,
+    ExifTags,
+    GifImagePlugin,
+    Image,
+    ImageFile,
+    JpegImagePlugin,
+    PngImagePlugin,
+    TiffImagePlugin,
+    WebPImagePlugin,
+)
+
+from ixc.errors import ImageError, ImageTooLarge, ImageUnreadable
+from ixc.imaging.modes import to_rgb
+from ixc.imaging.sniff import HEAD_BYTES, SUPPORTED_NAMES, describe_other_file, sniff_image_format
+from ixc.settings import MEGABYTE, ImageLimits
+from ixc.tiling import SizePx
+
+# The plug-ins are called directly: Image.open would first apply Pillow's own, process-wide pixel limit, which knows nothing
+# of ours and cannot be changed for one call.
+_PLUGINS: dict[str, type[ImageFile.ImageFile]] = {
+    "JPEG": JpegImagePlugin.JpegImageFile,
+    "PNG": PngImagePlugin.PngImageFile,
+    "GIF": GifImagePlugin.GifImageFile,
+    "WEBP": WebPImagePlugin.WebPImageFile,
+    "TIFF": TiffImagePlugin.TiffImageFile,
+    "AVIF": AvifImagePlugin.AvifImageFile,
+    "BMP": BmpImagePlugin.BmpImageFile,
+}
+
+_UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+"""EXIF orientation -> what undoes it."""
+
+_MAX_JPEG_SCANS = 500
+"""Every scan of a progressive JPEG passes over the whole picture: a small file with many of them decodes for hours."""
+
+_NEXT_JPEG_MARKER = re.compile(rb"\xff[^\x00\x01\xff\xd0-\xd8]")
+"""A marker that starts a segment: not a stuffed byte, fill byte, restart marker or start of image."""
+
+
+@dataclass(frozen=True)
+class DecodedImage:
+    """An upright RGB picture and its identity."""
+
+    pixels_HWC: np.ndarray  # noqa: N815  dimension letters
+    """uint8, contiguous, read-only."""
+    image_id: str
+    """SHA-256 of shape and pixels: two files with the same picture have the same id."""
+    source_format: str
+    """"JPEG", "PNG", "WEBP", "AVIF", "GIF", "TIFF" or "BMP", told from the content."""
+
+    @property
+    def size_px(self) -> SizePx:
+        height, width, _ = self.pixels_HWC.shape
+        return SizePx(height, width)
+
+    @classmethod
+    def from_pixels(cls, pixels_HWC: np.ndarray, source_format: str = "PNG") -> DecodedImage:
+        """Wrap pixels that are already upright uint8 RGB. Raises ValueError for another shape or type."""
+        if pixels_HWC.dtype != np.uint8 or pixels_HWC.ndim != 3 or pixels_HWC.shape[2] != 3 or 0 in pixels_HWC.shape:
+            raise ValueError(f"pixels must be uint8 of shape (height, width, 3), not {pixels_HWC.dtype} {pixels_HWC.shape}")
+        # A copy when the caller could still write to the memory: the id must stay true.
+        pixels_HWC = np.array(pixels_HWC, order="C", copy=True if pixels_HWC.flags.writeable else None)
+        pixels_HWC.flags.writeable = False
+        digest = hashlib.sha256(repr(pixels_HWC.shape).encode())
+        digest.update(pixels_HWC)
+        return cls(pixels_HWC, digest.hexdigest(), source_format)
+
+
+def decode_image(source: Path | bytes, limits: ImageLimits) -> DecodedImage:
+    """Decode a file or its bytes: first frame, EXIF orientation applied, transparency over white, any mode to 8-bit RGB.
+
+    The limits on bytes, side and megapixels are checked before any pixel is decoded. Raises ImageTooLarge for a limit,
+    ImageUnreadable for everything else; each message is one sentence for the user.
+    """
+    data = _read(source, limits.max_bytes) if isinstance(source, Path) else source
+    if len(data) > limits.max_bytes:
+        raise _too_many_bytes(len(data), limits.max_bytes)
+    source_format = _identify(data)
+    if source_format == "JPEG":
+        _check_jpeg_scans(data)
+    with _translated_errors():
+        image = _PLUGINS[source_format](io.BytesIO(data))
+        _check_size(SizePx(image.height, image.width), limits)
+        if source_format == "TIFF":
+            _check_tiff_tiles(image, limits)
+        image.load()
+        orientation = _orientation(image)
+        rgb = to_rgb(image)
+        if orientation in _UPRIGHT:
+            rgb = rgb.transpose(_UPRIGHT[orientation])
+        return DecodedImage.from_pixels(np.asarray(rgb), source_format)
+
+
+def _read(path: Path, max_bytes: int) -> bytes:
+    """The file's bytes, at most one more than allowed. Only the name is shown: a server's folders are nobody's business."""
+    try:
+        info = path.stat()
+        if stat.S_ISDIR(info.st_mode):
+            raise ImageUnreadable(f"{path.name or path} is a folder; choose an image file.")
+        if not stat.S_ISREG(info.st_mode):  # a pipe or device could block or never end
+            raise ImageUnreadable(f"{path.name} is not an ordinary file; choose an image file.")
+        if info.st_size > max_bytes:
+            raise _too_many_bytes(info.st_size, max_bytes)
+        with path.open("rb") as file:
+            return file.read(max_bytes + 1)
+    except (FileNotFoundError, NotADirectoryError):
+        raise ImageUnreadable(f"There is no file {path.name}; check its name and folder.") from None
+    except PermissionError:
+        raise ImageUnreadable(f"{path.name} may not be read; check its permissions.") from None
+    except (OSError, ValueError) as error:  # ValueError: a null character in the name
+        raise ImageUnreadable(f"{path.name!r} could not be read; copy it to another disk and try again.") from error
+
+
+def _identify(data: bytes) -> str:
+    if not data:
+        raise ImageUnreadable("The file is empty; choose an image file.")
+    head = data[:HEAD_BYTES]
+    source_format = sniff_image_format(head)
+    if source_format is None:
+        other = describe_other_file(head)
+        what = f"This is {other}, not an image that can be opened" if other else "This file is not an image that can be opened"
+        raise ImageUnreadable(f"{what}; use {SUPPORTED_NAMES}.")
+    return source_format
+
+
+def _check_size(size_px: SizePx, limits: ImageLimits) -> None:
+    longest = max(size_px.height, size_px.width)
+    if longest > limits.max_side_px:
+        raise ImageTooLarge(
+            f"The image is {size_px.width} x {size_px.height} pixels; no side may be longer than {limits.max_side_px}. "
+            "Downscale it or raise IXC_MAX_SIDE_PX."
+        )
+    megapixels = size_px.height * size_px.width / 1e6
+    if megapixels > limits.max_megapixels:
+        raise ImageTooLarge(
+            f"The image has {_amount(megapixels, limits.max_megapixels)} megapixels; the limit is {limits.max_megapixels:g}. "
+            "Downscale it or raise IXC_MAX_MEGAPIXELS."
+        )
+
+
+def _check_tiff_tiles(image: TiffImagePlugin.TiffImageFile, limits: ImageLimits) -> None:
+    """A TIFF's internal tiles may claim far more memory than the picture, and libtiff would allocate it."""
+    sides = [image.tag_v2.get(tag, 1) for tag in (TiffImagePlugin.TILEWIDTH, TiffImagePlugin.TILELENGTH)]
+    if not all(isinstance(side, int) and 0 < side <= limits.max_side_px for side in sides):
+        raise _damaged()
+    if sides[0] * sides[1] > limits.max_megapixels * 1e6:
+        raise _damaged()
+
+
+def _check_jpeg_scans(data: bytes) -> None:
+    """Count the scans up to the end of the image. Segments are skipped, so an embedded thumbnail's do not count."""
+    position, num_scans = 2, 0
+    while (match := _NEXT_JPEG_MARKER.search(data, position)) is not None:
+        marker = data[match.start() + 1]
+        if marker == 0xD9:  # end of image; phones append videos behind it
+            return
+        num_scans += marker == 0xDA
+        if num_scans > _MAX_JPEG_SCANS:
+            raise ImageUnreadable(f"The JPEG has more than {_MAX_JPEG_SCANS} scans; save it again as an ordinary JPEG or PNG.")
+        position = match.end() + max(int.from_bytes(data[match.end() : match.end() + 2]), 2)
+
+
+def _orientation(image: Image.Image) -> int:
+    """The EXIF orientation, 1 when there is none. Damaged metadata costs the rotation, not the picture."""
+    try:
+        return int(image.getexif().get(ExifTags.Base.Orientation, 1))
+    except Exception:  # noqa: BLE001  hostile EXIF makes Pillow raise nearly anything
+        return 1
+
+
+@contextmanager
+def _translated_errors() -> Iterator[None]:
+    try:
+        yield
+    except ImageError:
+        raise
+    except MemoryError as error:
+        raise ImageTooLarge("There is not enough memory to open this image; downscale it.") from error
+    except Image.DecompressionBombError as error:  # from inside the GIF and TIFF plug-ins
+        limit = 2 * (Image.MAX_IMAGE_PIXELS or 0) / 1e6
+        raise ImageTooLarge(
+            f"The image has more than the {limit:.0f} megapixels that can be opened in its file format; "
+            "downscale it or save it as PNG."
+        ) from error
+    except Exception as error:  # hostile data makes Pillow's plug-ins raise nearly anything
+        raise _damaged() from error
+
+
+def _damaged() -> ImageUnreadable:
+    return ImageUnreadable("The image file is damaged or incomplete; save it again as PNG or JPEG and try that.")
+
+
+def _too_many_bytes(num_bytes: int, max_bytes: int) -> ImageTooLarge:
+    size_mb, limit_mb = num_bytes / MEGABYTE, max_bytes / MEGABYTE
+    return ImageTooLarge(
+        f"The file has {_amount(size_mb, limit_mb)} MB; the limit is {limit_mb:g}. Save it smaller or raise IXC_MAX_UPLOAD_MB."
+    )
+
+
+def _amount(value: float, limit: float) -> str:
+    """``value`` with as few decimals as still show that it is above ``limit``."""
+    for decimals in range(7):
+        text = f"{value:.{decimals}f}"
+        if float(text) > limit:
+            return text
+    return repr(value)
