@@ -122,8 +122,7 @@ class TilePlan:
 
     @property
     def num_visual_tokens(self) -> int:
-        """144*(rows*cols + 1) + 12*(rows + 1) + 1. Source: arXiv 2404.06512, section 3.2."""
-        return NUM_GLOBAL_TOKENS + 1 + self.num_local_rows * self.local_row_tokens
+        return num_visual_tokens(self.grid)
 
     @property
     def num_local_rows(self) -> int:
@@ -284,6 +283,16 @@ def plan_tiles(original_px: SizePx, max_patches: int) -> TilePlan:
         resized, grid = SizePx(resized_short, resized_long), Grid(rows=short_tiles, cols=long_tiles)
         padding = PaddingPx(left=0, top=before, right=0, bottom=after)
     return TilePlan(original_px, max_patches, resized, padding, grid, is_clamped)
+
+
+def num_visual_tokens(grid: Grid) -> int:
+    """Tokens one image adds to the prompt.
+
+    144*(rows*cols + 1) + 12*(rows + 1) + 1: a 12x12 map per tile and for the global view, one newline per token row, one
+    separator. Source: arXiv 2404.06512, section 3.2.
+    """
+    per_view = TOKENS_PER_SIDE * TOKENS_PER_SIDE
+    return per_view * (grid.rows * grid.cols + 1) + TOKENS_PER_SIDE * (grid.rows + 1) + 1
 
 
 def suggest_max_patches(original_px: SizePx, limit: int = MAX_SLIDER_PATCHES) -> int:

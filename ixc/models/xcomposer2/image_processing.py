@@ -1,0 +1,44 @@
+"""Images to uint8 tiles, by the plan. Normalisation happens on the model's device (see ``vision.make_views``)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from transformers.image_processing_base import BatchFeature, ImageProcessingMixin
+
+from ixc.imaging.resize import cut_tiles, resize_and_pad
+from ixc.tiling import SizePx, TilePlan, plan_tiles
+
+
+class XComposer2ImageProcessor(ImageProcessingMixin):
+    """Plans, resizes, pads and cuts RGB images. ``max_patches`` is the default budget (the reference's ``hd_num``)."""
+
+    model_input_names = ("tiles", "image_grids")
+
+    def __init__(self, max_patches: int = 25, **kwargs: object) -> None:
+        super().__init__(**kwargs)
+        self.max_patches = max_patches
+
+    def plan(self, pixels_HWC: np.ndarray, max_patches: int | None = None) -> TilePlan:
+        height, width = pixels_HWC.shape[:2]
+        return plan_tiles(SizePx(height, width), max_patches or self.max_patches)
+
+    def __call__(self, images: Sequence[np.ndarray] | np.ndarray, max_patches: int | None = None, **_: object) -> BatchFeature:
+        """RGB arrays [H, W, 3] uint8 -> ``tiles`` [sum of tiles, 3, 336, 336] uint8 and ``image_grids`` [images, 2] (rows, cols).
+
+        Raises ValueError for anything but RGB uint8 arrays.
+        """
+        arrays = [np.asarray(images)] if getattr(images, "ndim", None) == 3 else [np.asarray(image) for image in images]
+        for array in arrays:
+            if array.ndim != 3 or array.shape[2] != 3 or array.dtype != np.uint8:
+                raise ValueError(f"images must be RGB arrays [H, W, 3] of uint8, not {array.shape} of {array.dtype}")
+        plans = [self.plan(array, max_patches) for array in arrays]
+        tiles = [cut_tiles(resize_and_pad(array, plan), plan) for array, plan in zip(arrays, plans, strict=True)]
+        return BatchFeature(
+            {
+                "tiles": torch.from_numpy(np.concatenate(tiles)),
+                "image_grids": torch.tensor([[plan.grid.rows, plan.grid.cols] for plan in plans]),
+            }
+        )

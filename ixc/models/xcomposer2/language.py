@@ -1,0 +1,148 @@
+"""InternLM2 with Partial LoRA. Semantics: reference/ixc2_4khd/README.md, "PLoRA" and "InternLM2"."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from transformers.activations import ACT2FN
+from transformers.cache_utils import Cache
+from transformers.modeling_layers import GradientCheckpointingLayer
+from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
+from transformers.models.llama.modeling_llama import apply_rotary_pos_emb, eager_attention_forward
+
+from ixc.models.xcomposer2.configuration import XComposer2Config
+from ixc.models.xcomposer2.spans import VisualSpans
+
+
+class PLoRALinear(nn.Linear):
+    """y = W x, and for visual tokens y += B(A(x)) * alpha / rank. Source: arXiv 2404.06512 section 3.1; released ranks."""
+
+    def __init__(self, in_features: int, out_features: int, *, rank: int, alpha: int, dropout: float) -> None:
+        super().__init__(in_features, out_features, bias=False)
+        self.plora_scaling = alpha / rank
+        self.plora_dropout = dropout
+        self.Plora_A = nn.Linear(in_features, rank, bias=False)
+        self.Plora_B = nn.Linear(rank, out_features, bias=False)
+
+    def forward(self, x_BSD: Tensor, spans: VisualSpans | None = None) -> Tensor:
+        """Shapes [B, S, in] -> [B, S, out]. Without spans the branch costs nothing (text, decoding)."""
+        y_BSD = super().forward(x_BSD)
+        if spans:
+            for rows, positions in spans.slices():
+                visual = F.dropout(x_BSD[rows, positions], self.plora_dropout, self.training)
+                y_BSD[rows, positions] += self.Plora_B(self.Plora_A(visual)) * self.plora_scaling
+        return y_BSD
+
+
+class RMSNorm(nn.Module):
+    """Root mean square norm in float32, cast back before the weight is applied."""
+
+    def __init__(self, width: int, eps: float) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(width))
+        self.eps = eps
+
+    def forward(self, x: Tensor) -> Tensor:
+        x_f32 = x.float()
+        x_f32 = x_f32 * torch.rsqrt(x_f32.pow(2).mean(-1, keepdim=True) + self.eps)
+        return self.weight * x_f32.to(x.dtype)
+
+
+def rotary_tables(position_ids_BS: Tensor, config: XComposer2Config, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+    """cos and sin, each [B, S, head_dim].
+
+    Computed here in float32 and not kept as buffers: ``from_pretrained`` would bring non-persistent buffers back as garbage.
+    """
+    exponents = torch.arange(0, config.head_dim, 2, device=position_ids_BS.device, dtype=torch.float32) / config.head_dim
+    angles = position_ids_BS[..., None].float() / config.rope_theta**exponents
+    angles = torch.cat((angles, angles), dim=-1)
+    return angles.cos().to(dtype), angles.sin().to(dtype)
+
+
+class Attention(nn.Module):
+    """Grouped-query attention. ``wqkv`` rows are, per key/value head, its query heads, then k, then v."""
+
+    is_causal = True
+
+    def __init__(self, config: XComposer2Config, layer_idx: int) -> None:
+        super().__init__()
+        self.config = config
+        self.layer_idx = layer_idx
+        self.head_dim = config.head_dim
+        self.num_key_value_groups = config.num_attention_heads // config.num_key_value_heads
+        self.scaling = self.head_dim**-0.5
+        num_rows = (config.num_attention_heads + 2 * config.num_key_value_heads) * self.head_dim
+        self.wqkv = PLoRALinear(
+            config.hidden_size,
+            num_rows,
+            rank=config.plora_wqkv_rank,
+            alpha=config.plora_wqkv_alpha,
+            dropout=config.plora_dropout,
+        )
+        self.wo = _plora(config, config.num_attention_heads * self.head_dim, config.hidden_size)
+
+    def forward(
+        self,
+        x_BSD: Tensor,
+        rotary: tuple[Tensor, Tensor],
+        attention_mask: Tensor | None,
+        past_key_values: Cache | None,
+        spans: VisualSpans | None,
+        **kwargs: object,
+    ) -> Tensor:
+        batch, length, _ = x_BSD.shape
+        groups = self.wqkv(x_BSD, spans).view(batch, length, -1, self.num_key_value_groups + 2, self.head_dim)
+        query = groups[..., :-2, :].reshape(batch, length, -1, self.head_dim).transpose(1, 2)
+        key, value = groups[..., -2, :].transpose(1, 2), groups[..., -1, :].transpose(1, 2)
+        query, key = apply_rotary_pos_emb(query, key, *rotary)
+        if past_key_values is not None:
+            key, value = past_key_values.update(key, value, self.layer_idx)
+        attend: Callable = ALL_ATTENTION_FUNCTIONS.get_interface(self.config._attn_implementation, eager_attention_forward)
+        out, _ = attend(self, query, key, value, attention_mask, dropout=0.0, scaling=self.scaling, **kwargs)
+        return self.wo(out.reshape(batch, length, -1), spans)
+
+
+class FeedForward(nn.Module):
+    """SwiGLU: w2(silu(w1 x) * w3 x)."""
+
+    def __init__(self, config: XComposer2Config) -> None:
+        super().__init__()
+        self.w1 = _plora(config, config.hidden_size, config.intermediate_size)
+        self.w3 = _plora(config, config.hidden_size, config.intermediate_size)
+        self.w2 = _plora(config, config.intermediate_size, config.hidden_size)
+        self.activation = ACT2FN[config.hidden_act]
+
+    def forward(self, x_BSD: Tensor, spans: VisualSpans | None) -> Tensor:
+        return self.w2(self.activation(self.w1(x_BSD, spans)) * self.w3(x_BSD, spans), spans)
+
+
+class DecoderLayer(GradientCheckpointingLayer):
+    """Pre-norm attention and feed-forward."""
+
+    def __init__(self, config: XComposer2Config, layer_idx: int) -> None:
+        super().__init__()
+        self.attention = Attention(config, layer_idx)
+        self.feed_forward = FeedForward(config)
+        self.attention_norm = RMSNorm(config.hidden_size, config.rms_norm_eps)
+        self.ffn_norm = RMSNorm(config.hidden_size, config.rms_norm_eps)
+
+    def forward(
+        self,
+        x_BSD: Tensor,
+        rotary: tuple[Tensor, Tensor],
+        attention_mask: Tensor | None,
+        past_key_values: Cache | None,
+        spans: VisualSpans | None,
+        **kwargs: object,
+    ) -> Tensor:
+        x_BSD = x_BSD + self.attention(self.attention_norm(x_BSD), rotary, attention_mask, past_key_values, spans, **kwargs)
+        return x_BSD + self.feed_forward(self.ffn_norm(x_BSD), spans)
+
+
+def _plora(config: XComposer2Config, in_features: int, out_features: int) -> PLoRALinear:
+    return PLoRALinear(
+        in_features, out_features, rank=config.plora_rank, alpha=config.plora_alpha, dropout=config.plora_dropout
+    )

@@ -1,0 +1,251 @@
+"""The whole model: vision tower, newline and separator, projector, language model."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from transformers import GenerationMixin, PreTrainedModel
+from transformers.cache_utils import Cache, DynamicCache
+from transformers.masking_utils import create_causal_mask
+from transformers.modeling_outputs import BaseModelOutputWithPast, CausalLMOutputWithPast
+from transformers.utils.output_capturing import capture_outputs
+
+from ixc.models.xcomposer2.configuration import XComposer2Config
+from ixc.models.xcomposer2.language import Attention, DecoderLayer, RMSNorm, rotary_tables
+from ixc.models.xcomposer2.spans import VisualSpans
+from ixc.models.xcomposer2.vision import VisionTower, lay_out_tokens, make_views, merge_patches
+from ixc.tiling import Grid
+
+VISION_CHUNK_VIEWS = 16
+"""Views per pass of the vision tower; bounds its memory."""
+
+
+class XComposer2PreTrainedModel(PreTrainedModel):
+    """What transformers needs to know about these models."""
+
+    config_class = XComposer2Config
+    base_model_prefix = "model"
+    supports_gradient_checkpointing = True
+    _no_split_modules = ("DecoderLayer", "CLIPEncoderLayer", "CLIPVisionEmbeddings")
+    _skip_keys_device_placement = ("past_key_values",)
+    _supports_sdpa = True
+    _supports_flash_attn = True
+    _supports_attention_backend = True
+    _can_record_outputs = {"hidden_states": DecoderLayer, "attentions": Attention}  # noqa: RUF012
+
+    def _init_weights(self, module: nn.Module) -> None:
+        super()._init_weights(module)
+        if isinstance(module, XComposer2ForCausalLM):
+            for parameter in (module.plora_glb_GN, module.plora_sub_GN):
+                nn.init.normal_(parameter, std=self.config.initializer_range)
+
+
+class InternLM2Model(XComposer2PreTrainedModel):
+    """The language model's body."""
+
+    def __init__(self, config: XComposer2Config) -> None:
+        super().__init__(config)
+        self.tok_embeddings = nn.Embedding(config.vocab_size, config.hidden_size, config.pad_token_id)
+        self.layers = nn.ModuleList(DecoderLayer(config, index) for index in range(config.num_hidden_layers))
+        self.norm = RMSNorm(config.hidden_size, config.rms_norm_eps)
+        self.gradient_checkpointing = False
+        self.post_init()
+
+    def get_input_embeddings(self) -> nn.Embedding:
+        return self.tok_embeddings
+
+    def set_input_embeddings(self, value: nn.Embedding) -> None:
+        self.tok_embeddings = value
+
+    @capture_outputs
+    def forward(
+        self,
+        inputs_embeds: Tensor,
+        attention_mask: Tensor | None = None,
+        position_ids: Tensor | None = None,
+        past_key_values: Cache | None = None,
+        visual_spans: VisualSpans | None = None,
+        **kwargs: object,
+    ) -> BaseModelOutputWithPast:
+        """[B, S, D] -> last_hidden_state [B, S, D] after the final norm.
+
+        Without ``position_ids`` positions count on from the cache, also under padding (as the reference's plain forward).
+        """
+        if position_ids is None:
+            past = past_key_values.get_seq_length() if past_key_values is not None else 0
+            position_ids = torch.arange(past, past + inputs_embeds.shape[1], device=inputs_embeds.device)[None]
+        mask = create_causal_mask(
+            config=self.config,
+            inputs_embeds=inputs_embeds,
+            attention_mask=attention_mask,
+            past_key_values=past_key_values,
+            position_ids=position_ids,
+        )
+        rotary = rotary_tables(position_ids, self.config, inputs_embeds.dtype)
+        hidden_BSD = inputs_embeds
+        for layer in self.layers:
+            hidden_BSD = layer(hidden_BSD, rotary, mask, past_key_values, visual_spans, **kwargs)
+        return BaseModelOutputWithPast(last_hidden_state=self.norm(hidden_BSD), past_key_values=past_key_values)
+
+
+class XComposer2ForCausalLM(XComposer2PreTrainedModel, GenerationMixin):
+    """InternLM-XComposer2-4KHD. Parameter names are the official checkpoint's.
+
+    ``plora_sub_GN`` is the newline vector and ``plora_glb_GN`` the separator: the names look swapped, the checkpoint is so.
+    """
+
+    def __init__(self, config: XComposer2Config) -> None:
+        super().__init__(config)
+        width_E = config.merged_vision_width
+        self.plora_glb_GN = nn.Parameter(torch.zeros(1, 1, width_E))
+        self.plora_sub_GN = nn.Parameter(torch.zeros(1, 1, 1, width_E))
+        self.model = InternLM2Model(config)
+        self.output = nn.Linear(config.hidden_size, config.vocab_size, bias=False)
+        self.vit = VisionTower(config.vision_config)
+        self.vision_proj = nn.Sequential(
+            nn.Linear(width_E, config.hidden_size), nn.GELU(), nn.Linear(config.hidden_size, config.hidden_size)
+        )
+        self.post_init()
+
+    def get_input_embeddings(self) -> nn.Embedding:
+        return self.model.tok_embeddings
+
+    def set_input_embeddings(self, value: nn.Embedding) -> None:
+        self.model.tok_embeddings = value
+
+    def get_output_embeddings(self) -> nn.Linear:
+        return self.output
+
+    def set_output_embeddings(self, value: nn.Linear) -> None:
+        self.output = value
+
+    # --- images ---------------------------------------------------------------------------------------------------
+
+    def encode_views(self, views_NCHW: Tensor) -> Tensor:
+        """Normalised views [N, 3, 336, 336] -> merged features [N, 12, 12, E]; one pass of the vision tower."""
+        return merge_patches(self.vit(views_NCHW))
+
+    def vision_features(self, tiles_NCHW: Tensor, grids: Sequence[Grid]) -> list[Tensor]:
+        """uint8 tiles of all images, concatenated -> per image its token features [num_visual_tokens, E]."""
+        counts = [grid.rows * grid.cols for grid in grids]
+        views_NCHW = torch.cat(
+            [make_views(tiles, grid, self.dtype) for tiles, grid in zip(tiles_NCHW.split(counts), grids, strict=True)]
+        )
+        feat_NTTE = torch.cat([self.encode_views(chunk) for chunk in views_NCHW.split(VISION_CHUNK_VIEWS)])
+        per_image = feat_NTTE.split([count + 1 for count in counts])
+        return [self.lay_out(feat, grid) for feat, grid in zip(per_image, grids, strict=True)]
+
+    def lay_out(self, feat_NTTE: Tensor, grid: Grid) -> Tensor:
+        """Merged features of one image's views -> its token features [num_visual_tokens, E], with newlines and separator."""
+        return lay_out_tokens(feat_NTTE, grid, self.plora_sub_GN, self.plora_glb_GN)
+
+    def encode_images(self, tiles_NCHW: Tensor, grids: Sequence[Grid]) -> list[Tensor]:
+        """uint8 tiles of all images, concatenated -> per image its embeddings [num_visual_tokens, D]."""
+        return [self.vision_proj(feat) for feat in self.vision_features(tiles_NCHW, grids)]
+
+    def embed(
+        self, input_ids_BS: Tensor, tiles_NCHW: Tensor | None, image_grids_N2: Tensor | None
+    ) -> tuple[Tensor, VisualSpans | None]:
+        """Ids with image placeholders -> embeddings [B, S, D] and the spans of the visual tokens.
+
+        Images fill the placeholders in order, row by row. Raises ValueError when their numbers of tokens differ.
+        """
+        embeds_BSD = self.model.tok_embeddings(input_ids_BS)
+        im_mask_BS = input_ids_BS == self.config.image_token_id
+        spans = VisualSpans.from_mask(im_mask_BS)
+        if tiles_NCHW is None:
+            return embeds_BSD, spans or None
+        images = self.encode_images(tiles_NCHW, [Grid(rows, cols) for rows, cols in image_grids_N2.tolist()])
+        num_features = sum(image.shape[0] for image in images)
+        if num_features != spans.num_tokens:
+            raise ValueError(f"the images have {num_features} visual tokens, the prompt has places for {spans.num_tokens}")
+        features = torch.cat(images).to(embeds_BSD)
+        return embeds_BSD.masked_scatter(im_mask_BS[..., None], features), spans or None
+
+    # --- language -------------------------------------------------------------------------------------------------
+
+    def forward(
+        self,
+        input_ids: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        position_ids: Tensor | None = None,
+        past_key_values: Cache | None = None,
+        inputs_embeds: Tensor | None = None,
+        im_mask: Tensor | None = None,
+        visual_spans: VisualSpans | None = None,
+        tiles: Tensor | None = None,
+        image_grids: Tensor | None = None,
+        labels: Tensor | None = None,
+        use_cache: bool | None = None,
+        logits_to_keep: int = 0,
+        **kwargs: object,
+    ) -> CausalLMOutputWithPast:
+        """Logits [B, S, V] in float32 (the last ``logits_to_keep`` positions, 0: all), and the loss if ``labels`` [B, S] are given.
+
+        Prompts come as ``input_ids`` (placeholders are filled from ``tiles`` [sum of tiles, 3, 336, 336] uint8 and ``image_grids``
+        [images, 2]) or as ``inputs_embeds`` [B, S, D] with the visual tokens named by ``visual_spans`` or ``im_mask`` [B, S].
+        """
+        if (input_ids is None) == (inputs_embeds is None):
+            raise ValueError("give exactly one of input_ids and inputs_embeds")
+        if inputs_embeds is None:
+            is_decoding = input_ids.shape[1] == 1 and tiles is None and im_mask is None
+            if is_decoding or visual_spans is not None or im_mask is not None:
+                inputs_embeds = self.model.tok_embeddings(input_ids)
+            else:
+                inputs_embeds, visual_spans = self.embed(input_ids, tiles, image_grids)
+        if visual_spans is None and im_mask is not None:
+            visual_spans = VisualSpans.from_mask(im_mask)
+        if past_key_values is None and (self.config.use_cache if use_cache is None else use_cache) and not self.training:
+            past_key_values = DynamicCache(config=self.config)
+        outputs = self.model(
+            inputs_embeds=inputs_embeds,
+            attention_mask=attention_mask,
+            position_ids=position_ids,
+            past_key_values=past_key_values,
+            visual_spans=visual_spans,
+            **kwargs,
+        )
+        logits_BSV = self.output(outputs.last_hidden_state[:, -logits_to_keep:]).float()
+        loss = None
+        if labels is not None:
+            loss = self.loss_function(logits=logits_BSV, labels=labels, vocab_size=self.config.vocab_size)
+        return CausalLMOutputWithPast(
+            loss=loss,
+            logits=logits_BSV,
+            past_key_values=outputs.past_key_values,
+            hidden_states=outputs.hidden_states,
+            attentions=outputs.attentions,
+        )
+
+    # --- generate -------------------------------------------------------------------------------------------------
+
+    @torch.no_grad()
+    def generate(self, input_ids: Tensor | None = None, **kwargs: object) -> Tensor:
+        """As ``GenerationMixin.generate``; with ``tiles`` the prompt is embedded first, as the reference does it.
+
+        The returned ids then hold no prompt, and the repetition penalty sees generated tokens only.
+        """
+        tiles, image_grids = kwargs.pop("tiles", None), kwargs.pop("image_grids", None)
+        if input_ids is None or tiles is None:
+            return super().generate(input_ids, **kwargs)
+        inputs_embeds, _ = self.embed(input_ids, tiles, image_grids)
+        return super().generate(inputs_embeds=inputs_embeds, im_mask=input_ids == self.config.image_token_id, **kwargs)
+
+    def prepare_inputs_for_generation(
+        self,
+        input_ids: Tensor,
+        inputs_embeds: Tensor | None = None,
+        im_mask: Tensor | None = None,
+        is_first_iteration: bool = False,
+        **kwargs: object,
+    ) -> dict[str, object]:
+        """The visual mask goes with the prompt only; decoding steps are text."""
+        inputs = super().prepare_inputs_for_generation(
+            input_ids, inputs_embeds=inputs_embeds, is_first_iteration=is_first_iteration, **kwargs
+        )
+        if is_first_iteration and im_mask is not None:
+            length = (inputs["inputs_embeds"] if inputs.get("inputs_embeds") is not None else inputs["input_ids"]).shape[1]
+            inputs["im_mask"] = im_mask[:, -length:]
+        return inputs

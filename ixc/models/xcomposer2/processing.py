@@ -1,0 +1,89 @@
+"""Text with image markers, and images, to model inputs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from transformers.feature_extraction_utils import BatchFeature
+from transformers.processing_utils import ProcessorMixin
+
+from ixc.conversation import IMAGE_MARKER
+from ixc.errors import PlaceholderMismatch
+from ixc.models.xcomposer2.image_processing import XComposer2ImageProcessor
+from ixc.models.xcomposer2.tokenization import InternLM2Tokenizer
+from ixc.tiling import Grid, num_visual_tokens
+
+CHAT_TEMPLATE = (
+    "{% for m in messages %}{{ '[UNUSED_TOKEN_146]' + m['role'] + '\n' }}"
+    "{% if m['content'] is string %}{{ m['content'] }}{% else %}"
+    "{% for part in m['content'] %}{{ '<ImageHere>' if part['type'] == 'image' else part['text'] }}{% endfor %}{% endif %}"
+    "{{ '[UNUSED_TOKEN_145]\n' }}{% endfor %}"
+    "{% if add_generation_prompt %}{{ '[UNUSED_TOKEN_146]assistant\n' }}{% endif %}"
+)
+
+
+class XComposer2Processor(ProcessorMixin):
+    """Tokenizer and image processor together; the chat template is the reference's prompt format."""
+
+    def __init__(
+        self,
+        image_processor: XComposer2ImageProcessor,
+        tokenizer: InternLM2Tokenizer,
+        chat_template: str | None = None,
+        **kwargs: object,
+    ) -> None:
+        super().__init__(image_processor, tokenizer, chat_template=chat_template or CHAT_TEMPLATE, **kwargs)
+
+    @property
+    def image_token_id(self) -> int:
+        return self.tokenizer.convert_tokens_to_ids("[UNUSED_TOKEN_144]")
+
+    def encode_parts(self, parts: Sequence[str], grids: Sequence[Grid]) -> list[int]:
+        """Text parts with images between them -> ids with placeholders.
+
+        Every non-empty part gets a BOS of its own (reference quirk), so that a BOS follows each image. Raises
+        PlaceholderMismatch unless there is one part more than images.
+        """
+        if len(parts) != len(grids) + 1:
+            raise PlaceholderMismatch(
+                f"The prompt has {len(parts) - 1} {IMAGE_MARKER} markers for {len(grids)} images; their numbers must agree."
+            )
+        ids = self._encode_text(parts[0])
+        for grid, part in zip(grids, parts[1:], strict=True):
+            ids += [self.image_token_id] * num_visual_tokens(grid)
+            ids += self._encode_text(part)
+        return ids
+
+    def _encode_text(self, text: str) -> list[int]:
+        return self.tokenizer(text)["input_ids"] if text else []
+
+    def __call__(
+        self,
+        text: str | Sequence[str],
+        images: Sequence[np.ndarray] | np.ndarray | None = None,
+        max_patches: int | None = None,
+        **_: object,
+    ) -> BatchFeature:
+        """Prompts with ``<ImageHere>`` markers and RGB images [H, W, 3] uint8, in order -> input_ids, attention_mask [B, S]
+
+        (padded on the left), tiles and image_grids. Raises PlaceholderMismatch.
+        """
+        texts = [text] if isinstance(text, str) else list(text)
+        data = self.image_processor(images, max_patches) if images is not None else {}
+        grids = [Grid(rows, cols) for rows, cols in data["image_grids"].tolist()] if data else []
+        rows = []
+        for prompt in texts:
+            parts = prompt.split(IMAGE_MARKER)
+            own, grids = (grids, []) if prompt is texts[-1] else (grids[: len(parts) - 1], grids[len(parts) - 1 :])
+            rows.append(self.encode_parts(parts, own))
+        length = max(map(len, rows))
+        pad = self.tokenizer.pad_token_id
+        return BatchFeature(
+            {
+                "input_ids": torch.tensor([[pad] * (length - len(row)) + row for row in rows]),
+                "attention_mask": torch.tensor([[0] * (length - len(row)) + [1] * len(row) for row in rows]),
+                **data,
+            }
+        )

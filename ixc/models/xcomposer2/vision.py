@@ -1,0 +1,80 @@
+"""From uint8 tiles to the features of an image's visual tokens, before the projector.
+
+Semantics: reference/ixc2_4khd/README.md, "Vision tower"; arXiv 2404.06512, section 3.2.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from transformers import CLIPVisionConfig, CLIPVisionModel
+
+from ixc.tiling import TILE_PX, TOKENS_PER_SIDE, Grid
+
+CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
+CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
+
+
+class VisionTower(nn.Module):
+    """CLIP's vision transformer, without the final norm that the released checkpoint leaves out.
+
+    The nesting of names is the official checkpoint's.
+    """
+
+    def __init__(self, config: CLIPVisionConfig) -> None:
+        super().__init__()
+        clip = CLIPVisionModel(config)
+        clip.post_layernorm = nn.Identity()
+        self.vision_tower = nn.ModuleDict({"vision_model": clip})
+
+    @property
+    def clip(self) -> CLIPVisionModel:
+        return self.vision_tower["vision_model"]
+
+    def forward(self, views_NCHW: Tensor) -> Tensor:
+        """Normalised views [N, 3, 336, 336] -> patch features [N, 576, width]: the last layer's output, CLS dropped."""
+        return self.clip(views_NCHW).last_hidden_state[:, 1:]
+
+
+def make_views(tiles_NCHW: Tensor, grid: Grid, dtype: torch.dtype) -> Tensor:
+    """uint8 tiles [rows*cols, 3, 336, 336] -> normalised views [rows*cols + 1, 3, 336, 336], the global view first.
+
+    The global view is the whole padded, already normalised image, resized bicubically without antialiasing, its aspect ratio
+    not kept. Runs on the tiles' device; float32 inside. Raises ValueError when tiles and grid disagree.
+    """
+    if tiles_NCHW.shape[0] != grid.rows * grid.cols:
+        raise ValueError(f"{tiles_NCHW.shape[0]} tiles do not fill a grid of {grid.rows} x {grid.cols}")
+    mean, std = (torch.tensor(v, device=tiles_NCHW.device).view(1, 3, 1, 1) for v in (CLIP_MEAN, CLIP_STD))
+    tiles_NCHW = (tiles_NCHW.float() / 255 - mean) / std
+    padded = tiles_NCHW.view(grid.rows, grid.cols, 3, TILE_PX, TILE_PX).permute(2, 0, 3, 1, 4)
+    padded_1CHW = padded.reshape(1, 3, grid.rows * TILE_PX, grid.cols * TILE_PX)
+    global_1CHW = F.interpolate(padded_1CHW, (TILE_PX, TILE_PX), mode="bicubic", align_corners=False)
+    return torch.cat((global_1CHW, tiles_NCHW)).to(dtype)
+
+
+def merge_patches(feat_NPD: Tensor) -> Tensor:
+    """2x2 neighbouring patches concatenated along channels: [N, 576, D] -> [N, 12, 12, 4*D]."""
+    num_views, _, width = feat_NPD.shape
+    feat = feat_NPD.view(num_views, TOKENS_PER_SIDE, 2, TOKENS_PER_SIDE, 2, width)
+    return feat.permute(0, 1, 3, 2, 4, 5).reshape(num_views, TOKENS_PER_SIDE, TOKENS_PER_SIDE, 4 * width)
+
+
+def lay_out_tokens(feat_NTTE: Tensor, grid: Grid, newline_E: Tensor, separator_E: Tensor) -> Tensor:
+    """Views' features -> one image's sequence [num_visual_tokens, E], in the order of ``TilePlan``.
+
+    Global rows, separator, local rows; a newline ends every row. Tiles are first put together to one map, so that a local row
+    runs over all tiles of its grid row.
+    """
+    width = feat_NTTE.shape[-1]
+    local = feat_NTTE[1:].view(grid.rows, grid.cols, TOKENS_PER_SIDE, TOKENS_PER_SIDE, width).transpose(1, 2)
+    local_HWE = local.reshape(grid.rows * TOKENS_PER_SIDE, grid.cols * TOKENS_PER_SIDE, width)
+    return torch.cat(
+        (_end_rows(feat_NTTE[0], newline_E), separator_E.view(1, width).to(feat_NTTE), _end_rows(local_HWE, newline_E))
+    )
+
+
+def _end_rows(map_HWE: Tensor, newline_E: Tensor) -> Tensor:
+    rows, _, width = map_HWE.shape
+    newlines = newline_E.to(map_HWE).view(1, 1, width).expand(rows, 1, width)
+    return torch.cat((map_HWE, newlines), dim=1).view(-1, width)
