@@ -26,8 +26,9 @@ class XComposer2ImageProcessor(ImageProcessingMixin):
         return plan_tiles(SizePx(height, width), max_patches or self.max_patches)
 
     def __call__(self, images: Sequence[np.ndarray] | np.ndarray, max_patches: int | None = None, **_: object) -> BatchFeature:
-        """RGB arrays [H, W, 3] uint8 -> ``tiles`` [sum of tiles, 3, 336, 336] uint8 and ``image_grids`` [images, 2] (rows, cols).
+        """RGB arrays [H, W, 3] uint8 -> ``tiles`` and ``image_grids``.
 
+        ``tiles`` is uint8 [sum of tiles, 3, 336, 336], ``image_grids`` [images, 2] holds (rows, cols).
         Raises ValueError for anything but RGB uint8 arrays.
         """
         arrays = [np.asarray(images)] if getattr(images, "ndim", None) == 3 else [np.asarray(image) for image in images]

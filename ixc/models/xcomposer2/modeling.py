@@ -182,10 +182,11 @@ class XComposer2ForCausalLM(XComposer2PreTrainedModel, GenerationMixin):
         logits_to_keep: int = 0,
         **kwargs: object,
     ) -> CausalLMOutputWithPast:
-        """Logits [B, S, V] in float32 (the last ``logits_to_keep`` positions, 0: all), and the loss if ``labels`` [B, S] are given.
+        """Logits [B, S, V] in float32 (the last ``logits_to_keep`` positions, 0: all); with ``labels`` [B, S] also the loss.
 
-        Prompts come as ``input_ids`` (placeholders are filled from ``tiles`` [sum of tiles, 3, 336, 336] uint8 and ``image_grids``
-        [images, 2]) or as ``inputs_embeds`` [B, S, D] with the visual tokens named by ``visual_spans`` or ``im_mask`` [B, S].
+        A prompt comes as ``input_ids``, whose placeholders are filled from ``tiles`` [sum of tiles, 3, 336, 336] uint8 and
+        ``image_grids`` [images, 2], or as ``inputs_embeds`` [B, S, D], whose visual tokens ``visual_spans`` or ``im_mask``
+        [B, S] names. Raises ValueError when both or neither are given, or when images and placeholders disagree.
         """
         if (input_ids is None) == (inputs_embeds is None):
             raise ValueError("give exactly one of input_ids and inputs_embeds")
