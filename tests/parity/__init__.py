@@ -1,0 +1,1 @@
+"""Against golden data made with the official implementations; tests/data/*/ holds a copy."""
