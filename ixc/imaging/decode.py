@@ -120,23 +120,31 @@ def decode_image(source: Path | bytes, limits: ImageLimits) -> DecodedImage:
 
 
 def _read(path: Path, max_bytes: int) -> bytes:
-    """The file's bytes, at most one more than allowed. Only the name is shown: a server's folders are nobody's business."""
+    """The file's bytes, at most one more than allowed."""
+    name = _shown_name(path)
     try:
         info = path.stat()
         if stat.S_ISDIR(info.st_mode):
-            raise ImageUnreadable(f"{path.name or path} is a folder; choose an image file.")
+            raise ImageUnreadable(f"The path {name} is a folder; choose an image file.")
         if not stat.S_ISREG(info.st_mode):  # a pipe or device could block or never end
-            raise ImageUnreadable(f"{path.name} is not an ordinary file; choose an image file.")
+            raise ImageUnreadable(f"The path {name} is not an ordinary file; choose an image file.")
         if info.st_size > max_bytes:
             raise _too_many_bytes(info.st_size, max_bytes)
         with path.open("rb") as file:
             return file.read(max_bytes + 1)
     except (FileNotFoundError, NotADirectoryError):
-        raise ImageUnreadable(f"There is no file {path.name}; check its name and folder.") from None
+        raise ImageUnreadable(f"There is no file {name}; check its name and folder.") from None
     except PermissionError:
-        raise ImageUnreadable(f"{path.name} may not be read; check its permissions.") from None
+        raise ImageUnreadable(f"The file {name} may not be read; check its permissions.") from None
     except (OSError, ValueError) as error:  # ValueError: a null character in the name
-        raise ImageUnreadable(f"{path.name!r} could not be read; copy it to another disk and try again.") from error
+        reason = getattr(error, "strerror", None) or "its name is not valid"
+        raise ImageUnreadable(f"The file {name} could not be read ({reason}); check it and try again.") from error
+
+
+def _shown_name(path: Path) -> str:
+    """The name alone, for a server's folders are nobody's business, on one line and not too long for a message."""
+    name = "".join(character if character.isprintable() else "?" for character in path.name or str(path))
+    return name if len(name) <= 60 else f"{name[:40]}...{name[-15:]}"
 
 
 def _identify(data: bytes) -> str:
