@@ -1,4 +1,4 @@
-"""Prompts, ids, masks and answers of the reference's `chat`, through our processor and `generate`; training targets and loss."""
+"""Prompts, ids, masks and answers of the reference's `chat`, through our processor and `generate`; training loss."""
 
 import numpy as np
 import pytest

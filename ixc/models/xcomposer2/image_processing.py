@@ -6,13 +6,13 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
-from transformers.image_processing_base import BatchFeature, ImageProcessingMixin
+from transformers.image_processing_utils import BaseImageProcessor, BatchFeature
 
 from ixc.imaging.resize import cut_tiles, resize_and_pad
 from ixc.tiling import SizePx, TilePlan, plan_tiles
 
 
-class XComposer2ImageProcessor(ImageProcessingMixin):
+class XComposer2ImageProcessor(BaseImageProcessor):
     """Plans, resizes, pads and cuts RGB images. ``max_patches`` is the default budget (the reference's ``hd_num``)."""
 
     model_input_names = ("tiles", "image_grids")
@@ -25,7 +25,9 @@ class XComposer2ImageProcessor(ImageProcessingMixin):
         height, width = pixels_HWC.shape[:2]
         return plan_tiles(SizePx(height, width), max_patches or self.max_patches)
 
-    def __call__(self, images: Sequence[np.ndarray] | np.ndarray, max_patches: int | None = None, **_: object) -> BatchFeature:
+    def preprocess(
+        self, images: Sequence[np.ndarray] | np.ndarray, max_patches: int | None = None, **_: object
+    ) -> BatchFeature:
         """RGB arrays [H, W, 3] uint8 -> ``tiles`` and ``image_grids``.
 
         ``tiles`` is uint8 [sum of tiles, 3, 336, 336], ``image_grids`` [images, 2] holds (rows, cols).

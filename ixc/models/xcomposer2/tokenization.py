@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import sentencepiece
 from transformers.tokenization_utils_sentencepiece import SentencePieceBackend
 
 
@@ -27,6 +28,7 @@ class InternLM2Tokenizer(SentencePieceBackend):
         **kwargs: object,
     ) -> None:
         self.add_bos_token = add_bos_token
+        sentencepiece.set_min_log_level(2)  # the released file has a NUL piece, which newer versions warn about on stderr
         for outside in ("added_tokens_decoder", "extra_special_tokens", "additional_special_tokens"):
             kwargs.pop(outside, None)
         super().__init__(
