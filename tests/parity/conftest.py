@@ -43,7 +43,7 @@ def image_inputs():
 
     def prepare(name: str, max_patches: int):
         pixels = np.asarray(Image.open(REFERENCE / f"{name.removesuffix('.png')}.png").convert("RGB"))
-        features = XComposer2ImageProcessor()(pixels, max_patches)
+        features = XComposer2ImageProcessor()(pixels, max_patches=max_patches)
         return features["tiles"], Grid(*features["image_grids"][0].tolist())
 
     return prepare

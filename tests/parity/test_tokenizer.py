@@ -49,3 +49,9 @@ def test_ids_beyond_the_embedding_table_cannot_come_out(tokenizer):
     for token in TABLE["added_tokens_json_of_the_hf_repo"]:
         assert max(tokenizer(token)["input_ids"]) < TABLE["special"]["vocab_size"]
     assert len(type(tokenizer)(tokenizer.vocab_file, additional_special_tokens=["<|im_start|>"])) == 92544
+
+
+@pytest.mark.parametrize("entry", TABLE["encode"], ids=lambda entry: repr(entry["text"])[:40])
+def test_bytes_of_single_ids_join_to_the_text(entry, tokenizer):
+    joined = b"".join(tokenizer.token_bytes(token_id) for token_id in entry["ids"])
+    assert joined.decode() == entry["decoded_skip_special"]

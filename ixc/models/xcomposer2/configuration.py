@@ -63,6 +63,7 @@ class XComposer2Config(PreTrainedConfig):
         max_length = kwargs.pop("max_length", None)  # a generation setting to transformers, the context limit here
         if isinstance(max_length, int):
             self.max_context_tokens = max_length
+        self.use_cache = True  # false in the official file, a leftover of training
         if self.vision_config is None:
             self.vision_config = dict(_CLIP_VIT_L_336)
         if isinstance(self.vision_config, dict):

@@ -9,7 +9,7 @@ import torch
 from transformers.feature_extraction_utils import BatchFeature
 from transformers.processing_utils import ProcessorMixin
 
-from ixc.conversation import IMAGE_MARKER
+from ixc.conversation import DEFAULT_SYSTEM, IMAGE_MARKER
 from ixc.errors import PlaceholderMismatch
 from ixc.models.xcomposer2.image_processing import XComposer2ImageProcessor
 from ixc.models.xcomposer2.tokenization import InternLM2Tokenizer
@@ -32,9 +32,12 @@ class XComposer2Processor(ProcessorMixin):
         image_processor: XComposer2ImageProcessor,
         tokenizer: InternLM2Tokenizer,
         chat_template: str | None = None,
+        default_system: str = DEFAULT_SYSTEM,
         **kwargs: object,
     ) -> None:
+        """``default_system`` is the system text the model was trained with; "" leaves the system turn out."""
         super().__init__(image_processor, tokenizer, chat_template=chat_template or CHAT_TEMPLATE, **kwargs)
+        self.default_system = default_system
 
     @property
     def image_token_id(self) -> int:
@@ -71,7 +74,7 @@ class XComposer2Processor(ProcessorMixin):
         (padded on the left), tiles and image_grids. Raises PlaceholderMismatch.
         """
         texts = [text] if isinstance(text, str) else list(text)
-        data = self.image_processor(images, max_patches) if images is not None else {}
+        data = self.image_processor(images, max_patches=max_patches) if images is not None else {}
         grids = [Grid(rows, cols) for rows, cols in data["image_grids"].tolist()] if data else []
         rows = []
         for prompt in texts:

@@ -61,7 +61,11 @@ class InternLM2Tokenizer(SentencePieceBackend):
             pending, after_special = [], True
         return text + self.sp_model.decode(pending)
 
-    def decode_ids(self, token_ids: Sequence[int]) -> str:
-        """Ids to text without special tokens and without their quirk; incomplete UTF-8 shows as U+FFFD."""
-        special = set(self.all_special_ids)
-        return self.sp_model.decode([token_id for token_id in token_ids if token_id not in special])
+    def token_bytes(self, token_id: int) -> bytes:
+        """What one id adds to a text, as UTF-8: part of a character for byte pieces, nothing for special tokens."""
+        if token_id in self.all_special_ids:
+            return b""
+        piece = self.sp_model.id_to_piece(token_id)
+        if self.sp_model.is_byte(token_id):
+            return bytes([int(piece[1:-1], 16)])
+        return piece.replace("\N{LOWER ONE EIGHTH BLOCK}", " ").encode()
