@@ -1,0 +1,93 @@
+"""What a view will cost before it is paid for: memory and time to the first token."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+
+from ixc.chat.kv_cache import InPlaceCache
+from ixc.models.xcomposer2 import XComposer2ForCausalLM
+from ixc.tiling import TILE_PX, TilePlan
+
+_SMOOTHING = 0.3
+"""Weight of the newest answer when measured times correct the estimate."""
+_WARM_UP_TOKENS = 256
+
+
+@dataclass(frozen=True, slots=True)
+class CostEstimate:
+    """Expected cost of the first question about an image; ``memory_bytes`` is what comes on top of the weights."""
+
+    memory_bytes: int
+    time_to_first_token_ms: float | None
+
+
+class CostModel:
+    """Counts operations exactly and divides by speeds measured on this device.
+
+    Memory: keys and values of all positions, the visual embeddings, and the tiles. Time: vision tower per view, language model
+    linear in tokens plus attention quadratic in them, corrected by what answers really took.
+    """
+
+    def __init__(self, model: XComposer2ForCausalLM) -> None:
+        self._config = model.config
+        self._itemsize = model.dtype.itemsize
+        self._lm_flops_per_token = 2 * sum(p.numel() for p in model.model.layers.parameters())
+        self._view_ms: float | None = None
+        self._lm_flops_per_ms: float | None = None
+        self._correction = 1.0
+
+    def measure(self, model: XComposer2ForCausalLM) -> None:
+        """Time one view and one prefill chunk; also warms the device up."""
+        view = torch.zeros(1, 3, TILE_PX, TILE_PX, dtype=model.dtype, device=model.device)
+        embeds = torch.zeros(1, _WARM_UP_TOKENS, self._config.hidden_size, dtype=model.dtype, device=model.device)
+
+        def prefill() -> None:
+            cache = InPlaceCache(self._config.num_hidden_layers, _WARM_UP_TOKENS)
+            model.model(inputs_embeds=embeds, past_key_values=cache)
+
+        with torch.inference_mode():
+            self._view_ms = _shortest_ms(lambda: model.encode_views(view), model.device)
+            self._lm_flops_per_ms = self._lm_flops(_WARM_UP_TOKENS) / _shortest_ms(prefill, model.device)
+
+    def estimate(self, plan: TilePlan, num_text_tokens: int) -> CostEstimate:
+        """For a first question of ``num_text_tokens`` about an image cut by ``plan``."""
+        num_tokens = plan.num_visual_tokens + num_text_tokens
+        return CostEstimate(self._memory_bytes(plan, num_tokens), self._time_ms(plan.num_views, num_tokens, corrected=True))
+
+    def observe(self, num_views: int, num_tokens: int, measured_ms: float) -> None:
+        """Learn from a finished prefill of ``num_tokens`` new tokens after ``num_views`` views."""
+        expected_ms = self._time_ms(num_views, num_tokens, corrected=False)
+        if expected_ms:
+            self._correction += _SMOOTHING * (measured_ms / expected_ms - self._correction)
+
+    def _memory_bytes(self, plan: TilePlan, num_tokens: int) -> int:
+        config = self._config
+        kv = num_tokens * config.num_hidden_layers * 2 * config.num_key_value_heads * config.head_dim * self._itemsize
+        embeddings = plan.num_visual_tokens * config.hidden_size * self._itemsize
+        tiles = plan.num_tiles * TILE_PX * TILE_PX * 3 * (1 + 4)  # uint8, and float32 while the views are made
+        return kv + embeddings + tiles
+
+    def _time_ms(self, num_views: int, num_tokens: int, *, corrected: bool) -> float | None:
+        if self._view_ms is None or not self._lm_flops_per_ms:
+            return None
+        total_ms = num_views * self._view_ms + self._lm_flops(num_tokens) / self._lm_flops_per_ms
+        return total_ms * (self._correction if corrected else 1.0)
+
+    def _lm_flops(self, num_tokens: int) -> float:
+        attention = 2 * self._config.num_hidden_layers * self._config.hidden_size * num_tokens**2  # causal: half of 4 n^2 d
+        return self._lm_flops_per_token * num_tokens + attention
+
+
+def _shortest_ms(work: Callable[[], object], device: torch.device, repeats: int = 3) -> float:
+    times_ms = []
+    for _ in range(repeats):
+        start_s = time.perf_counter()
+        work()
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+        times_ms.append((time.perf_counter() - start_s) * 1000)
+    return min(times_ms)

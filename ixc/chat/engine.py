@@ -1,0 +1,337 @@
+"""The engine: one model, one worker thread, many sessions; questions in, typed events out."""
+
+from __future__ import annotations
+
+import logging
+import queue
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from ixc.chat.costs import CostEstimate, CostModel
+from ixc.chat.events import AnswerStats, Event, Finished, FinishReason, PrefillProgress, TextDelta
+from ixc.chat.kv_cache import InPlaceCache
+from ixc.chat.prompt import (
+    EncodedPrompt,
+    ImageSegment,
+    Segment,
+    common_prefix_length,
+    cut_segments,
+    encode_prompt,
+    with_generated,
+)
+from ixc.chat.request import ChatRequest, StopFlag
+from ixc.chat.runner import ModelRunner, Stopped
+from ixc.chat.sampling import TokenSampler
+from ixc.chat.store import SessionStore
+from ixc.chat.text_stream import TextStream
+from ixc.conversation import ImageView, build_prompt
+from ixc.errors import ConversationTooLong, EmptyQuestion, EngineBusy, ImageError, OutOfMemory
+from ixc.models.xcomposer2 import XComposer2Processor
+from ixc.settings import GenerationSettings, Settings
+from ixc.tiling import TilePlan
+
+logger = logging.getLogger(__name__)
+
+_PREFIX = "prefix"
+_EXPIRY_INTERVAL_S = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class ModelInfo:
+    """What a screen says about the loaded model."""
+
+    name: str
+    device: str
+    note: str
+    default_generation: GenerationSettings
+    default_system: str
+    default_max_patches: int
+
+
+@dataclass(slots=True)
+class _Job:
+    """One request on its way through the worker."""
+
+    request: ChatRequest
+    prompt: EncodedPrompt
+    stop: StopFlag
+    queued_s: float
+    events: queue.SimpleQueue[Event | BaseException] = field(default_factory=queue.SimpleQueue)
+    is_forgotten: bool = False
+    """The session ended meanwhile: keep nothing."""
+    generated_ids: list[int] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class _Prefix:
+    segments: tuple[Segment, ...]
+    cache: InPlaceCache
+
+
+class Engine:
+    """Answers questions one after the other, in the order they came; what a session can reuse stays in a bounded store.
+
+    Thread-safe. Close it to end its threads.
+    """
+
+    def __init__(
+        self, runner: ModelRunner, processor: XComposer2Processor, info: ModelInfo, costs: CostModel, settings: Settings
+    ) -> None:
+        self.info = info
+        self._runner = runner
+        self._processor = processor
+        self._costs = costs
+        self._max_waiting = settings.max_waiting
+        self._store = SessionStore(settings.cache)
+        self._worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="ixc-model")
+        self._jobs: list[_Job] = []
+        self._lock = threading.Lock()
+        self._closed = threading.Event()
+        threading.Thread(target=self._expire_now_and_then, name="ixc-expiry", daemon=True).start()
+
+    # --- what callers use -----------------------------------------------------------------------------------------
+
+    @property
+    def model_name(self) -> str:
+        return self.info.name
+
+    @property
+    def device_name(self) -> str:
+        return self.info.device
+
+    @property
+    def limits_note(self) -> str:
+        return self.info.note
+
+    @property
+    def default_generation(self) -> GenerationSettings:
+        return self.info.default_generation
+
+    @property
+    def default_system(self) -> str:
+        return self.info.default_system
+
+    @property
+    def default_max_patches(self) -> int:
+        return self.info.default_max_patches
+
+    def answer(self, request: ChatRequest, stop: StopFlag) -> Iterator[Event]:
+        """Stream the answer's events; see ``ixc.chat.events``.
+
+        Ends early, with a Finished event, within one token, vision pass or prefill chunk after ``stop`` is set; closing the
+        iterator sets it. Raises EmptyQuestion, ConversationTooLong, ImageError, EngineBusy or OutOfMemory.
+        """
+        job = _Job(request, self._encode(request), stop, time.perf_counter())
+        with self._lock:
+            if len(self._jobs) > self._max_waiting:
+                raise EngineBusy(f"{self._max_waiting} questions are already waiting; try again in a moment.")
+            num_ahead = len(self._jobs)
+            self._jobs.append(job)
+        try:
+            if num_ahead:
+                job.events.put(PrefillProgress("waiting", 0, num_ahead))
+            self._worker.submit(self._work, job)
+            while True:
+                event = job.events.get()
+                if isinstance(event, BaseException):
+                    raise event
+                yield event
+                if isinstance(event, Finished):
+                    return
+        finally:
+            stop.set()
+
+    def forget(self, session_id: str) -> None:
+        """Free what is kept for a session, also what a running answer would leave behind, and stop that answer."""
+        with self._lock:
+            for job in self._jobs:
+                if job.request.session_id == session_id:
+                    job.is_forgotten = True
+                    job.stop.set()
+        self._store.forget(session_id)
+
+    def estimate(self, plan: TilePlan, num_text_tokens: int = 0) -> CostEstimate:
+        """Expected memory and time to first token of a first question about an image cut by ``plan``."""
+        return self._costs.estimate(plan, num_text_tokens)
+
+    def count_text_tokens(self, text: str) -> int:
+        return len(self._processor.tokenizer(text)["input_ids"])
+
+    def memory_report(self) -> dict[str, int]:
+        """Sessions, entries and bytes in the caches, and requests under way."""
+        with self._lock:
+            num_jobs = len(self._jobs)
+        return {**self._store.report(), "requests": num_jobs}
+
+    def close(self) -> None:
+        """Stop running answers and end the threads."""
+        self._closed.set()
+        with self._lock:
+            for job in self._jobs:
+                job.stop.set()
+        self._worker.shutdown(wait=True)
+
+    # --- before the worker ----------------------------------------------------------------------------------------
+
+    def _encode(self, request: ChatRequest) -> EncodedPrompt:
+        if not request.question.strip():
+            raise EmptyQuestion("Type a question first.")
+        prompt = build_prompt(request.system, request.turns, request.question.strip(), request.view)
+        missing = [view for view in prompt.views if view.image_id not in request.images]
+        if missing:
+            raise ImageError("An image of this conversation is no longer here; upload it again or clear the conversation.")
+        encoded = encode_prompt(prompt, request.images, self._processor)
+        limit = self._runner.model.config.max_context_tokens
+        if len(encoded) >= limit:
+            raise ConversationTooLong(
+                f"The conversation has {len(encoded):,} tokens and the model takes {limit:,}; lower the max patches or clear "
+                "the conversation."
+            )
+        return encoded
+
+    # --- in the worker --------------------------------------------------------------------------------------------
+
+    def _work(self, job: _Job) -> None:
+        started_s = time.perf_counter()
+        try:
+            with torch.inference_mode():
+                job.events.put(self._run(job, started_s))
+        except (torch.OutOfMemoryError, MemoryError) as error:
+            job.events.put(self._out_of_memory(error))
+        except RuntimeError as error:
+            # PyTorch reports a failed CPU allocation as a plain RuntimeError.
+            job.events.put(self._out_of_memory(error) if "allocate memory" in str(error) else error)
+        except BaseException as error:  # noqa: BLE001 - handed to the caller's thread, which raises it
+            job.events.put(error)
+        finally:
+            with self._lock:
+                self._jobs.remove(job)
+
+    def _run(self, job: _Job, started_s: float) -> Finished:
+        session_id, prompt = job.request.session_id, job.prompt
+        prefix = self._usable_prefix(session_id, prompt)
+        num_cached = prefix.cache.length
+        first_token_s: float | None = None
+        reason = FinishReason.STOPPED
+        try:
+            for token_id, reason_if_last in self._tokens(job, prefix.cache):
+                first_token_s = first_token_s or time.perf_counter()
+                reason = reason_if_last
+                if token_id is not None:
+                    job.generated_ids.append(token_id)
+        except Stopped:
+            reason = FinishReason.STOPPED
+        finally:
+            self._keep(job, prefix)
+        ended_s = time.perf_counter()
+        if first_token_s is not None and num_cached == 0:
+            num_views = sum(s.plan.num_views for s in prompt.segments if isinstance(s, ImageSegment))
+            self._costs.observe(num_views, len(prompt), (first_token_s - started_s) * 1000)
+        return Finished(reason, _stats(job, num_cached, started_s, first_token_s, ended_s))
+
+    def _tokens(self, job: _Job, cache: InPlaceCache) -> Iterator[tuple[int | None, FinishReason]]:
+        """Generated ids with the reason that holds if no more follow; text goes out as events. Raises Stopped."""
+        request, prompt, runner = job.request, job.prompt, self._runner
+        settings = request.generation
+        max_new = min(settings.max_new_tokens, runner.model.config.max_context_tokens - len(prompt))
+        embeds = self._image_embeds(job, cache.length)
+
+        def on_progress(num_done: int, num_total: int) -> None:
+            job.events.put(PrefillProgress("prefill", num_done, num_total))
+
+        if settings.num_beams > 1:
+            runner.fill_cache(prompt, embeds, cache, len(prompt) - 1, lambda: job.stop.is_set, on_progress)
+            last_D = runner.embed_ids(prompt.text_ids[-1:])[0]
+            ids = runner.beam_search(prompt, last_D, cache, settings, max_new, lambda: job.stop.is_set)
+        else:
+            logits_V = runner.prefill(prompt, embeds, cache, lambda: job.stop.is_set, on_progress)
+            sampler = TokenSampler(settings, [] if prompt.has_images else prompt.text_ids, runner.model.device)
+            ids = runner.decode(logits_V, sampler, cache, max_new, lambda: job.stop.is_set)
+        stream = TextStream(self._processor.tokenizer.token_bytes)
+        num_new = 0
+        for token_id in ids:
+            num_new += 1
+            if text := stream.push(token_id):
+                job.events.put(TextDelta(text))
+            yield token_id, FinishReason.LENGTH
+        if text := stream.finish():
+            job.events.put(TextDelta(text))
+        yield None, FinishReason.LENGTH if num_new >= max_new else FinishReason.END_OF_TURN
+
+    def _usable_prefix(self, session_id: str, prompt: EncodedPrompt) -> _Prefix:
+        """The session's cache cut to what it shares with ``prompt``, or a new one. At least one token is left to run."""
+        prefix: _Prefix | None = self._store.take(session_id, _PREFIX)
+        if prefix is None:
+            return _Prefix((), self._runner.new_cache(len(prompt)))
+        wanted = cut_segments(prompt.segments, len(prompt) - 1)
+        prefix.cache.truncate(common_prefix_length(prefix.segments, wanted))
+        return prefix
+
+    def _keep(self, job: _Job, prefix: _Prefix) -> None:
+        """Put the cache back with a true description of what it holds."""
+        cache = prefix.cache
+        held = with_generated(job.prompt.segments, job.generated_ids)
+        prefix.segments = cut_segments(held, cache.length)
+        cache.truncate(sum(map(len, prefix.segments)))
+        if cache.length:
+            cache.shrink_to_fit()
+            self._put(job, _PREFIX, prefix, cache.num_bytes)
+
+    def _image_embeds(self, job: _Job, num_cached: int) -> dict[ImageView, Tensor]:
+        """Embeddings of the images that lie beyond the cached prefix, from the store or newly computed. Raises Stopped."""
+        embeds: dict[ImageView, Tensor] = {}
+        position = 0
+        for segment in job.prompt.segments:
+            position += len(segment)
+            if isinstance(segment, ImageSegment) and position > num_cached and segment.view not in embeds:
+                embeds[segment.view] = self._embed(job, segment)
+        return embeds
+
+    def _embed(self, job: _Job, segment: ImageSegment) -> Tensor:
+        view = segment.view
+        key = f"image:{view.image_id}:{view.max_patches}"
+        embeds_TD = self._store.get(job.request.session_id, key)
+        if embeds_TD is None:
+
+            def on_progress(num_done: int, num_total: int) -> None:
+                job.events.put(PrefillProgress("vision", num_done, num_total))
+
+            image = job.request.images[view.image_id]
+            embeds_TD = self._runner.embed_image(image, segment.plan, lambda: job.stop.is_set, on_progress)
+            self._put(job, key, embeds_TD, embeds_TD.numel() * embeds_TD.element_size())
+        return embeds_TD
+
+    def _put(self, job: _Job, key: str, value: object, num_bytes: int) -> None:
+        with self._lock:  # forget() marks the job under the same lock, so that nothing is put back after it
+            if not job.is_forgotten:
+                self._store.put(job.request.session_id, key, value, num_bytes)
+
+    def _out_of_memory(self, error: BaseException) -> OutOfMemory:
+        logger.warning("out of memory on %s: %s", self.info.device, type(error).__name__)
+        if self._runner.model.device.type == "cuda":
+            torch.cuda.empty_cache()
+        return OutOfMemory("The device ran out of memory; lower the max patches or the answer length and ask again.")
+
+    def _expire_now_and_then(self) -> None:
+        while not self._closed.wait(_EXPIRY_INTERVAL_S):
+            self._store.expire()
+
+
+def _stats(job: _Job, num_cached: int, started_s: float, first_token_s: float | None, ended_s: float) -> AnswerStats:
+    num_new = len(job.generated_ids)
+    decode_s = ended_s - first_token_s if first_token_s is not None else 0.0
+    return AnswerStats(
+        time_to_first_token_ms=(first_token_s - started_s) * 1000 if first_token_s is not None else None,
+        num_prompt_tokens=len(job.prompt),
+        num_cached_tokens=num_cached,
+        num_new_tokens=num_new,
+        decode_tokens_per_s=(num_new - 1) / decode_s if num_new > 1 and decode_s > 0 else None,
+        num_visual_tokens=job.prompt.num_visual_tokens,
+        waited_ms=(started_s - job.queued_s) * 1000,
+    )

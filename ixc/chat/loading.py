@@ -1,0 +1,96 @@
+"""From a setting to a running engine."""
+
+from __future__ import annotations
+
+import logging
+import platform
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from transformers.utils import logging as transformers_logging
+
+from ixc.chat.costs import CostModel
+from ixc.chat.engine import Engine, ModelInfo
+from ixc.chat.runner import ModelRunner
+from ixc.conversation import TURN_END
+from ixc.errors import CheckpointError
+from ixc.models.checkpoints import Checkpoint, load_checkpoint
+from ixc.models.presets import PRESETS, ModelPreset
+from ixc.settings import GenerationSettings, Settings
+
+logger = logging.getLogger(__name__)
+
+OnProgress = Callable[[str, float | None], None]
+"""Called with what is being done and the share done, 0 to 1, or None."""
+
+_VIEWS_PER_PASS = {"cpu": 4, "cuda": 16}
+"""Small on a CPU, so that Stop is answered soon; large enough to fill a GPU."""
+
+
+def load_engine(settings: Settings, on_progress: OnProgress | None = None) -> Engine:
+    """Load ``settings.model`` (a preset's name or a checkpoint folder) on the best device there is.
+
+    Takes seconds to minutes. Raises CheckpointError.
+    """
+    report = on_progress or (lambda stage, share: None)
+    preset = find_model(settings.model)
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    dtype = torch.bfloat16 if device.type == "cuda" else torch.float32
+    transformers_logging.disable_progress_bar()
+    report(f"Loading {preset.title}", None)
+    checkpoint = load_checkpoint(preset.folder, device, dtype)
+    report("Warming up", 0.9)
+    costs = CostModel(checkpoint.model)
+    costs.measure(checkpoint.model)
+    runner = ModelRunner(
+        checkpoint.model,
+        prefill_chunk_tokens=settings.prefill_chunk_tokens,
+        views_per_pass=_VIEWS_PER_PASS[device.type],
+        stop_ids=_stop_ids(checkpoint),
+    )
+    info = ModelInfo(
+        name=preset.title,
+        device=_device_name(device),
+        note=preset.note,
+        default_generation=_default_generation(checkpoint),
+        default_system=checkpoint.processor.default_system,
+        default_max_patches=min(checkpoint.processor.image_processor.max_patches, settings.max_patches_limit),
+    )
+    logger.info("loaded %s on %s as %s", preset.name, info.device, dtype)
+    report("Ready", 1.0)
+    return Engine(runner, checkpoint.processor, info, costs, settings)
+
+
+def find_model(name_or_folder: str) -> ModelPreset:
+    """A preset, or a folder as one. Raises CheckpointError when it is neither."""
+    if name_or_folder in PRESETS:
+        return PRESETS[name_or_folder]
+    folder = Path(name_or_folder).expanduser()
+    if not folder.is_dir():
+        known = ", ".join(PRESETS)
+        raise CheckpointError(f"There is no model {name_or_folder!r}; give a checkpoint folder or one of: {known}.")
+    return ModelPreset(folder.name, folder.name, folder, "A model of your own; this program does not know what it can do.")
+
+
+def _stop_ids(checkpoint: Checkpoint) -> frozenset[int]:
+    tokenizer = checkpoint.processor.tokenizer
+    stop_ids = {tokenizer.eos_token_id, tokenizer.convert_tokens_to_ids(TURN_END)}
+    own = checkpoint.generation_config.eos_token_id if checkpoint.generation_config else None
+    if own is not None:
+        stop_ids |= set(own) if isinstance(own, (list, tuple)) else {own}
+    return frozenset(stop_ids)
+
+
+def _default_generation(checkpoint: Checkpoint) -> GenerationSettings:
+    """The reference's ``chat`` settings, changed by what the checkpoint's generation_config.json says."""
+    own = checkpoint.generation_config
+    names = ("max_new_tokens", "do_sample", "temperature", "top_p", "repetition_penalty", "num_beams")
+    said = {name: value for name in names if own is not None and (value := getattr(own, name, None)) is not None}
+    return GenerationSettings(**said)
+
+
+def _device_name(device: torch.device) -> str:
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return f"CPU ({platform.machine()}, {torch.get_num_threads()} threads)"

@@ -1,0 +1,187 @@
+"""The model's steps of one answer: see the images, prefill in chunks, decode. Each looks at the stop flag often."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+
+import torch
+from torch import Tensor
+from transformers import StoppingCriteria, StoppingCriteriaList
+
+from ixc.chat.kv_cache import InPlaceCache
+from ixc.chat.prompt import EncodedPrompt, ImageSegment
+from ixc.chat.sampling import TokenSampler
+from ixc.conversation import ImageView
+from ixc.imaging.decode import DecodedImage
+from ixc.imaging.resize import cut_tiles, resize_and_pad
+from ixc.models.xcomposer2 import XComposer2ForCausalLM
+from ixc.models.xcomposer2.vision import make_views
+from ixc.settings import GenerationSettings
+from ixc.tiling import TilePlan
+
+Progress = Callable[[int, int], None]
+"""Called with (done, total)."""
+
+
+class Stopped(Exception):
+    """The stop flag was set."""
+
+
+class ModelRunner:
+    """Runs one request at a time on one model; keeps nothing between requests.
+
+    ``should_stop`` is asked between passes of the vision tower, prefill chunks and tokens.
+    """
+
+    def __init__(
+        self, model: XComposer2ForCausalLM, *, prefill_chunk_tokens: int, views_per_pass: int, stop_ids: frozenset[int]
+    ) -> None:
+        self.model = model
+        self.prefill_chunk_tokens = prefill_chunk_tokens
+        self.views_per_pass = views_per_pass
+        self.stop_ids = stop_ids
+
+    def new_cache(self, capacity: int) -> InPlaceCache:
+        return InPlaceCache(self.model.config.num_hidden_layers, capacity)
+
+    def embed_image(
+        self, image: DecodedImage, plan: TilePlan, should_stop: Callable[[], bool], on_progress: Progress
+    ) -> Tensor:
+        """One image's visual tokens [num_visual_tokens, D]. Raises Stopped."""
+        tiles = torch.from_numpy(cut_tiles(resize_and_pad(image.pixels_HWC, plan), plan))
+        views_NCHW = make_views(tiles.to(self.model.device), plan.grid, self.model.dtype)
+        features = []
+        for chunk_NCHW in views_NCHW.split(self.views_per_pass):
+            _raise_if(should_stop())
+            features.append(self.model.encode_views(chunk_NCHW))
+            on_progress(sum(map(len, features)), plan.num_views)
+        return self.model.vision_proj(self.model.lay_out(torch.cat(features), plan.grid))
+
+    def prefill(
+        self,
+        prompt: EncodedPrompt,
+        image_embeds: Mapping[ImageView, Tensor],
+        cache: InPlaceCache,
+        should_stop: Callable[[], bool],
+        on_progress: Progress,
+    ) -> Tensor:
+        """Run what ``cache`` does not hold yet; float32 logits [V] after the prompt's last token.
+
+        Raises Stopped (the cache then holds the chunks that were done), ValueError when there is nothing left to run.
+        """
+        hidden_D = self.fill_cache(prompt, image_embeds, cache, len(prompt), should_stop, on_progress)
+        if hidden_D is None:
+            raise ValueError("the cache already holds the whole prompt; its last token must be run again for its logits")
+        return self.model.output(hidden_D).float()
+
+    def fill_cache(
+        self,
+        prompt: EncodedPrompt,
+        image_embeds: Mapping[ImageView, Tensor],
+        cache: InPlaceCache,
+        length: int,
+        should_stop: Callable[[], bool],
+        on_progress: Progress,
+    ) -> Tensor | None:
+        """Run the prompt's positions from what ``cache`` holds up to ``length``, in chunks.
+
+        Returns the last position's hidden state [D], None when the cache was that long already. Raises Stopped.
+        """
+        spans = prompt.spans
+        hidden_D = None
+        while cache.length < length:
+            _raise_if(should_stop())
+            start, stop = cache.length, min(cache.length + self.prefill_chunk_tokens, length)
+            output = self.model.model(
+                inputs_embeds=self._embeds(prompt, image_embeds, start, stop),
+                past_key_values=cache,
+                visual_spans=spans.clip(start, stop) or None,
+            )
+            hidden_D = output.last_hidden_state[0, -1]
+            on_progress(stop, length)
+        return hidden_D
+
+    def decode(
+        self, logits_V: Tensor, sampler: TokenSampler, cache: InPlaceCache, max_new_tokens: int, should_stop: Callable[[], bool]
+    ) -> Iterator[int]:
+        """Token ids until one of ``stop_ids`` (not yielded) or ``max_new_tokens``. Raises Stopped.
+
+        After each yield the cache holds everything but the yielded token.
+        """
+        for index in range(max_new_tokens):
+            _raise_if(should_stop())
+            token_id = sampler.next_token(logits_V)
+            if token_id in self.stop_ids:
+                return
+            yield token_id
+            if index + 1 < max_new_tokens:
+                logits_V = self._step(token_id, cache)
+
+    def beam_search(
+        self,
+        prompt: EncodedPrompt,
+        last_embeds_D: Tensor,
+        cache: InPlaceCache,
+        settings: GenerationSettings,
+        max_new_tokens: int,
+        should_stop: Callable[[], bool],
+    ) -> list[int]:
+        """The best of ``num_beams`` answers, by transformers' ``generate`` over a cache of all but the prompt's last token.
+
+        Raises Stopped.
+        """
+        options = {
+            "past_key_values": cache.repeated(settings.num_beams),
+            "attention_mask": torch.ones(1, len(prompt), dtype=torch.long, device=self.model.device),
+            "max_new_tokens": max_new_tokens,
+            "num_beams": settings.num_beams,
+            "do_sample": False,
+            "repetition_penalty": settings.repetition_penalty,
+            "eos_token_id": sorted(self.stop_ids),
+            "pad_token_id": self.model.config.pad_token_id,
+            "stopping_criteria": StoppingCriteriaList([_StopFlagCriteria(should_stop)]),
+        }
+        if prompt.has_images:
+            embeds_1SD = last_embeds_D.new_zeros(1, len(prompt), last_embeds_D.shape[-1])  # only the last one is run
+            embeds_1SD[0, -1] = last_embeds_D
+            ids = self.model.generate(inputs_embeds=embeds_1SD, **options)[0].tolist()
+        else:
+            ids = self.model.generate(torch.tensor([prompt.text_ids], device=self.model.device), **options)[0].tolist()
+            ids = ids[len(prompt) :]
+        _raise_if(should_stop())
+        end = next((index for index, token_id in enumerate(ids) if token_id in self.stop_ids), len(ids))
+        return ids[:end]
+
+    def embed_ids(self, ids: Sequence[int]) -> Tensor:
+        """Text ids -> [len(ids), D]."""
+        return self.model.model.tok_embeddings(torch.tensor(ids, dtype=torch.long, device=self.model.device))
+
+    def _step(self, token_id: int, cache: InPlaceCache) -> Tensor:
+        output = self.model.model(inputs_embeds=self.embed_ids([token_id])[None], past_key_values=cache)
+        return self.model.output(output.last_hidden_state[0, -1]).float()
+
+    def _embeds(self, prompt: EncodedPrompt, image_embeds: Mapping[ImageView, Tensor], start: int, stop: int) -> Tensor:
+        """Embeddings of prompt positions start to stop, [1, stop - start, D]."""
+        pieces, offset = [], 0
+        for segment in prompt.segments:
+            first, last = max(start - offset, 0), min(stop - offset, len(segment))
+            if first < last:
+                if isinstance(segment, ImageSegment):
+                    pieces.append(image_embeds[segment.view][first:last])
+                else:
+                    pieces.append(self.embed_ids(segment.ids[first:last]))
+            offset += len(segment)
+        return torch.cat(pieces)[None]
+
+
+class _StopFlagCriteria(StoppingCriteria):
+    def __init__(self, should_stop: Callable[[], bool]) -> None:
+        self._should_stop = should_stop
+
+    def __call__(self, input_ids: Tensor, scores: Tensor, **kwargs: object) -> Tensor:
+        return torch.full((input_ids.shape[0],), self._should_stop(), device=input_ids.device)
+
+
+def _raise_if(is_stopped: bool) -> None:
+    if is_stopped:
+        raise Stopped

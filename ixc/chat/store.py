@@ -1,0 +1,88 @@
+"""What is kept between a session's questions, bounded by bytes, age and number of sessions."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from ixc.settings import CacheLimits
+
+
+@dataclass(slots=True)
+class _Entry:
+    value: Any
+    num_bytes: int
+    last_used_s: float
+
+
+class SessionStore:
+    """Values by (session, key), least recently used first out. A session can reach its own values only.
+
+    ``clock`` gives monotonic seconds. Thread-safe.
+    """
+
+    def __init__(self, limits: CacheLimits, clock: Callable[[], float] = time.monotonic) -> None:
+        self._limits = limits
+        self._clock = clock
+        self._entries: OrderedDict[tuple[str, str], _Entry] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def put(self, session_id: str, key: str, value: object, num_bytes: int) -> None:
+        """Keep ``value``; drops others, or this one, until the limits hold."""
+        with self._lock:
+            self._entries.pop((session_id, key), None)
+            self._entries[session_id, key] = _Entry(value, num_bytes, self._clock())
+            self._enforce()
+
+    def get(self, session_id: str, key: str) -> Any | None:
+        """The value, marked as just used, or None."""
+        with self._lock:
+            self._enforce()
+            entry = self._entries.get((session_id, key))
+            if entry is None:
+                return None
+            entry.last_used_s = self._clock()
+            self._entries.move_to_end((session_id, key))
+            return entry.value
+
+    def take(self, session_id: str, key: str) -> Any | None:
+        """The value, removed from the store: its caller is going to change it."""
+        with self._lock:
+            self._enforce()
+            entry = self._entries.pop((session_id, key), None)
+            return entry.value if entry else None
+
+    def forget(self, session_id: str) -> None:
+        """Drop everything of a session."""
+        with self._lock:
+            for place in [place for place in self._entries if place[0] == session_id]:
+                del self._entries[place]
+
+    def expire(self) -> None:
+        """Drop what is too old; for a timer, since nobody may ask again."""
+        with self._lock:
+            self._enforce()
+
+    def report(self) -> dict[str, int]:
+        """Numbers for people: sessions, entries and bytes held."""
+        with self._lock:
+            return {
+                "sessions": len({session_id for session_id, _ in self._entries}),
+                "entries": len(self._entries),
+                "bytes": sum(entry.num_bytes for entry in self._entries.values()),
+            }
+
+    def _enforce(self) -> None:
+        oldest_s = self._clock() - self._limits.max_age_s
+        for place in [place for place, entry in self._entries.items() if entry.last_used_s < oldest_s]:
+            del self._entries[place]
+        while sum(entry.num_bytes for entry in self._entries.values()) > self._limits.max_bytes:
+            self._entries.popitem(last=False)
+        while len({session_id for session_id, _ in self._entries}) > self._limits.max_sessions:
+            first_session = next(iter(self._entries))[0]
+            for place in [place for place in self._entries if place[0] == first_session]:
+                del self._entries[place]

@@ -1,0 +1,137 @@
+"""Load a checkpoint folder: checked tensor by tensor, weights only, never running code from the folder."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from accelerate import init_empty_weights
+from safetensors import SafetensorError, safe_open
+from transformers import GenerationConfig
+
+from ixc.errors import CheckpointError
+from ixc.models.xcomposer2 import (
+    InternLM2Tokenizer,
+    XComposer2Config,
+    XComposer2ForCausalLM,
+    XComposer2ImageProcessor,
+    XComposer2Processor,
+)
+
+_INDEX_FILE, _SINGLE_FILE = "model.safetensors.index.json", "model.safetensors"
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """A model ready to run, with its processor and its own generation defaults (None: it brings none)."""
+
+    model: XComposer2ForCausalLM
+    processor: XComposer2Processor
+    generation_config: GenerationConfig | None
+
+
+def load_checkpoint(folder: Path, device: torch.device, dtype: torch.dtype) -> Checkpoint:
+    """Load ``folder`` to ``device`` in ``dtype``.
+
+    Raises CheckpointError, naming the file or the tensor, when the folder is missing, incomplete, damaged or of another model.
+    """
+    config = _read_config(folder)
+    check_tensors(config, _read_shapes(folder), folder)
+    try:
+        model = XComposer2ForCausalLM.from_pretrained(
+            folder, config=config, dtype=dtype, local_files_only=True, use_safetensors=True, trust_remote_code=False
+        )
+    except (OSError, SafetensorError, RuntimeError, ValueError) as error:
+        raise CheckpointError(f"The weights in {folder} cannot be loaded: {_first_line(error)}.") from error
+    has_generation_config = (folder / "generation_config.json").is_file()
+    generation_config = GenerationConfig.from_pretrained(folder) if has_generation_config else None
+    return Checkpoint(model.to(device).eval(), _load_processor(folder), generation_config)
+
+
+def check_tensors(config: XComposer2Config, shapes: Mapping[str, tuple[int, ...]], folder: Path) -> None:
+    """Compare a checkpoint's tensors with what ``config`` needs. Raises CheckpointError naming the first that is wrong."""
+    with init_empty_weights():
+        expected = {name: tuple(tensor.shape) for name, tensor in XComposer2ForCausalLM(config).state_dict().items()}
+    for kind, names in (
+        ("lacks the tensor", sorted(expected.keys() - shapes.keys())),
+        ("has a tensor this model does not know,", sorted(shapes.keys() - expected.keys())),
+    ):
+        if names:
+            others = f" and {len(names) - 1} more" if len(names) > 1 else ""
+            raise CheckpointError(
+                f"The checkpoint in {folder} {kind} {names[0]}{others}; it may be damaged or of another model."
+            )
+    for name, shape in expected.items():
+        if shapes[name] != shape:
+            raise CheckpointError(
+                f"The checkpoint in {folder} has {name} with shape {list(shapes[name])} where its config.json asks for "
+                f"{list(shape)}; the files do not belong together."
+            )
+
+
+def _read_config(folder: Path) -> XComposer2Config:
+    if not folder.is_dir():
+        raise CheckpointError(f"There is no model folder {folder}; give the path of a checkpoint folder.")
+    path = folder / "config.json"
+    try:
+        raw = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise CheckpointError(f"{folder} has no config.json; it is not a checkpoint folder.") from None
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"{path} cannot be read: {_first_line(error)}.") from error
+    model_type = raw.get("model_type") if isinstance(raw, dict) else None
+    if model_type != XComposer2Config.model_type:
+        raise CheckpointError(
+            f"{folder} holds a model of type {model_type!r}; this program runs {XComposer2Config.model_type!r} checkpoints."
+        )
+    try:
+        return XComposer2Config.from_dict({k: v for k, v in raw.items() if k != "auto_map"})
+    except Exception as error:  # the config's own validation raises many kinds
+        raise CheckpointError(f"{path} is not a usable configuration: {_first_line(error)}.") from error
+
+
+def _read_shapes(folder: Path) -> dict[str, tuple[int, ...]]:
+    """Names and shapes from the headers alone."""
+    shapes: dict[str, tuple[int, ...]] = {}
+    for path in _weight_files(folder):
+        try:
+            with safe_open(path, "pt") as file:
+                shapes |= {key: tuple(file.get_slice(key).get_shape()) for key in file.keys()}  # noqa: SIM118
+        except FileNotFoundError:
+            raise CheckpointError(f"The weight file {path} is missing; copy or download the checkpoint again.") from None
+        except (OSError, SafetensorError) as error:
+            raise CheckpointError(
+                f"The weight file {path} is damaged or incomplete ({_first_line(error)}); copy or download it again."
+            ) from error
+    return shapes
+
+
+def _weight_files(folder: Path) -> list[Path]:
+    index = folder / _INDEX_FILE
+    if index.is_file():
+        try:
+            names = json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()
+        except (OSError, ValueError, KeyError, AttributeError) as error:
+            raise CheckpointError(f"{index} is damaged; copy or download the checkpoint again.") from error
+        return [folder / Path(name).name for name in sorted(set(names))]
+    if not (folder / _SINGLE_FILE).is_file():
+        raise CheckpointError(f"{folder} has neither {_SINGLE_FILE} nor {_INDEX_FILE}; copy or download the checkpoint again.")
+    return [folder / _SINGLE_FILE]
+
+
+def _load_processor(folder: Path) -> XComposer2Processor:
+    if not (folder / "tokenizer.model").is_file():
+        raise CheckpointError(f"{folder} has no tokenizer.model; copy or download the checkpoint again.")
+    try:
+        if (folder / "processor_config.json").is_file():
+            return XComposer2Processor.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+        return XComposer2Processor(XComposer2ImageProcessor(), InternLM2Tokenizer(str(folder / "tokenizer.model")))
+    except (OSError, RuntimeError, ValueError) as error:
+        raise CheckpointError(f"The tokenizer or processor in {folder} cannot be loaded: {_first_line(error)}.") from error
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
