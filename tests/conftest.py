@@ -1,0 +1,28 @@
+"""What every test shares: no network, few threads, and hypothesis runs that repeat."""
+
+import os
+
+# Set before any library reads them. A test that needs a network is a test that fails on a train.
+os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
+import json
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+REFERENCE = Path(__file__).parent / "data" / "ixc2_4khd"
+
+# A slow, shared machine must not fail a property, and CI must try the same cases twice.
+settings.register_profile("local", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("ci", settings.get_profile("local"), derandomize=True)
+settings.load_profile("ci" if os.environ.get("CI") else "local")
+
+
+@pytest.fixture(scope="session")
+def golden() -> dict:
+    """Recorded values of the reference implementation (geometry, prompts, token ids, outputs)."""
+    return json.loads((REFERENCE / "golden.json").read_text(encoding="utf-8"))

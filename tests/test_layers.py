@@ -1,0 +1,172 @@
+"""The house's one rule: imports point down. And its bottom layer needs nothing but Python."""
+
+import ast
+import importlib.util
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PACKAGE = ROOT / "ixc"
+
+# From the bottom up. A module may import its own part and parts of a lower layer, never its own layer's other parts ...
+LAYERS = (
+    {"ixc", "ixc.tiling", "ixc.plan_facts", "ixc.conversation", "ixc.errors", "ixc.settings"},
+    {"ixc.imaging"},
+    {"ixc.models"},
+    {"ixc.chat"},
+    {"ixc.training", "ixc.evaluation", "ixc.benchmarks"},
+    {"ixc.ui"},
+    {"ixc.cli", "ixc.hosting", "ixc.__main__"},
+)
+# ... except at the bottom, whose modules are one small library, and at the top, where each face may start another.
+LAYERS_THAT_SHARE = (0, len(LAYERS) - 1)
+LEAVES = LAYERS[4]  # nothing may import them, whatever its layer: they are programs
+# The lowest layer that may know a third-party library.
+LOWEST_LAYER = {
+    **dict.fromkeys(("PIL", "numpy", "cv2"), 1),
+    **dict.fromkeys(
+        ("torch", "transformers", "safetensors", "tokenizers", "sentencepiece", "accelerate", "huggingface_hub"), 2
+    ),
+    **dict.fromkeys(("gradio", "gradio_client", "fastapi", "starlette", "uvicorn"), 5),
+}
+
+DYNAMIC_IMPORTS = ("importlib.import_module", "import_module", "__import__")
+
+
+def _part_of(module: str) -> str:
+    """The part a dotted name belongs to: its first two components, or the package itself."""
+    return ".".join(module.split(".")[:2])
+
+
+def _layer_of(part: str) -> int | None:
+    return next((index for index, parts in enumerate(LAYERS) if part in parts), None)
+
+
+def _module_name(path: Path) -> str:
+    parts = ("ixc", *path.relative_to(PACKAGE).with_suffix("").parts)
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def imported_modules(source: str, module: str, is_package: bool, known: set[str]) -> set[str]:
+    """Absolute names of all modules that ``source`` imports anywhere: in functions, under conditions, relatively."""
+    names = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            base = node.module or ""
+            if node.level:
+                base = importlib.util.resolve_name("." * node.level + base, module if is_package else module.rpartition(".")[0])
+            # "from ixc import tiling" imports the module ixc.tiling; "from ixc.tiling import Grid" only ixc.tiling.
+            submodules = {f"{base}.{alias.name}" for alias in node.names} & known
+            names |= submodules or {base}
+        elif isinstance(node, ast.Call) and ast.unparse(node.func) in DYNAMIC_IMPORTS:
+            names |= {arg.value for arg in node.args[:1] if isinstance(arg, ast.Constant)}
+    return names
+
+
+MODULES = {_module_name(path): path for path in sorted(PACKAGE.rglob("*.py"))}
+
+
+def complaint(module: str, imported: str) -> str | None:
+    """Why ``module`` may not import ``imported``; None when it may."""
+    part, other = _part_of(module), _part_of(imported)
+    layer, other_layer = _layer_of(part), _layer_of(other)
+    if layer is None:
+        return f"{part} stands in no layer"
+    library = imported.split(".")[0]
+    if library != "ixc":
+        lowest = LOWEST_LAYER.get(library, 0)
+        return None if layer >= lowest else f"{library} belongs to layer {lowest} and above, {part} is in layer {layer}"
+    if other == part:
+        return None
+    if other_layer is None or other in LEAVES:
+        return f"{other} stands in no layer" if other_layer is None else f"{other} is a leaf: nothing imports it"
+    shares = layer == other_layer and layer in LAYERS_THAT_SHARE
+    return None if other_layer < layer or shares else f"{other} is not below {part}"
+
+
+def test_every_part_has_a_layer():
+    strangers = {part for part in map(_part_of, MODULES) if _layer_of(part) is None}
+    assert not strangers, f"give these a place in LAYERS: {sorted(strangers)}"
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_imports_point_down(module):
+    path = MODULES[module]
+    imported = imported_modules(path.read_text(encoding="utf-8"), module, path.name == "__init__.py", set(MODULES))
+    complaints = {name: why for name in imported if (why := complaint(module, name))}
+    assert not complaints
+
+
+@pytest.mark.parametrize("module", sorted(LAYERS[0]))
+def test_the_bottom_layer_imports_the_standard_library_only(module):
+    path = MODULES[module]
+    imported = imported_modules(path.read_text(encoding="utf-8"), module, path.name == "__init__.py", set(MODULES))
+    assert {dotted.split(".")[0] for dotted in imported} <= sys.stdlib_module_names | {"ixc"}
+
+
+@pytest.mark.parametrize(
+    ("source", "module", "expected"),
+    [
+        ("import ixc.ui.app", "ixc.tiling", {"ixc.ui.app"}),
+        ("def f():\n    from ixc.chat.engine import Engine", "ixc.models.registry", {"ixc.chat.engine"}),
+        ("from .. import chat", "ixc.models.registry", {"ixc.chat"}),
+        ("from ..chat.engine import Engine", "ixc.models.registry", {"ixc.chat.engine"}),
+        ("from ixc import tiling", "ixc.errors", {"ixc.tiling"}),
+        ("if True:\n    import importlib\n    importlib.import_module('ixc.cli')", "ixc.ui.x", {"importlib", "ixc.cli"}),
+        ("import torch.nn as nn", "ixc.imaging.decode", {"torch.nn"}),
+    ],
+)
+def test_the_reader_sees_every_way_to_import(source, module, expected):
+    assert imported_modules(source, module, is_package=False, known={"ixc.chat", "ixc.tiling"}) == expected
+
+
+@pytest.mark.parametrize(
+    ("module", "imported", "is_allowed"),
+    [
+        ("ixc.tiling", "ixc.errors", True),
+        ("ixc.tiling", "ixc.imaging.decode", False),
+        ("ixc.imaging.resize", "ixc.tiling", True),
+        ("ixc.imaging.resize", "torch", False),
+        ("ixc.models.xcomposer2.vision", "ixc.chat.engine", False),
+        ("ixc.chat.engine", "ixc.models.registry", True),
+        ("ixc.chat.engine", "ixc.ui.app", False),
+        ("ixc.chat.engine", "gradio", False),
+        ("ixc.training.train", "ixc.chat.engine", True),
+        ("ixc.training.train", "ixc.evaluation.score", False),
+        ("ixc.ui.app", "ixc.training.examples", False),
+        ("ixc.cli", "ixc.ui.app", True),
+    ],
+)
+def test_the_rule_itself(module, imported, is_allowed):
+    assert (complaint(module, imported) is None) == is_allowed
+
+
+BARE_IMPORT = """
+import sys, time
+
+class Refuse:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in {"torch", "gradio", "PIL", "numpy", "cv2", "transformers"}:
+            raise ImportError(f"{name} is blocked in this test")
+
+sys.meta_path.insert(0, Refuse())
+sys.path.insert(0, sys.argv[1])
+start = time.process_time()
+import ixc.tiling
+print(time.process_time() - start)
+plan = ixc.tiling.plan_tiles(ixc.tiling.SizePx(1600, 3840), 55)
+assert plan.num_visual_tokens == 8137, plan
+"""
+
+
+def test_the_tile_plan_needs_neither_torch_nor_gradio_and_loads_at_once():
+    """CPU seconds, the best of five, in an interpreter without site-packages: load on the machine does not matter."""
+    command = [sys.executable, "-I", "-S", "-c", BARE_IMPORT, str(ROOT)]
+    runs = [subprocess.run(command, capture_output=True, text=True, timeout=60, check=False) for _ in range(5)]
+    assert all(run.returncode == 0 for run in runs), runs[0].stderr
+    assert min(float(run.stdout) for run in runs) < 0.05
