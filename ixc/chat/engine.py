@@ -129,9 +129,9 @@ class Engine:
         """
         job = _Job(request, self._encode(request), stop, time.perf_counter())
         with self._lock:
-            if len(self._jobs) > self._max_waiting:
+            num_ahead = sum(not ahead.stop.is_set for ahead in self._jobs)  # stopped ones end at once
+            if num_ahead > self._max_waiting:
                 raise EngineBusy(f"{self._max_waiting} questions are already waiting; try again in a moment.")
-            num_ahead = len(self._jobs)
             self._jobs.append(job)
         try:
             if num_ahead:
@@ -325,7 +325,8 @@ class Engine:
 
 def _stats(job: _Job, num_cached: int, started_s: float, first_token_s: float | None, ended_s: float) -> AnswerStats:
     num_new = len(job.generated_ids)
-    decode_s = ended_s - first_token_s if first_token_s is not None else 0.0
+    is_streamed = first_token_s is not None and job.request.generation.num_beams == 1
+    decode_s = ended_s - first_token_s if is_streamed else 0.0
     return AnswerStats(
         time_to_first_token_ms=(first_token_s - started_s) * 1000 if first_token_s is not None else None,
         num_prompt_tokens=len(job.prompt),

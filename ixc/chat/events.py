@@ -44,6 +44,7 @@ class AnswerStats:
     """Prompt tokens taken from the prefix cache."""
     num_new_tokens: int
     decode_tokens_per_s: float | None
+    """None for fewer than two tokens and for beam search, whose tokens all come at its end."""
     num_visual_tokens: int
     waited_ms: float = 0.0
 

@@ -1,0 +1,81 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ixc.chat.store import SessionStore
+from ixc.settings import CacheLimits
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now_s = 0.0
+
+    def __call__(self) -> float:
+        return self.now_s
+
+
+@pytest.fixture
+def clock():
+    return Clock()
+
+
+def test_least_recently_used_goes_first_when_bytes_run_out(clock):
+    store = SessionStore(CacheLimits(max_bytes=100), clock)
+    store.put("a", "x", 1, 40)
+    store.put("b", "x", 2, 40)
+    assert store.get("a", "x") == 1
+    store.put("c", "x", 3, 40)
+    assert store.get("b", "x") is None
+    assert (store.get("a", "x"), store.get("c", "x")) == (1, 3)
+
+
+def test_a_value_larger_than_the_limit_is_not_kept(clock):
+    store = SessionStore(CacheLimits(max_bytes=100), clock)
+    store.put("a", "x", 1, 101)
+    assert store.report() == {"sessions": 0, "entries": 0, "bytes": 0}
+
+
+def test_old_values_expire_and_use_keeps_them_young(clock):
+    store = SessionStore(CacheLimits(max_age_s=10), clock)
+    store.put("a", "used", 1, 1)
+    store.put("a", "unused", 2, 1)
+    clock.now_s = 8
+    assert store.get("a", "used") == 1
+    clock.now_s = 12
+    store.expire()
+    assert store.report()["entries"] == 1
+    assert store.get("a", "used") == 1
+
+
+def test_sessions_beyond_the_limit_go_whole(clock):
+    store = SessionStore(CacheLimits(max_sessions=2), clock)
+    for session in "abc":
+        store.put(session, "x", session, 1)
+        store.put(session, "y", session, 1)
+    assert store.report() == {"sessions": 2, "entries": 4, "bytes": 4}
+    assert store.get("a", "x") is None
+
+
+def test_take_removes_and_forget_drops_one_session_only(clock):
+    store = SessionStore(CacheLimits(), clock)
+    store.put("a", "x", 1, 1)
+    assert store.take("a", "x") == 1
+    assert store.take("a", "x") is None
+    store.put("a", "x", 1, 1)
+    store.put("b", "x", 2, 1)
+    store.forget("a")
+    assert store.get("a", "x") is None
+    assert store.get("b", "x") == 2
+
+
+@given(st.lists(st.tuples(st.sampled_from("abc"), st.sampled_from("xyz"), st.integers(0, 60))))
+def test_never_more_than_the_limits(puts):
+    store = SessionStore(CacheLimits(max_bytes=100, max_sessions=2))
+    held = {}
+    for session, key, num_bytes in puts:
+        store.put(session, key, (session, key), num_bytes)
+        held[session, key] = num_bytes
+        report = store.report()
+        assert report["bytes"] <= 100
+        assert report["sessions"] <= 2
+        assert store.get(session, key) in (None, (session, key))

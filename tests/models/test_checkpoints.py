@@ -1,0 +1,122 @@
+"""Loading: what is missing, extra, misshapen or damaged is named; nothing from the folder is executed."""
+
+import json
+import shutil
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from ixc.errors import CheckpointError
+from ixc.models.checkpoints import load_checkpoint
+from ixc.models.xcomposer2 import XComposer2ForCausalLM, XComposer2ImageProcessor, XComposer2Processor
+from tests.checkpoints import real_tokenizer, tiny_model
+
+
+@pytest.fixture(scope="module")
+def good_folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("checkpoint")
+    tiny_model().save_pretrained(folder)
+    XComposer2Processor(XComposer2ImageProcessor(max_patches=9), real_tokenizer(), default_system="Hi").save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture
+def folder(good_folder, tmp_path):
+    return shutil.copytree(good_folder, tmp_path / "checkpoint")
+
+
+def load(folder):
+    return load_checkpoint(folder, torch.device("cpu"), torch.float32)
+
+
+def change_weights(folder, change):
+    weights = load_file(folder / "model.safetensors")
+    change(weights)
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+
+
+def change_config(folder, **changes):
+    path = folder / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+
+
+def test_good_checkpoint_comes_back_whole(folder):
+    checkpoint = load(folder)
+    expected = tiny_model().state_dict()
+    actual = checkpoint.model.state_dict()
+    assert actual.keys() == expected.keys()
+    assert all(torch.equal(actual[name], expected[name]) for name in expected)
+    assert not checkpoint.model.training
+    assert checkpoint.processor.image_processor.max_patches == 9
+    assert checkpoint.processor.default_system == "Hi"
+
+
+def test_sharded_checkpoint_loads(good_folder, tmp_path):
+    folder = shutil.copytree(good_folder, tmp_path / "sharded", ignore=shutil.ignore_patterns("*.safetensors"))
+    tiny_model().save_pretrained(folder, max_shard_size="500KB")
+    assert len(list(folder.glob("*.safetensors"))) > 1
+    assert load(folder).model.state_dict().keys() == tiny_model().state_dict().keys()
+    sorted(folder.glob("*.safetensors"))[1].unlink()
+    with pytest.raises(CheckpointError, match=r"model-00002-of-\d+\.safetensors is missing"):
+        load(folder)
+
+
+def test_missing_tensor_is_named(folder):
+    change_weights(folder, lambda weights: weights.pop("plora_glb_GN"))
+    with pytest.raises(CheckpointError, match="lacks the tensor plora_glb_GN"):
+        load(folder)
+
+
+def test_extra_tensor_is_named(folder):
+    change_weights(folder, lambda weights: weights.update({"model.extra.weight": torch.zeros(2)}))
+    with pytest.raises(CheckpointError, match=r"does not know, model\.extra\.weight"):
+        load(folder)
+
+
+def test_misshapen_tensor_is_named(folder):
+    change_weights(folder, lambda weights: weights.update({"vision_proj.0.weight": torch.zeros(96, 64)}))
+    with pytest.raises(CheckpointError, match=r"vision_proj\.0\.weight with shape \[96, 64\].*asks for \[96, 128\]"):
+        load(folder)
+
+
+@pytest.mark.parametrize("size", [0, 7, 1000, -1])
+def test_half_copied_weights_are_named(folder, size):
+    path = folder / "model.safetensors"
+    path.write_bytes(path.read_bytes()[:size])
+    with pytest.raises(CheckpointError, match=r"model\.safetensors is damaged or incomplete"):
+        load(folder)
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("config.json", "no config.json"),
+        ("model.safetensors", "neither model.safetensors nor"),
+        ("tokenizer.model", "no tokenizer.model"),
+    ],
+)
+def test_missing_file_is_named(folder, name, message):
+    (folder / name).unlink()
+    with pytest.raises(CheckpointError, match=message):
+        load(folder)
+
+
+def test_other_model_and_broken_config_are_said_so(folder, tmp_path):
+    with pytest.raises(CheckpointError, match="no model folder"):
+        load(tmp_path / "nowhere")
+    change_config(folder, model_type="llama")
+    with pytest.raises(CheckpointError, match="type 'llama'"):
+        load(folder)
+    change_config(folder, model_type="internlmxcomposer2", hidden_size=97)
+    with pytest.raises(CheckpointError, match="not a usable configuration"):
+        load(folder)
+    (folder / "config.json").write_text("{")
+    with pytest.raises(CheckpointError, match=r"config\.json cannot be read"):
+        load(folder)
+
+
+def test_code_named_by_the_folder_is_never_run(folder):
+    (folder / "modeling_evil.py").write_text("raise SystemExit('code from the checkpoint ran')")
+    change_config(folder, auto_map={"AutoConfig": "modeling_evil.Evil", "AutoModelForCausalLM": "modeling_evil.Evil"})
+    assert isinstance(load(folder).model, XComposer2ForCausalLM)
