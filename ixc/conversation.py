@@ -15,7 +15,8 @@ BOS_TEXT = "<s>"
 TURN_START = "[UNUSED_TOKEN_146]"
 TURN_END = "[UNUSED_TOKEN_145]"
 
-_CONTROL_TEXT = re.compile(r"<ImageHere>|\[UNUSED_TOKEN_\d+\]|</?s>|<unk>")
+_CONTROL_AT_END = re.compile(r"(?:<ImageHere>|\[UNUSED_TOKEN_[0-9]{1,9}\]|</?s>|<unk>)\Z")
+_LONGEST_CONTROL = len("[UNUSED_TOKEN_123456789]")
 
 DEFAULT_SYSTEM = (
     "You are an AI assistant whose name is InternLM-XComposer (浦语·灵笔).\n"
@@ -84,11 +85,19 @@ def build_prompt(system: str, turns: Sequence[Turn], question: str, view: ImageV
 
 
 def clean_text(text: str) -> str:
-    """``text`` without the control strings of the prompt format, which only the program may write."""
-    previous = None
-    while previous != text:  # again, because removing one can join the halves of another
-        previous, text = text, _CONTROL_TEXT.sub("", text)
-    return text
+    """``text`` without the control strings of the prompt format, which only the program may write.
+
+    Letter by letter, because removing one string can join the halves of another; in time proportional to the text, because
+    repeated replacing would let a long nest of them stall the server.
+    """
+    kept: list[str] = []
+    for letter in text:
+        kept.append(letter)
+        if letter in ">]":  # every control string ends with one of them and holds none before its end
+            control = _CONTROL_AT_END.search("".join(kept[-_LONGEST_CONTROL:]))
+            if control:
+                del kept[-len(control[0]) :]
+    return "".join(kept)
 
 
 def _render_question(question: str) -> str:
