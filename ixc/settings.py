@@ -10,6 +10,7 @@ from ixc.errors import SettingsError
 from ixc.tiling import MAX_SLIDER_PATCHES
 
 MEGABYTE = 1024 * 1024
+MAX_SEED = 2**63 - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +52,11 @@ class GenerationSettings:
             value = getattr(self, name)
             is_number = isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
             _require(is_number and low <= value <= high, f"{name} must be between {low} and {high}, not {value!r}")
-            _require(isinstance(low, float) or float(value).is_integer(), f"{name} must be a whole number, not {value!r}")
+            if isinstance(low, int):
+                _require(float(value).is_integer(), f"{name} must be a whole number, not {value!r}")
+                object.__setattr__(self, name, int(value))  # JSON and sliders write 512 as 512.0
+        is_seed = self.seed is None or (isinstance(self.seed, int) and 0 <= self.seed <= MAX_SEED)
+        _require(is_seed, f"seed must be empty or a whole number from 0 to {MAX_SEED}, not {self.seed!r}")
 
     @property
     def is_greedy(self) -> bool:
