@@ -1,0 +1,55 @@
+"""The command line: ``ixc plan``, ``ixc ask`` and ``ixc app``.
+
+Exit codes: 0 done, 1 an error said in one line, 2 wrong usage, 130 interrupted, 141 the reader of the output went away.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import os
+import sys
+import warnings
+from collections.abc import Sequence
+
+from ixc import __version__
+from ixc.cli import app, ask, plan
+from ixc.errors import IxcError
+from ixc.settings import Settings
+
+EXIT_ERROR, EXIT_INTERRUPTED, EXIT_BROKEN_PIPE = 1, 130, 141
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code; wrong usage leaves through argparse's SystemExit(2)."""
+    for stream in (sys.stdout, sys.stderr):
+        # A name or answer that the terminal's encoding lacks must not end the program.
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+    args = build_parser().parse_args(argv)
+    # Libraries warn about damaged metadata and the like; what matters to the user comes as an error.
+    warnings.simplefilter("ignore")
+    try:
+        args.run(args, Settings.from_env(os.environ))
+        sys.stdout.flush()
+    except IxcError as error:
+        print(f"ixc: {error}", file=sys.stderr)
+        return EXIT_ERROR
+    except KeyboardInterrupt:
+        return EXIT_INTERRUPTED
+    except BrokenPipeError:
+        # Python would flush stdout again at exit and complain; give it somewhere to flush to.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return EXIT_BROKEN_PIPE
+    return 0
+
+
+def build_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="ixc", description="See how a high-resolution image is cut into tiles, then ask a model about it."
+    )
+    parser.add_argument("--version", action="version", version=f"ixc {__version__}")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    for command in (plan, ask, app):
+        command.add_command(commands)
+    return parser

@@ -1,0 +1,21 @@
+"""What several commands share: the budget's bounds, and a value that overrides a setting only when it was given."""
+
+from __future__ import annotations
+
+from ixc.errors import BudgetOutOfRange
+from ixc.settings import Settings
+
+
+def check_budget(max_patches: int, settings: Settings) -> int:
+    """``max_patches`` as it is. Raises BudgetOutOfRange when this installation does not serve it."""
+    limit = settings.max_patches_limit
+    if not 1 <= max_patches <= limit:
+        raise BudgetOutOfRange(
+            f"The max patches must be between 1 and {limit}, not {max_patches}; choose another budget or raise IXC_MAX_PATCHES."
+        )
+    return max_patches
+
+
+def given(**options: object) -> dict[str, object]:
+    """The options that the user gave: those that are not None."""
+    return {name: value for name, value in options.items() if value is not None}
