@@ -14,9 +14,8 @@ from ixc.chat.costs import CostModel
 from ixc.chat.engine import Engine, ModelInfo
 from ixc.chat.runner import ModelRunner
 from ixc.conversation import TURN_END
-from ixc.errors import CheckpointError
 from ixc.models.checkpoints import Checkpoint, load_checkpoint
-from ixc.models.presets import PRESETS, ModelPreset
+from ixc.models.presets import ModelPreset, find_model
 from ixc.settings import GenerationSettings, Settings
 
 logger = logging.getLogger(__name__)
@@ -29,17 +28,17 @@ _VIEWS_PER_PASS = {"cpu": 4, "cuda": 16}
 
 
 def load_engine(settings: Settings, on_progress: OnProgress | None = None) -> Engine:
-    """Load ``settings.model`` (a preset's name or a checkpoint folder) on the best device there is.
+    """Load ``settings.model`` (see ``find_model``) on the best device there is, downloading it first if need be.
 
     Takes seconds to minutes. Raises CheckpointError.
     """
     report = on_progress or (lambda stage, share: None)
     preset = find_model(settings.model)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    dtype = torch.bfloat16 if device.type == "cuda" else torch.float32
     transformers_logging.disable_progress_bar()
+    folder = _local_folder(preset, report)
     report(f"Loading {preset.title}", None)
-    checkpoint = load_checkpoint(preset.folder, device, dtype)
+    checkpoint = load_checkpoint(folder, device)
     report("Warming up", 0.9)
     costs = CostModel(checkpoint.model)
     costs.measure(checkpoint.model)
@@ -57,20 +56,18 @@ def load_engine(settings: Settings, on_progress: OnProgress | None = None) -> En
         default_system=checkpoint.processor.default_system,
         default_max_patches=min(checkpoint.processor.image_processor.max_patches, settings.max_patches_limit),
     )
-    logger.info("loaded %s on %s as %s", preset.name, info.device, dtype)
+    logger.info("loaded %s on %s as %s", preset.name, info.device, checkpoint.model.dtype)
     report("Ready", 1.0)
     return Engine(runner, checkpoint.processor, info, costs, settings)
 
 
-def find_model(name_or_folder: str) -> ModelPreset:
-    """A preset, or a folder as one. Raises CheckpointError when it is neither."""
-    if name_or_folder in PRESETS:
-        return PRESETS[name_or_folder]
-    folder = Path(name_or_folder).expanduser()
-    if not folder.is_dir():
-        known = ", ".join(PRESETS)
-        raise CheckpointError(f"There is no model {name_or_folder!r}; give a checkpoint folder or one of: {known}.")
-    return ModelPreset(folder.name, folder.name, folder, "A model of your own; this program does not know what it can do.")
+def _local_folder(preset: ModelPreset, report: OnProgress) -> Path:
+    if isinstance(preset.source, Path):
+        return preset.source
+    from ixc.models.download import download_checkpoint  # the Hub client is not needed for a local folder
+
+    report(f"Downloading {preset.title}", 0.0)
+    return download_checkpoint(preset.source, preset.revision, lambda share: report(f"Downloading {preset.title}", share))
 
 
 def _stop_ids(checkpoint: Checkpoint) -> frozenset[int]:

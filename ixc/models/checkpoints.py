@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import math
+import pickle
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,7 +23,12 @@ from ixc.models.xcomposer2 import (
     XComposer2Processor,
 )
 
-_INDEX_FILE, _SINGLE_FILE = "model.safetensors.index.json", "model.safetensors"
+_WEIGHT_NAMES = (
+    ("model.safetensors.index.json", "model.safetensors"),
+    ("pytorch_model.bin.index.json", "pytorch_model.bin"),
+)
+"""Index of shards, or single file; safetensors first. The official repository has pickled shards."""
+_MAX_FLOAT32_PARAMETERS = 1_000_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,22 +40,40 @@ class Checkpoint:
     generation_config: GenerationConfig | None
 
 
-def load_checkpoint(folder: Path, device: torch.device, dtype: torch.dtype) -> Checkpoint:
-    """Load ``folder`` to ``device`` in ``dtype``.
+def load_checkpoint(folder: Path, device: torch.device, dtype: torch.dtype | None = None) -> Checkpoint:
+    """Load ``folder`` straight to ``device`` in ``dtype`` (None: ``default_dtype``).
 
-    Raises CheckpointError, naming the file or the tensor, when the folder is missing, incomplete, damaged or of another model.
+    Pickled shards are read with weights-only unpickling. Raises CheckpointError, naming the file or the tensor, when the folder
+    is missing, incomplete, damaged, hostile or of another model.
     """
-    config = _read_config(folder)
-    check_tensors(config, _read_shapes(folder), folder)
+    config = read_config(folder)
+    files = weight_files(folder)
+    shapes = read_shapes(files)
+    check_tensors(config, shapes, folder)
+    num_parameters = sum(math.prod(shape) for shape in shapes.values())
     try:
         model = XComposer2ForCausalLM.from_pretrained(
-            folder, config=config, dtype=dtype, local_files_only=True, use_safetensors=True, trust_remote_code=False
+            folder,
+            config=config,
+            dtype=dtype or default_dtype(device, num_parameters),
+            device_map={"": device},
+            local_files_only=True,
+            use_safetensors=files[0].suffix == ".safetensors",
+            weights_only=True,
+            trust_remote_code=False,
         )
     except (OSError, SafetensorError, RuntimeError, ValueError) as error:
         raise CheckpointError(f"The weights in {folder} cannot be loaded: {_first_line(error)}.") from error
     has_generation_config = (folder / "generation_config.json").is_file()
     generation_config = GenerationConfig.from_pretrained(folder) if has_generation_config else None
-    return Checkpoint(model.to(device).eval(), _load_processor(folder), generation_config)
+    return Checkpoint(model.eval(), load_processor(folder), generation_config)
+
+
+def default_dtype(device: torch.device, num_parameters: int) -> torch.dtype:
+    """bfloat16 on a GPU that has it, else float16; on a CPU float32, or bfloat16 when that would take too much memory."""
+    if device.type == "cuda":
+        return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float16
+    return torch.float32 if num_parameters <= _MAX_FLOAT32_PARAMETERS else torch.bfloat16
 
 
 def check_tensors(config: XComposer2Config, shapes: Mapping[str, tuple[int, ...]], folder: Path) -> None:
@@ -72,7 +97,8 @@ def check_tensors(config: XComposer2Config, shapes: Mapping[str, tuple[int, ...]
             )
 
 
-def _read_config(folder: Path) -> XComposer2Config:
+def read_config(folder: Path) -> XComposer2Config:
+    """The folder's configuration, official or our own. Raises CheckpointError."""
     if not folder.is_dir():
         raise CheckpointError(f"There is no model folder {folder}; give the path of a checkpoint folder.")
     path = folder / "config.json"
@@ -93,36 +119,48 @@ def _read_config(folder: Path) -> XComposer2Config:
         raise CheckpointError(f"{path} is not a usable configuration: {_first_line(error)}.") from error
 
 
-def _read_shapes(folder: Path) -> dict[str, tuple[int, ...]]:
-    """Names and shapes from the headers alone."""
+def read_shapes(files: Sequence[Path]) -> dict[str, tuple[int, ...]]:
+    """Names and shapes of all tensors, without reading the weights. Raises CheckpointError."""
     shapes: dict[str, tuple[int, ...]] = {}
-    for path in _weight_files(folder):
+    for path in files:
         try:
-            with safe_open(path, "pt") as file:
-                shapes |= {key: tuple(file.get_slice(key).get_shape()) for key in file.keys()}  # noqa: SIM118
+            if path.suffix == ".safetensors":
+                with safe_open(path, "pt") as file:
+                    shapes |= {key: tuple(file.get_slice(key).get_shape()) for key in file.keys()}  # noqa: SIM118
+            else:
+                tensors = torch.load(path, map_location="meta", weights_only=True)
+                shapes |= {key: tuple(tensor.shape) for key, tensor in tensors.items()}
         except FileNotFoundError:
             raise CheckpointError(f"The weight file {path} is missing; copy or download the checkpoint again.") from None
-        except (OSError, SafetensorError) as error:
+        except pickle.UnpicklingError as error:
+            raise CheckpointError(
+                f"The weight file {path} is damaged or holds more than tensors, which could run code; do not use it."
+            ) from error
+        except (OSError, SafetensorError, RuntimeError, EOFError, AttributeError) as error:
             raise CheckpointError(
                 f"The weight file {path} is damaged or incomplete ({_first_line(error)}); copy or download it again."
             ) from error
     return shapes
 
 
-def _weight_files(folder: Path) -> list[Path]:
-    index = folder / _INDEX_FILE
-    if index.is_file():
-        try:
-            names = json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()
-        except (OSError, ValueError, KeyError, AttributeError) as error:
-            raise CheckpointError(f"{index} is damaged; copy or download the checkpoint again.") from error
-        return [folder / Path(name).name for name in sorted(set(names))]
-    if not (folder / _SINGLE_FILE).is_file():
-        raise CheckpointError(f"{folder} has neither {_SINGLE_FILE} nor {_INDEX_FILE}; copy or download the checkpoint again.")
-    return [folder / _SINGLE_FILE]
+def weight_files(folder: Path) -> list[Path]:
+    """The files that hold the weights, whether they exist or not; safetensors before pickled ones. Raises CheckpointError."""
+    for index_name, single_name in _WEIGHT_NAMES:
+        index = folder / index_name
+        if index.is_file():
+            try:
+                names = json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()
+            except (OSError, ValueError, KeyError, AttributeError) as error:
+                raise CheckpointError(f"{index} is damaged; copy or download the checkpoint again.") from error
+            return [folder / Path(name).name for name in sorted(set(names))]
+        if (folder / single_name).is_file():
+            return [folder / single_name]
+    names = " or ".join(name for pair in _WEIGHT_NAMES for name in pair)
+    raise CheckpointError(f"{folder} has no weights ({names}); copy or download the checkpoint again.")
 
 
-def _load_processor(folder: Path) -> XComposer2Processor:
+def load_processor(folder: Path) -> XComposer2Processor:
+    """The folder's processor; for the official layout the reference's, around its tokenizer.model. Raises CheckpointError."""
     if not (folder / "tokenizer.model").is_file():
         raise CheckpointError(f"{folder} has no tokenizer.model; copy or download the checkpoint again.")
     try:

@@ -2,29 +2,55 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
+
+from ixc.errors import CheckpointError
 
 ASSETS = Path(__file__).resolve().parents[2] / "assets"
 
 
 @dataclass(frozen=True, slots=True)
 class ModelPreset:
-    """A known model: where its checkpoint is, and what to say about it."""
+    """A model: where its checkpoint is, a local folder or a Hub repository, and what to say about it."""
 
     name: str
     title: str
-    folder: Path
+    source: Path | str
     note: str
+    revision: str = "main"
 
 
 NANO = ModelPreset(
     name="ixc-nano",
     title="ixc-nano",
-    folder=ASSETS / "models" / "ixc-nano",
+    source=ASSETS / "models" / "ixc-nano",
     note=(
         "A small demonstration model with the architecture of the 7B: it reads one printed line, such as a sign or a label, "
         "and makes mistakes; it does not understand documents, charts or photographs."
     ),
 )
-PRESETS = {preset.name: preset for preset in (NANO,)}
+XC2_4KHD_7B = ModelPreset(
+    name="4khd-7b",
+    title="InternLM-XComposer2-4KHD 7B",
+    source="internlm/internlm-xcomposer2-4khd-7b",
+    note="Reads documents, charts and photographs up to 4K; it can be wrong, so check what matters.",
+)
+PRESETS = {preset.name: preset for preset in (NANO, XC2_4KHD_7B)}
+_REPOSITORY_ID = re.compile(r"[\w.-]+/[\w.-]+", re.ASCII)
+_UNKNOWN_NOTE = "A model of your own; this program does not know what it can do."
+
+
+def find_model(name: str) -> ModelPreset:
+    """By a preset's name, a local checkpoint folder, or a Hub repository ``owner/name``. Raises CheckpointError."""
+    for preset in PRESETS.values():
+        if name in (preset.name, preset.source):
+            return preset
+    folder = Path(name).expanduser()
+    if folder.is_dir():
+        return ModelPreset(folder.name, folder.name, folder, _UNKNOWN_NOTE)
+    if _REPOSITORY_ID.fullmatch(name):
+        return ModelPreset(name, name, name, _UNKNOWN_NOTE)
+    known = ", ".join(PRESETS)
+    raise CheckpointError(f"There is no model {name!r}; give a checkpoint folder, a Hub name, or one of: {known}.")

@@ -92,7 +92,7 @@ def test_half_copied_weights_are_named(folder, size):
     ("name", "message"),
     [
         ("config.json", "no config.json"),
-        ("model.safetensors", "neither model.safetensors nor"),
+        ("model.safetensors", "has no weights"),
         ("tokenizer.model", "no tokenizer.model"),
     ],
 )
