@@ -11,7 +11,7 @@ SHELL := /bin/bash
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 ARGS ?=
-PIP := .venv/bin/pip install --quiet --disable-pip-version-check
+PIP := .venv/bin/python -m pip install --quiet --disable-pip-version-check
 TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 
 help:  ## list the targets
