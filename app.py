@@ -1,0 +1,31 @@
+"""Serve the page: ``python app.py``, and the entry point of the Hugging Face Space. Settings come from IXC_* variables."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+
+
+def main() -> int:
+    """Serve until interrupted; 1 and one sentence on the standard error when that cannot be."""
+    from ixc.errors import IxcError
+    from ixc.settings import Settings
+
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    env = dict(os.environ)
+    if "GRADIO_SERVER_NAME" in env:  # a Space tells the address to listen on in Gradio's way
+        env.setdefault("IXC_HOST", env["GRADIO_SERVER_NAME"])
+    try:
+        settings = Settings.from_env(env)
+        from ixc.ui.app import serve
+
+        serve(settings)
+    except IxcError as error:
+        sys.stderr.write(f"{error}\n")
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

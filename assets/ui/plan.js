@@ -1,0 +1,76 @@
+// The token ribbon and the numbers under the picture.
+(() => {
+  const { t, el, hear, tell, follow, formatCount } = ixc;
+
+  ixc.plan = (element, host) => {
+    const tokens = el("span", { id: "ixc-visual-tokens" });
+    const ribbon = el("div", { class: "ixc-ribbon-picture", id: "ixc-ribbon", role: "img", "data-t-label": "ribbon.label" });
+    const legend = el("p", { class: "ixc-small ixc-legend" });
+    const facts = el("dl", { class: "ixc-facts", id: "ixc-facts", "data-t-label": "facts.title" });
+    const clamped = el("p", { class: "ixc-small", hidden: true, "data-t": "facts.clamped" });
+    element.append(
+      el("div", { class: "ixc-ribbon-head" }, el("h2", { "data-t": "ribbon.title" }), tokens),
+      el("div", { class: "ixc-ribbon-box" }, ribbon), legend, facts, clamped);
+    ixc.translateTree(element);
+
+    host.watch("value", () => tell("plan", host.props.value || null));
+    follow(host, show);
+    hear("plan", (value) => { document.body.dataset.plan = String(Boolean(value)); });
+
+    function show(value) {
+      const { plan } = value;
+      tokens.textContent = t("ribbon.tokens", { tokens: formatCount(plan.tokens) });
+      ribbon.innerHTML = value.ribbon; // drawn by our server from integers alone
+      showLegend(value);
+      showFacts(value);
+      clamped.hidden = !plan.clamped;
+    }
+
+    function showLegend({ plan, text }) {
+      const parts = [["global", t("ribbon.global")], ["separator", t("ribbon.separator")],
+        ["local", t("ribbon.local", { rows: plan.localRows, rowTokens: plan.localRowTokens - 1 })]];
+      if (text.before || text.after) parts.push(["text", t("ribbon.text")]);
+      legend.replaceChildren(...parts.map(([kind, label]) => el("span", {}, el("i", { class: `ixc-key ixc-key-${kind}` }), label)));
+    }
+
+    function showFacts({ plan, cost }) {
+      const factor = plan.scale < 1 ? 1 / plan.scale : plan.scale;
+      const scaleKey = factor < 1.005 ? "exact" : plan.scale < 1 ? "shrunk" : "enlarged";
+      const size = ([width, height]) => `${width} × ${height}`;
+      facts.replaceChildren(
+        fact("size", size(plan.original), t("facts.size"), t("facts.resized", { resized: size(plan.resized), padded: size(plan.padded) })),
+        fact("grid", `${plan.cols} × ${plan.rows}`, t("facts.grid", { used: plan.used, budget: plan.budget })),
+        fact("scale", `${plan.scale.toFixed(2)}×`, t(`facts.scale.${scaleKey}`, { factor: factor.toFixed(2) })),
+        fact("padding", `${(100 * plan.paddingShare).toFixed(1)} %`, t("facts.padding")),
+        costFact(cost));
+    }
+
+    function costFact(cost) {
+      if (!cost) return fact("cost", "–", t("facts.cost.none"));
+      const memory = cost.bytes >= 1e9 ? `${(cost.bytes / 1e9).toFixed(1)} GB` : `${Math.max(1, Math.round(cost.bytes / 1e6))} MB`;
+      if (cost.ttftMs == null) return fact("cost", memory, t("facts.cost.memory", { device: cost.device.split(" (")[0] }));
+      const seconds = cost.ttftMs < 95 ? (cost.ttftMs / 1000).toFixed(2) : (cost.ttftMs / 1000).toFixed(1);
+      return fact("cost", `${seconds} s · ${memory}`, t("facts.cost", { device: cost.device.split(" (")[0] }));
+    }
+
+    // dt after dd in the picture, before it in the document: the number is what the eye looks for.
+    function fact(name, number, label, more) {
+      return el("div", { class: "ixc-fact", "data-fact": name },
+        el("dt", {}, label, more ? el("span", { class: "ixc-more", text: more }) : null), el("dd", { text: number }));
+    }
+
+    // The ribbon's SVG holds one path per tile that covers exactly that tile's runs of tokens.
+    const tileAt = (event) => {
+      const run = event.target.closest?.("[data-tile]");
+      return run ? Number(run.dataset.tile) : null;
+    };
+    ribbon.addEventListener("pointermove", (event) => tell("tile", { tile: tileAt(event), from: "ribbon" }));
+    ribbon.addEventListener("pointerleave", () => tell("tile", { tile: null, from: "ribbon" }));
+    ribbon.addEventListener("click", (event) => { event.stopPropagation(); tell("tile", { tile: tileAt(event), from: "ribbon" }); });
+
+    hear("tile", ({ tile }) => {
+      ribbon.querySelector(".ixc-lit")?.classList.remove("ixc-lit");
+      if (tile != null) ribbon.querySelector(`[data-tile="${tile}"]`)?.classList.add("ixc-lit");
+    });
+  };
+})();

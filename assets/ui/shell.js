@@ -1,0 +1,109 @@
+// The frame: header with the model chip, language and theme; tabs on a phone; keys that work everywhere.
+(() => {
+  const { t, el, icon, hear, tell, setLanguage, follow, store, readStored, errorSentence } = ixc;
+
+  ixc.header = (element, host) => {
+    const chipText = el("span");
+    const chip = el("button", { type: "button", class: "ixc-chip", id: "ixc-model-chip", "aria-expanded": "false",
+      "aria-controls": "ixc-model-note", onclick: () => toggleNote() }, el("span", { class: "ixc-dot" }), chipText);
+    const note = el("div", { class: "ixc-popover", id: "ixc-model-note", role: "note", hidden: true });
+    const languages = el("div", { class: "ixc-languages", role: "group", "data-t-label": "app.language" },
+      languageButton("en", "EN"), el("span", { "aria-hidden": "true", text: "/" }), languageButton("zh", "中文"));
+    const theme = el("button", { type: "button", class: "ixc-plain", "data-t-label": "app.theme", "data-t-title": "app.theme",
+      onclick: switchTheme }, icon("sun"));
+    element.append(
+      el("div", { class: "ixc-brand" }, el("h1", { text: "4KHD" }), el("p", { "data-t": "app.tagline" })),
+      el("div", { class: "ixc-tools" }, el("div", { class: "ixc-chip-box" }, chip, note), languages, theme));
+    ixc.translateTree(element);
+
+    function languageButton(code, label) {
+      return el("button", { type: "button", class: "ixc-plain", lang: code === "zh" ? "zh-CN" : "en", "data-language": code,
+        text: label, onclick: () => setLanguage(code) });
+    }
+
+    function toggleNote(open = note.hidden) {
+      note.hidden = !open || !note.textContent;
+      chip.setAttribute("aria-expanded", String(!note.hidden));
+    }
+
+    document.addEventListener("click", (event) => { if (!chip.parentNode.contains(event.target)) toggleNote(false); });
+    chip.addEventListener("keydown", (event) => { if (event.key === "Escape") toggleNote(false); });
+
+    follow(host, (model) => {
+      tell("model", model);
+      chip.dataset.phase = model.phase;
+      const parts = { ready: [model.device.split(" (")[0]], failed: [t("model.failed")], loading: [loading(model)] };
+      chipText.textContent = [model.name, ...parts[model.phase]].filter(Boolean).join(" · ");
+      chip.setAttribute("aria-label", `${t("model.about")}: ${chipText.textContent}`);
+      note.textContent = model.phase === "failed" ? t("model.failed.long", { detail: errorSentence(model.error) }) : model.note;
+      if (!note.textContent) toggleNote(false);
+    })();
+
+    function loading(model) {
+      return model.percent == null ? `${t("model.loading")}…` : `${t("model.loading")} ${model.percent} %`;
+    }
+
+    hear("language", (language) => {
+      for (const button of languages.querySelectorAll("button")) {
+        button.setAttribute("aria-pressed", String(button.dataset.language === language));
+      }
+      // Gradio's own controls get their labels from the server.
+      host.trigger("language", { language });
+    });
+  };
+
+  function switchTheme() {
+    const dark = document.body.classList.toggle("dark");
+    store("ixc-theme", dark ? "dark" : "light");
+  }
+
+  ixc.panes = (element) => {
+    const tabs = ["image", "chat"].map((pane) => el("button", { type: "button", role: "tab", id: `ixc-tab-${pane}`,
+      "aria-controls": `ixc-${pane}-pane`, "data-pane": pane, "data-t": `app.pane.${pane}`, onclick: () => ixc.showPane(pane) }));
+    element.append(el("div", { role: "tablist", class: "ixc-tabs", "data-t-label": "app.panes" }, ...tabs));
+    ixc.translateTree(element);
+
+    ixc.showPane = (pane) => {
+      document.body.dataset.pane = pane;
+      for (const tab of tabs) {
+        tab.setAttribute("aria-selected", String(tab.dataset.pane === pane));
+        tab.tabIndex = tab.dataset.pane === pane ? 0 : -1;
+      }
+      tell("pane", pane);
+    };
+    element.addEventListener("keydown", (event) => {
+      if (event.key !== "ArrowLeft" && event.key !== "ArrowRight") return;
+      ixc.showPane(document.body.dataset.pane === "image" ? "chat" : "image");
+      tabs.find((tab) => tab.tabIndex === 0).focus();
+    });
+    ixc.showPane("image");
+  };
+
+  // Text that the server wrote for the user to keep, saved without a file on the server.
+  ixc.downloader = (element, host) => {
+    host.watch("value", () => {
+      const file = host.props.value;
+      if (!file) return;
+      const url = URL.createObjectURL(new Blob([file.text], { type: `${file.mime};charset=utf-8` }));
+      el("a", { href: url, download: file.name }).click();
+      setTimeout(() => URL.revokeObjectURL(url), 10_000);
+    });
+  };
+
+  ixc.isBusy = () => document.body.dataset.busy === "true";
+
+  document.addEventListener("keydown", (event) => {
+    if (event.key === "Escape" && ixc.isBusy() && !event.isComposing) {
+      event.preventDefault();
+      document.querySelector("#ixc-stop")?.click();
+    }
+  });
+
+  function start() {
+    const theme = readStored("ixc-theme");
+    if (theme) document.body.classList.toggle("dark", theme === "dark");
+    setLanguage(ixc.language);
+  }
+  if (document.body) start();
+  else document.addEventListener("DOMContentLoaded", start);
+})();

@@ -1,0 +1,204 @@
+// The picture with the plan laid over it. The picture is fetched once; a slider move replaces only the SVG above it.
+(() => {
+  const { t, el, icon, hear, tell, follow, errorSentence, formatCount } = ixc;
+  const LAYERS = ["tiles", "padding", "newlines", "numbers"];
+
+  ixc.stage = (element, host) => {
+    const picture = el("img", { class: "ixc-picture", id: "ixc-picture", draggable: "false" });
+    const overlay = el("div", { class: "ixc-overlay", id: "ixc-overlay", "aria-hidden": "true" });
+    const hits = el("div", { class: "ixc-hits", role: "group", "data-t-label": "stage.region" });
+    const canvas = el("div", { class: "ixc-canvas" }, picture, overlay, hits);
+    const view = el("div", { class: "ixc-view" }, canvas);
+    const tip = el("div", { class: "ixc-tip", role: "tooltip", id: "ixc-tip", hidden: true });
+    const zoom = toolButton("zoom", "stage.zoom", "ixc-zoom", switchZoom);
+    const tools = el("div", { class: "ixc-stage-tools" }, zoom,
+      toolButton("replace", "stage.replace", "ixc-replace", () => ixc.chooseFile()),
+      toolButton("close", "stage.remove", "ixc-remove", () => host.trigger("remove")));
+    const globalPicture = el("img", { class: "ixc-picture", alt: "", draggable: "false" });
+    const globalBox = el("div", { class: "ixc-global", role: "img", "data-t-label": "stage.global.alt" }, globalPicture);
+    const globalDetail = el("p", { class: "ixc-small" });
+    const layers = el("fieldset", { class: "ixc-layers" }, el("legend", { "data-t": "stage.layers" }), ...LAYERS.map(layerSwitch));
+    const side = el("div", { class: "ixc-side" },
+      el("figure", {}, globalBox, el("figcaption", {}, el("strong", { "data-t": "stage.global" }), globalDetail)), layers, tools);
+    const frame = el("div", { class: "ixc-frame" }, view);
+    const notice = el("div", { class: "ixc-notice", role: "alert", id: "ixc-image-notice", hidden: true });
+    element.append(el("div", { class: "ixc-stage" }, frame, side), notice, tip);
+    ixc.translateTree(element);
+
+    let image = null;
+    let data = null;
+    let zoomed = false;
+    let active = null;
+
+    function toolButton(name, key, id, action) {
+      return el("button", { type: "button", class: "ixc-tool", id, "data-t-label": key, "data-t-title": key, onclick: action }, icon(name));
+    }
+
+    function layerSwitch(layer) {
+      const box = el("input", { type: "checkbox", checked: true, id: `ixc-layer-${layer}`,
+        onchange: () => element.classList.toggle(`ixc-hide-${layer}`, !box.checked) });
+      return el("label", { for: box.id }, box, el("span", { "data-t": `stage.layer.${layer}` }));
+    }
+
+    function switchZoom() {
+      zoomed = !zoomed;
+      zoom.replaceChildren(icon(zoomed ? "fit" : "zoom"));
+      zoom.dataset.tLabel = zoom.dataset.tTitle = zoomed ? "stage.fit" : "stage.zoom";
+      ixc.translateTree(tools);
+      layout();
+    }
+
+    // The canvas has the shape of the padded image and fits the frame, so the page never moves while the slider does.
+    function layout() {
+      if (!data || !image) return;
+      const [width, height] = data.plan.padded;
+      const ratio = width / height;
+      const { clientWidth: roomX, clientHeight: roomY } = view;
+      if (!roomX || !roomY) return;
+      const fit = Math.min(roomX, roomY * ratio);
+      const readable = Math.min(roomX, 150); // a very tall image scrolls rather than becoming a thread
+      let shown = Math.max(fit, readable);
+      if (zoomed) shown = Math.max(roomX, fit * 2.2);
+      canvas.style.width = `${shown}px`;
+      canvas.style.height = `${shown / ratio}px`;
+      overlay.style.setProperty("--px", String(width / shown));
+      canvas.classList.toggle("ixc-dense", shown / data.plan.cols < 26);
+    }
+
+    function place(target) {
+      const [width, height] = data.plan.padded;
+      const [left, top, right, bottom] = data.plan.padding;
+      Object.assign(target.style, {
+        left: `${(100 * left) / width}%`, top: `${(100 * top) / height}%`,
+        width: `${(100 * (width - left - right)) / width}%`, height: `${(100 * (height - top - bottom)) / height}%`,
+      });
+    }
+
+    function drawPlan() {
+      if (!data || !image || data.imageId !== image.id) return;
+      const { cols, rows, globalTokens } = data.plan;
+      place(picture);
+      place(globalPicture);
+      picture.alt = t("stage.alt", { width: image.width, height: image.height, cols, rows });
+      globalDetail.textContent = t("stage.global.detail", { tokens: globalTokens });
+      overlay.innerHTML = data.overlay; // drawn by our server from integers alone
+      drawHits(cols, rows);
+      layout();
+      mark(null);
+    }
+
+    function drawHits(cols, rows) {
+      hits.style.gridTemplateColumns = `repeat(${cols}, 1fr)`;
+      hits.style.gridTemplateRows = `repeat(${rows}, 1fr)`;
+      while (hits.children.length > cols * rows) hits.lastChild.remove();
+      while (hits.children.length < cols * rows) {
+        hits.append(el("button", { type: "button", class: "ixc-hit", "aria-describedby": "ixc-tip" }));
+      }
+      [...hits.children].forEach((hit, tile) => {
+        hit.dataset.tile = tile;
+        hit.tabIndex = tile === 0 ? 0 : -1;
+        hit.setAttribute("aria-label", t("stage.tile.label", { tile: tile + 1, row: Math.floor(tile / cols) + 1, col: (tile % cols) + 1 }));
+      });
+    }
+
+    const tileOf = (event) => {
+      const hit = event.target.closest?.(".ixc-hit");
+      return hit ? Number(hit.dataset.tile) : null;
+    };
+    hits.addEventListener("pointerover", (event) => { if (event.pointerType !== "touch") tell("tile", { tile: tileOf(event), from: "stage" }); });
+    hits.addEventListener("pointerleave", (event) => { if (event.pointerType !== "touch") tell("tile", { tile: null, from: "stage" }); });
+    hits.addEventListener("click", (event) => tell("tile", { tile: tileOf(event), from: "stage" }));
+    hits.addEventListener("focusin", (event) => { if (event.target.matches(":focus-visible")) tell("tile", { tile: tileOf(event), from: "stage" }); });
+    hits.addEventListener("focusout", () => tell("tile", { tile: null, from: "stage" }));
+    hits.addEventListener("keydown", (event) => {
+      const { cols, rows } = data.plan;
+      const tile = tileOf(event);
+      const steps = { ArrowLeft: -1, ArrowRight: 1, ArrowUp: -cols, ArrowDown: cols, Home: -tile, End: cols * rows - 1 - tile };
+      if (!(event.key in steps)) return;
+      const next = tile + steps[event.key];
+      event.preventDefault();
+      if (next < 0 || next >= cols * rows) return;
+      hits.children[tile].tabIndex = -1;
+      hits.children[next].tabIndex = 0;
+      hits.children[next].focus();
+    });
+    document.addEventListener("click", (event) => { if (!hits.contains(event.target)) mark(null); });
+    view.addEventListener("scroll", () => { if (active != null) mark(active); });
+
+    hear("tile", ({ tile, from }) => mark(tile, from));
+
+    function mark(tile, from) {
+      if (active != null) hits.children[active]?.classList.remove("ixc-lit");
+      active = data && tile != null && tile < data.tiles.length ? tile : null;
+      tip.hidden = active == null;
+      if (active == null) return;
+      const hit = hits.children[active];
+      hit.classList.add("ixc-lit");
+      if (from === "ribbon" && view.scrollHeight > view.clientHeight) {
+        view.scrollTo({ top: hit.offsetTop - view.clientHeight / 3, left: hit.offsetLeft - view.clientWidth / 3 });
+      }
+      fillTip(active);
+      placeTip(hit);
+    }
+
+    function fillTip(tile) {
+      const { cols, tileSide } = data.plan;
+      const [left, top, right, bottom, first, last] = data.tiles[tile];
+      const row = Math.floor(tile / cols);
+      const col = tile % cols;
+      const empty = right <= left || bottom <= top;
+      tip.replaceChildren(
+        el("p", {}, el("strong", { text: t("stage.tile", { tile: tile + 1 }) }), ` ${t("stage.tile.place", { row: row + 1, col: col + 1 })}`),
+        el("p", { text: empty ? t("stage.tile.padding") : t("stage.tile.pixels", { left, right, top, bottom }) }),
+        el("p", { text: t("stage.tile.tokens", { first: formatCount(first), last: formatCount(last) }) }),
+        el("p", { text: t("stage.tile.range", { firstRow: row * tileSide + 1, lastRow: (row + 1) * tileSide,
+          firstCol: col * tileSide + 1, lastCol: (col + 1) * tileSide }) }));
+    }
+
+    // Inside the window, below the tile if there is room, else above it.
+    function placeTip(hit) {
+      const box = hit.getBoundingClientRect();
+      const visible = view.getBoundingClientRect();
+      const { offsetWidth: width, offsetHeight: height } = tip;
+      const left = Math.min(Math.max(8, box.left + box.width / 2 - width / 2), document.documentElement.clientWidth - width - 8);
+      let top = Math.min(box.bottom, visible.bottom) + 8;
+      if (top + height > window.innerHeight - 8) top = Math.max(8, Math.max(box.top, visible.top) - height - 8);
+      Object.assign(tip.style, { left: `${left}px`, top: `${top}px` });
+    }
+
+    function showNotice(message) {
+      notice.hidden = !message;
+      if (!message) return notice.replaceChildren();
+      notice.replaceChildren(el("p", { text: errorSentence(message) }),
+        el("button", { type: "button", class: "ixc-tool", "aria-label": t("error.dismiss"), onclick: () => tell("notice", null) }, icon("close")));
+    }
+
+    hear("notice", showNotice);
+    hear("plan", (value) => { data = value; drawPlan(); });
+    new ResizeObserver(layout).observe(view);
+
+    follow(host, ({ image: next, error, number }) => {
+      if (number) tell("stage-answered", number);
+      document.body.dataset.opening = "false";
+      const changed = next?.id !== image?.id;
+      image = next;
+      tell("image", next);
+      tell("notice", error);
+      document.body.dataset.image = String(Boolean(next));
+      if (!next) {
+        picture.removeAttribute("src");
+        globalPicture.removeAttribute("src");
+        overlay.replaceChildren();
+        mark(null);
+        return;
+      }
+      if (changed) {
+        zoomed && switchZoom();
+        const root = (window.gradio_config?.root || "").replace(/\/$/, "");
+        picture.src = `${root}/${next.src}`;
+        globalPicture.src = picture.src;
+      }
+      drawPlan();
+    })();
+  };
+})();

@@ -1,0 +1,253 @@
+// The conversation. Each exchange keeps its DOM while it does not change, so that streaming moves nothing but the new text.
+(() => {
+  const { t, el, icon, hear, tell, follow, errorSentence, formatCount, renderMarkdown } = ixc;
+
+  ixc.transcript = (element, host) => {
+    const exporter = menu("chat.export", "download", [["markdown", "chat.export.markdown"], ["json", "chat.export.json"]], (format) =>
+      host.trigger("export", { format, language: ixc.language }));
+    const fresh = barButton("plus", "chat.new", "ixc-new", () => { host.trigger("clear"); });
+    const bar = el("div", { class: "ixc-chat-bar" }, el("h2", { "data-t": "chat.region" }), el("div", { class: "ixc-row" }, fresh, exporter));
+    const log = el("div", { class: "ixc-log", id: "ixc-log", role: "log", "aria-live": "polite", "data-t-label": "chat.region", tabindex: "0" });
+    const empty = el("div", { class: "ixc-empty" });
+    const pending = el("p", { class: "ixc-note", id: "ixc-pending-note", role: "status", hidden: true });
+    const jump = el("button", { type: "button", class: "ixc-jump", hidden: true, "data-t-label": "chat.jump", onclick: () => scrollDown() }, icon("down"));
+    const notice = el("div", { class: "ixc-notice", role: "alert", id: "ixc-chat-notice", hidden: true });
+    const scroller = el("div", { class: "ixc-scroller" }, empty, log, pending);
+    element.append(bar, el("div", { class: "ixc-scroll-box" }, scroller, jump), notice);
+    ixc.translateTree(element);
+
+    let value = host.props.value;
+    let shown = []; // what each child of the log was drawn from
+    let follows = true; // stay at the end unless the reader scrolled up
+
+    function barButton(name, key, id, action) {
+      return el("button", { type: "button", class: "ixc-bar-button", id, onclick: action }, icon(name), el("span", { "data-t": key }));
+    }
+
+    function menu(key, name, items, act) {
+      const list = el("div", { class: "ixc-menu", role: "menu", hidden: true }, ...items.map(([format, itemKey]) =>
+        el("button", { type: "button", role: "menuitem", "data-format": format, "data-t": itemKey, onclick: () => { open(false); act(format); } })));
+      const button = el("button", { type: "button", class: "ixc-bar-button", id: "ixc-export", "aria-haspopup": "menu", "aria-expanded": "false",
+        onclick: () => open(list.hidden) }, icon(name), el("span", { "data-t": key }));
+      const box = el("div", { class: "ixc-menu-box" }, button, list);
+      function open(wanted) { list.hidden = !wanted; button.setAttribute("aria-expanded", String(wanted)); if (wanted) list.firstChild.focus(); }
+      box.addEventListener("keydown", (event) => { if (event.key === "Escape") { open(false); button.focus(); } });
+      document.addEventListener("click", (event) => { if (!box.contains(event.target)) open(false); });
+      return box;
+    }
+
+    // --- exchanges ----------------------------------------------------------------------------------------------
+
+    function noteBetween(before, after) {
+      if (!before && !after) return null;
+      if (!after) return t("chat.note.removed");
+      const { budget, cols, rows } = after;
+      if (!before) return t("chat.note.added", { cols, rows });
+      if (before.image !== after.image) return t("chat.note.image", { cols, rows });
+      return before.budget === budget ? null : t("chat.note.budget", { budget, cols, rows });
+    }
+
+    function question(exchange, index) {
+      const bubble = el("div", { class: "ixc-question" }, el("span", { class: "ixc-sr", text: `${t("chat.you")}: ` }), exchange.question);
+      const actions = index == null ? null : el("div", { class: "ixc-actions" },
+        action("edit", "chat.edit", () => startEditing(node, exchange, index)), copyAction(exchange.question));
+      const node = el("div", { class: "ixc-asked" }, bubble, actions);
+      return node;
+    }
+
+    function answer(exchange, index, isLast) {
+      const body = el("div", { class: "ixc-answer" }, el("span", { class: "ixc-sr", text: `${t("chat.model")}: ` }));
+      if (exchange.answer) body.append(renderMarkdown(exchange.answer));
+      else if (!exchange.error) body.append(el("p", { class: "ixc-small", text: t("chat.noanswer") }));
+      const error = exchange.error ? el("p", { class: "ixc-failed", role: "alert", text: errorSentence(exchange.error) }) : null;
+      const actions = el("div", { class: "ixc-actions" }, exchange.answer ? copyAction(exchange.answer) : null,
+        isLast ? action("retry", "chat.retry", () => host.trigger("retry")) : null,
+        isLast ? action("undo", "chat.undo", () => host.trigger("undo")) : null);
+      return el("div", { class: "ixc-answered" }, exchange.answer || !exchange.error ? body : null, error,
+        el("div", { class: "ixc-under" }, el("p", { class: "ixc-stats", text: statsText(exchange) }), actions));
+    }
+
+    function action(name, key, act) {
+      return el("button", { type: "button", class: "ixc-action", "data-action": name, title: t(key), "aria-label": t(key), onclick: act }, icon(name));
+    }
+
+    function copyAction(text) {
+      const button = action("copy", "chat.copy", async () => {
+        await copy(text);
+        button.replaceChildren(icon("check"));
+        button.setAttribute("aria-label", t("chat.copied"));
+        setTimeout(() => { button.replaceChildren(icon("copy")); button.setAttribute("aria-label", t("chat.copy")); }, 1500);
+      });
+      return button;
+    }
+
+    async function copy(text) {
+      if (navigator.clipboard?.writeText) {
+        try { return await navigator.clipboard.writeText(text); } catch { /* pages without https may not */ }
+      }
+      const area = el("textarea", { class: "ixc-offscreen" });
+      area.value = text;
+      document.body.append(area);
+      area.select();
+      document.execCommand("copy");
+      area.remove();
+    }
+
+    function statsText({ stats, reason, view }) {
+      if (!stats) return "";
+      const parts = [];
+      if (reason === "stopped") parts.push(t(stats.ttftMs == null ? "chat.stats.nothing" : "chat.stats.stopped"));
+      if (stats.ttftMs != null) {
+        const seconds = stats.ttftMs < 995 ? (stats.ttftMs / 1000).toFixed(2) : (stats.ttftMs / 1000).toFixed(1);
+        parts.push(t("chat.stats.ttft", { seconds }));
+      }
+      if (stats.tokensPerS != null) parts.push(t("chat.stats.speed", { speed: Math.round(stats.tokensPerS) }));
+      if (stats.promptTokens) {
+        const key = stats.cachedTokens ? "chat.stats.cached" : "chat.stats.prompt";
+        parts.push(t(key, { tokens: formatCount(stats.promptTokens), cached: formatCount(stats.cachedTokens) }));
+      }
+      if (view) parts.push(t("chat.stats.budget", { budget: view.budget }));
+      if (reason === "length") parts.push(t("chat.stats.length"));
+      return parts.join(" · ");
+    }
+
+    function startEditing(node, exchange, index) {
+      if (ixc.isBusy()) return;
+      const area = el("textarea", { class: "ixc-edit", "aria-label": t("chat.edit.label"), rows: Math.min(8, exchange.question.split("\n").length + 1) });
+      area.value = exchange.question;
+      const save = () => { const text = area.value.trim(); if (text) host.trigger("edit", { index, text }); };
+      const cancel = () => { editor.replaceWith(node); };
+      const editor = el("div", { class: "ixc-editor" }, area, el("div", { class: "ixc-row" },
+        el("button", { type: "button", class: "ixc-button", text: t("chat.edit.cancel"), onclick: cancel }),
+        el("button", { type: "button", class: "ixc-button ixc-primary", text: t("chat.edit.save"), onclick: save })));
+      area.addEventListener("keydown", (event) => {
+        if (event.key === "Enter" && !event.shiftKey && !event.isComposing) { event.preventDefault(); save(); }
+        if (event.key === "Escape") cancel();
+      });
+      node.replaceWith(editor);
+      area.focus();
+      area.setSelectionRange(area.value.length, area.value.length);
+    }
+
+    // --- the answer being written -------------------------------------------------------------------------------
+
+    const liveBody = el("div", { class: "ixc-answer ixc-live" });
+    const liveStage = el("p", { class: "ixc-stats", id: "ixc-stage-text", role: "status" });
+    const liveBar = el("progress", { class: "ixc-progress", max: 100, hidden: true, "aria-hidden": "true" });
+    let liveNode = null;
+    let liveKey = "";
+
+    function showLive(live, before) {
+      if (!live) { liveNode?.remove(); liveNode = null; liveKey = ""; return; }
+      const key = JSON.stringify([live.question, live.view, shown.length, ixc.language]);
+      if (key !== liveKey) {
+        liveNode?.remove();
+        liveKey = key;
+        const note = shown.length ? noteBetween(before?.view ?? null, live.view) : null;
+        liveNode = el("div", { class: "ixc-exchange", id: "ixc-live" }, note ? el("p", { class: "ixc-note", text: note }) : null,
+          question(live, null), el("div", { class: "ixc-answered" }, liveBody, liveBar, el("div", { class: "ixc-under" }, liveStage)));
+        log.append(liveNode);
+        follows = true;
+      }
+      liveBody.hidden = !live.text;
+      liveBody.replaceChildren(renderMarkdown(live.text));
+      (lastTextBlock(liveBody) || liveBody).append(el("span", { class: "ixc-caret", "aria-hidden": "true" }));
+      liveStage.textContent = document.body.dataset.stopping === "true" ? t("chat.stopping") : stageText(live);
+      const counts = live.stage === "vision" || live.stage === "prefill" || (live.stage === "loading" && live.done > 0);
+      liveBar.hidden = !counts || !live.total;
+      if (counts) liveBar.value = (100 * live.done) / live.total;
+    }
+
+    function lastTextBlock(root) {
+      const blocks = root.querySelectorAll("p, li, td, code");
+      return blocks[blocks.length - 1];
+    }
+
+    function stageText({ stage, done, total, text }) {
+      if (text || !stage) return t("chat.answering");
+      if (stage === "line") return t("chat.stage.line", { ahead: total });
+      if (stage === "loading") return done ? t("chat.stage.loading.percent", { percent: done }) : t("chat.stage.loading");
+      if (stage === "vision" || stage === "prefill") return t(`chat.stage.${stage}`, { done: formatCount(done), total: formatCount(total) });
+      return t(stage === "waiting" ? "chat.stage.waiting" : "chat.stage.start");
+    }
+
+    // --- drawing ------------------------------------------------------------------------------------------------
+
+    function draw() {
+      const { exchanges, live, error } = value;
+      exchanges.forEach((exchange, index) => {
+        const isLast = index === exchanges.length - 1 && !live;
+        const key = JSON.stringify([exchange, isLast, exchanges[index - 1]?.view, ixc.language]);
+        if (shown[index]?.key === key) return;
+        const note = index ? noteBetween(exchanges[index - 1].view, exchange.view) : null;
+        const node = el("div", { class: "ixc-exchange" }, note ? el("p", { class: "ixc-note", text: note }) : null,
+          question(exchange, index), answer(exchange, index, isLast));
+        if (shown[index]) shown[index].node.replaceWith(node);
+        else log.insertBefore(node, liveNode);
+        shown[index] = { key, node };
+      });
+      shown.splice(exchanges.length).forEach(({ node }) => node.remove());
+      showLive(live, exchanges[exchanges.length - 1]);
+      const busy = Boolean(live);
+      if (!busy) document.body.dataset.stopping = "false";
+      document.body.dataset.busy = String(busy);
+      document.body.dataset.chatting = String(exchanges.length > 0 || busy);
+      fresh.disabled = busy || !exchanges.length;
+      exporter.querySelector("button").disabled = !exchanges.length;
+      showNotice(error);
+      showPending();
+      if (follows) scrollDown(); else onScroll();
+    }
+
+    function showNotice(error) {
+      notice.hidden = !error;
+      if (error) {
+        notice.replaceChildren(el("p", { text: errorSentence(error) }), el("button", { type: "button", class: "ixc-tool",
+          "aria-label": t("error.dismiss"), onclick: () => { notice.hidden = true; } }, icon("close")));
+      }
+    }
+
+    // What the next question will use, when that differs from the last one.
+    function showPending() {
+      const last = value.exchanges[value.exchanges.length - 1];
+      const plan = ixc.last("image") ? ixc.last("plan") : null;
+      const view = plan ? { image: plan.imageId, budget: plan.plan.budget, cols: plan.plan.cols, rows: plan.plan.rows } : null;
+      const note = last && !value.live ? noteBetween(last.view, view) : null;
+      pending.hidden = !note;
+      if (note && pending.textContent !== note) pending.textContent = note;
+      if (note && follows) scrollDown();
+    }
+
+    function showEmpty() {
+      const model = ixc.last("model");
+      const phone = window.matchMedia("(max-width: 860px)").matches;
+      empty.replaceChildren(el("h3", { text: t("chat.empty.title") }), el("p", { text: t(phone ? "chat.empty.phone" : "chat.empty.text") }));
+      if (model?.phase === "ready" && model.note) empty.append(el("p", { class: "ixc-about" }, icon("info"), el("span", {}, el("strong", { text: `${model.name}: ` }), model.note)));
+      if (model?.phase === "failed") empty.append(el("p", { class: "ixc-about ixc-about-failed" }, icon("info"), t("model.failed.long", { detail: errorSentence(model.error) })));
+    }
+
+    function atEnd() { return scroller.scrollHeight - scroller.scrollTop - scroller.clientHeight < 48; }
+    function scrollDown() { scroller.scrollTop = scroller.scrollHeight; follows = true; jump.hidden = true; }
+    function onScroll() { follows = atEnd(); jump.hidden = follows; }
+    scroller.addEventListener("scroll", onScroll, { passive: true });
+    new ResizeObserver(() => { if (follows) scrollDown(); }).observe(scroller);
+
+    hear("plan", showPending);
+    hear("image", showPending);
+    hear("model", showEmpty);
+    hear("language", () => { showEmpty(); draw(); });
+    hear("pane", () => { if (follows) scrollDown(); });
+    follow(host, (next) => { value = next; draw(); })();
+
+    document.addEventListener("click", (event) => {
+      if (!event.target.closest?.("#ixc-stop") || !ixc.isBusy()) return;
+      document.body.dataset.stopping = "true";
+      liveStage.textContent = t("chat.stopping");
+    });
+  };
+
+  ixc.composerHint = (element) => {
+    element.append(el("p", { class: "ixc-small", "data-t": "composer.hint" }));
+    ixc.translateTree(element);
+  };
+})();

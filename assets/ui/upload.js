@@ -1,0 +1,116 @@
+// How an image gets in: choose, drop, paste or photograph. One path for all of them, with its progress and its errors.
+(() => {
+  const { t, el, icon, tell, hear, follow } = ixc;
+
+  ixc.dropZone = (element, host) => {
+    const limits = JSON.parse(element.querySelector("[data-limits]").dataset.limits);
+    const input = el("input", { type: "file", accept: "image/*,.avif,.tif,.tiff,.webp,.bmp", class: "ixc-offscreen", tabindex: "-1",
+      id: "ixc-file", "data-t-label": "drop.label" });
+    const choose = el("button", { type: "button", class: "ixc-button ixc-primary", id: "ixc-choose", onclick: () => input.click() },
+      icon("upload"), el("span", { "data-t": "drop.choose" }));
+    const camera = el("button", { type: "button", class: "ixc-button", id: "ixc-camera", onclick: openCamera },
+      icon("camera"), el("span", { "data-t": "drop.webcam" }));
+    const kinds = el("p", { class: "ixc-small" });
+    const status = el("p", { class: "ixc-upload-status", role: "status" });
+    const zone = el("div", { class: "ixc-drop" },
+      el("p", { class: "ixc-drop-title", "data-t": "drop.title" }), el("p", { class: "ixc-small", "data-t": "drop.or" }),
+      el("div", { class: "ixc-row" }, choose, navigator.mediaDevices ? camera : null), kinds);
+    element.append(zone, input, status);
+    ixc.translateTree(element);
+    hear("language", () => { kinds.textContent = t("drop.kinds", { mb: limits.mb, megapixels: limits.megapixels }); });
+
+    let busy = false;
+    ixc.chooseFile = () => input.click();
+    ixc.addFile = add;
+
+    async function add(file) {
+      if (!file) return;
+      if (busy) return;
+      if (file.size > limits.mb * 1024 * 1024) return fail({ code: "UploadTooLarge", mb: limits.mb });
+      if (file.size === 0) file = new File(["\0"], file.name); // the server says what is wrong with it
+      busy = true;
+      tell("notice", null);
+      setStatus(t("drop.decoding"));
+      try {
+        const { path } = await host.upload(file);
+        host.props.value = { path, orig_name: file.name, meta: { _type: "gradio.FileData" } };
+        host.trigger("upload");
+      } catch {
+        busy = false;
+        setStatus("");
+        fail(navigator.onLine === false ? { code: "IxcError", detail: t("app.offline") } : { code: "UploadRefused" });
+      }
+    }
+
+    function setStatus(text) {
+      status.textContent = text;
+      document.body.dataset.opening = String(Boolean(text));
+    }
+
+    function fail(message) { tell("notice", message); }
+
+    // The server answers every upload, good or bad, through the stage.
+    hear("stage-answered", () => { busy = false; setStatus(""); });
+
+    input.addEventListener("change", () => { add(input.files[0]); input.value = ""; });
+
+    let depth = 0;
+    document.addEventListener("dragenter", (event) => {
+      if (event.dataTransfer?.types?.includes("Files")) { depth += 1; document.body.dataset.dragging = "true"; }
+    });
+    document.addEventListener("dragleave", () => { depth = Math.max(0, depth - 1); if (!depth) delete document.body.dataset.dragging; });
+    document.addEventListener("dragover", (event) => { if (event.dataTransfer?.types?.includes("Files")) event.preventDefault(); });
+    document.addEventListener("drop", (event) => {
+      depth = 0;
+      delete document.body.dataset.dragging;
+      if (!event.dataTransfer?.files?.length) return;
+      event.preventDefault();
+      add(event.dataTransfer.files[0]);
+    });
+    document.addEventListener("paste", (event) => {
+      const file = [...(event.clipboardData?.files || [])][0];
+      if (!file) return;
+      event.preventDefault();
+      add(file);
+    });
+
+    async function openCamera() {
+      let stream;
+      try {
+        stream = await navigator.mediaDevices.getUserMedia({ video: { width: { ideal: 3840 }, height: { ideal: 2160 } } });
+      } catch {
+        return fail({ code: "IxcError", detail: t("webcam.denied") });
+      }
+      const video = el("video", { autoplay: true, playsinline: true, muted: true });
+      video.srcObject = stream;
+      const dialog = el("dialog", { class: "ixc-dialog", "aria-label": t("webcam.title") }, video,
+        el("div", { class: "ixc-row" },
+          el("button", { type: "button", class: "ixc-button ixc-primary", text: t("webcam.take"), onclick: take }),
+          el("button", { type: "button", class: "ixc-button", text: t("webcam.cancel"), onclick: () => dialog.close() })));
+      dialog.addEventListener("close", () => { stream.getTracks().forEach((track) => track.stop()); dialog.remove(); });
+      document.body.append(dialog);
+      dialog.showModal();
+
+      function take() {
+        const canvas = el("canvas", { width: video.videoWidth, height: video.videoHeight });
+        canvas.getContext("2d").drawImage(video, 0, 0);
+        canvas.toBlob((blob) => { if (blob) add(new File([blob], "camera.png", { type: "image/png" })); dialog.close(); }, "image/png");
+      }
+    }
+  };
+
+  ixc.examples = (element, host) => {
+    const strip = el("div", { class: "ixc-examples", role: "group", "data-t-label": "examples.title" });
+    element.append(strip);
+    ixc.translateTree(element);
+    follow(host, (examples) => {
+      strip.replaceChildren(...examples.map((example, index) => {
+        const title = example[`title_${ixc.language}`] || example.title_en;
+        return el("button", { type: "button", class: "ixc-example", title, "aria-label": t("examples.open", { title }),
+          onclick: () => { document.body.dataset.opening = "true"; host.trigger("pick", { index, language: ixc.language }); } },
+        el("img", { src: example.thumbnail, alt: "", width: 64, height: 48, loading: "lazy" }));
+      }));
+      element.hidden = examples.length === 0;
+    })();
+  };
+})();

@@ -1,0 +1,49 @@
+"""From a question to its events: wait in line, wait for the model, answer. The page and the API both go through here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from ixc.chat.events import AnswerStats, Event, Finished, FinishReason, PrefillProgress
+from ixc.chat.request import ChatRequest, StopFlag
+from ixc.errors import CheckpointError
+from ixc.ui.services import Services
+from ixc.ui.waiting import Ticket
+
+_LOOK_EVERY_S = 0.2
+"""How often a waiting question looks whether it was stopped."""
+
+
+def answer_events(
+    services: Services, ticket: Ticket, stop: StopFlag, build_request: Callable[[], ChatRequest]
+) -> Iterator[Event]:
+    """The engine's events, after PrefillProgress of stage "line" (``num_total`` ahead) and "loading" (percent done).
+
+    ``build_request`` is called once it is this question's turn. Raises IxcError; CheckpointError when no model could be loaded.
+    """
+    shown: Event | None = None
+    while not stop.is_set:
+        progress = _what_to_wait_for(services, ticket)
+        if progress is None:
+            break
+        if progress != shown:
+            yield progress
+            shown = progress
+    if stop.is_set:
+        yield Finished(FinishReason.STOPPED, AnswerStats(None, 0, 0, 0, None, 0))
+        return
+    engine = services.provider.engine
+    if engine is None:
+        error = services.provider.status.error
+        raise CheckpointError(error.detail if error and error.detail else "No model could be loaded; look at the app's log.")
+    yield from engine.answer(build_request(), stop)
+
+
+def _what_to_wait_for(services: Services, ticket: Ticket) -> PrefillProgress | None:
+    """Wait a moment; None when there is nothing left to wait for."""
+    if num_ahead := ticket.wait(_LOOK_EVERY_S):
+        return PrefillProgress("line", 0, num_ahead)
+    if not services.provider.wait(_LOOK_EVERY_S):
+        fraction = services.provider.status.fraction
+        return PrefillProgress("loading", round(100 * (fraction or 0)), 100)
+    return None

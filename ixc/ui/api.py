@@ -1,0 +1,164 @@
+"""The named endpoints ``/plan`` and ``/chat`` for gradio_client and other programs. They keep nothing after a call."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from ixc.chat.events import TextDelta
+from ixc.chat.request import ChatRequest, StopFlag
+from ixc.conversation import ImageView, Turn
+from ixc.errors import EmptyQuestion, SettingsError, UploadFailed
+from ixc.imaging.decode import DecodedImage, decode_image
+from ixc.plan_facts import plan_facts
+from ixc.settings import GenerationSettings
+from ixc.tiling import plan_tiles
+from ixc.ui.answering import answer_events
+from ixc.ui.components import ImageUpload, check_budget
+from ixc.ui.image_panel import DEFAULT_BUDGET
+from ixc.ui.messages import api_error
+from ixc.ui.services import Services
+
+
+def add_api(services: Services) -> None:
+    """Register the endpoints in the Blocks being built."""
+    calls = ApiHandlers(services)
+    limits = services.settings.images
+    with gr.Column(visible=False):
+        image = ImageUpload(limits, label="image")
+        max_patches = gr.Number(DEFAULT_BUDGET, label="max_patches")
+        facts = gr.JSON(label="plan")
+        plan = gr.Button()
+        plan.click(calls.plan, [image, max_patches], facts, api_name="plan", concurrency_limit=4)
+
+        question = gr.Textbox(label="question")
+        numbers = [
+            gr.Number(None, label=name)
+            for name in ("max_new_tokens", "temperature", "top_p", "repetition_penalty", "num_beams", "seed")
+        ]
+        system = gr.Textbox(None, label="system")
+        history = gr.JSON(None, label="history")
+        answer = gr.Textbox(label="answer")
+        chat = gr.Button()
+        inputs = [question, image, max_patches, *numbers, system, history]
+        chat.click(calls.chat, inputs, answer, api_name="chat", concurrency_limit=None)
+
+
+class ApiHandlers:
+    """The calls. Every error reaches the caller as one sentence."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+
+    def plan(self, image: Path | None, max_patches: float = DEFAULT_BUDGET) -> dict[str, Any]:
+        """How ``image`` is cut under a budget of ``max_patches`` tiles; the same data as ``ixc plan --json``."""
+        limit = self._services.settings.max_patches_limit
+        try:
+            budget = check_budget(max_patches, limit)
+            decoded = self._decode(image)
+            if decoded is None:
+                raise UploadFailed("An image is needed; upload one.")
+            return plan_facts(plan_tiles(decoded.size_px, budget), max_patches_limit=limit)
+        except Exception as error:
+            raise api_error(error) from error
+
+    def chat(
+        self,
+        question: str,
+        image: Path | None = None,
+        max_patches: float = DEFAULT_BUDGET,
+        max_new_tokens: float | None = None,
+        temperature: float | None = None,
+        top_p: float | None = None,
+        repetition_penalty: float | None = None,
+        num_beams: float | None = None,
+        seed: float | None = None,
+        system: str | None = None,
+        history: list[list[str]] | None = None,
+    ) -> Iterator[str]:
+        """Answer ``question`` about ``image`` (or none). Streams the answer so far; settings left out are the model's own.
+
+        ``history`` holds earlier [question, answer] pairs about the same image.
+        """
+        session, stop = f"api-{uuid.uuid4().hex}", StopFlag()
+        given = {
+            "max_new_tokens": max_new_tokens,
+            "temperature": temperature,
+            "top_p": top_p,
+            "repetition_penalty": repetition_penalty,
+            "num_beams": num_beams,
+            "seed": seed,
+        }
+        try:
+            if not question or not question.strip():
+                raise EmptyQuestion("Type a question first.")
+            budget = check_budget(max_patches, self._services.settings.max_patches_limit)
+            decoded = self._decode(image)
+            turns = _turns(history, decoded, budget)
+            text = ""
+
+            def build_request() -> ChatRequest:
+                engine = self._services.provider.engine
+                return ChatRequest(
+                    session_id=session,
+                    question=question,
+                    view=ImageView(decoded.image_id, budget) if decoded else None,
+                    turns=turns,
+                    images={decoded.image_id: decoded} if decoded else {},
+                    system=engine.default_system if system is None else system,
+                    generation=_generation(engine.default_generation, given),
+                )
+
+            with self._services.line.enter() as ticket:
+                for event in answer_events(self._services, ticket, stop, build_request):
+                    if isinstance(event, TextDelta):
+                        text += event.text
+                        yield text
+            if not text:
+                yield text
+        except GeneratorExit:
+            raise
+        except Exception as error:
+            raise api_error(error) from error
+        finally:
+            stop.set()
+            if (engine := self._services.provider.engine) is not None:
+                engine.forget(session)
+
+    def _decode(self, image: Path | None) -> DecodedImage | None:
+        if image is None:
+            return None
+        try:
+            return decode_image(image, self._services.settings.images)
+        finally:
+            image.unlink(missing_ok=True)
+
+
+def _turns(history: Any, image: DecodedImage | None, budget: int) -> tuple[Turn, ...]:
+    """Raises SettingsError unless ``history`` is a list of pairs of texts."""
+    view = ImageView(image.image_id, budget) if image else None
+    pairs = history or []
+    if not isinstance(pairs, list) or not all(
+        isinstance(pair, list) and len(pair) == 2 and all(isinstance(text, str) for text in pair) for pair in pairs
+    ):
+        raise SettingsError("The history must be a list of [question, answer] pairs.")
+    return tuple(Turn(question, answer, view) for question, answer in pairs)
+
+
+def _generation(defaults: GenerationSettings, given: dict[str, float | None]) -> GenerationSettings:
+    """``defaults`` with what was given. Raises SettingsError for a value out of range."""
+    values: dict[str, Any] = {name: getattr(defaults, name) for name in given} | {
+        name: value for name, value in given.items() if value is not None
+    }
+    for name in ("max_new_tokens", "num_beams", "seed"):
+        value = values[name]
+        if value is not None and float(value) != int(value):
+            raise SettingsError(f"{name} must be a whole number, not {value}.")
+        values[name] = None if value is None else int(value)
+    asks_to_sample = given["temperature"] is not None or given["top_p"] is not None
+    values["do_sample"] = (defaults.do_sample or asks_to_sample) and values["temperature"] > 0 and values["num_beams"] == 1
+    return GenerationSettings(**values)

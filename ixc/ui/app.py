@@ -1,0 +1,180 @@
+"""The page as a whole: its frame, the two panels, and how it is served."""
+
+from __future__ import annotations
+
+import errno
+import json
+import logging
+import os
+import socket
+from typing import Any
+
+# Before gradio is imported: it reads this once, and would otherwise call out at start.
+os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
+
+import gradio as gr
+from starlette.middleware import Middleware
+
+from ixc.errors import SettingsError
+from ixc.settings import Settings
+from ixc.ui.api import add_api
+from ixc.ui.assets import page_head
+from ixc.ui.chat_panel import ChatPanel, connect_chat_panel, layout_chat_panel
+from ixc.ui.components import Widget
+from ixc.ui.examples import example_page_values
+from ixc.ui.image_panel import ImageHandlers, ImagePanel, connect_image_panel, event_value, layout_image_panel
+from ixc.ui.pictures import ContentPolicy, picture_route
+from ixc.ui.services import Services
+from ixc.ui.settings_panel import defaults_update
+from ixc.ui.strings import load_strings, translate
+
+logger = logging.getLogger(__name__)
+
+_MAX_QUEUED = 512
+"""Only a backstop against floods: the line before the model is the waiting line's, which refuses with a sentence."""
+_MAX_THREADS = 80
+"""Every waiting question holds a thread for moments; Stop and the slider must always find one."""
+_MAX_GRADIO_SESSIONS = 256
+"""Gradio keeps a closed page's small state for an hour; this bounds it."""
+_SYSTEM_FONTS = [
+    "system-ui",
+    "-apple-system",
+    "Segoe UI",
+    "Roboto",
+    "Noto Sans",
+    "PingFang SC",
+    "Microsoft YaHei",
+    "sans-serif",
+]
+
+
+def build_app(settings: Settings, services: Services | None = None) -> gr.Blocks:
+    """The page. ``services`` are started here unless given; the model then loads in the background."""
+    services = services or Services.start(settings)
+    with gr.Blocks(title="4KHD", fill_width=True, analytics_enabled=False) as demo:
+        with gr.Column(elem_id="ixc-page"):
+            header = Widget("header", services.provider.status.page_value(), events=("language",), elem_id="ixc-header")
+            Widget("panes", None, elem_id="ixc-panes")
+            with gr.Row(elem_id="ixc-main"):
+                with gr.Column(elem_id="ixc-image-pane"):
+                    image = layout_image_panel(services)
+                with gr.Column(elem_id="ixc-chat-pane"):
+                    chat = layout_chat_panel(services)
+            timer = gr.Timer(1.0)
+        connect_image_panel(image, chat.question, services)
+        connect_chat_panel(chat, image, services)
+        _connect_model_status(demo, header, timer, image, chat, services)
+        _connect_language(header, chat)
+        demo.unload(_forget_session(services))
+        add_api(services)
+    demo.queue(max_size=_MAX_QUEUED, api_open=False)
+    demo.ixc_services = services
+    return demo
+
+
+def serve(settings: Settings) -> None:
+    """Serve the page until interrupted. Raises SettingsError when the address cannot be used."""
+    _check_address(settings)
+    demo = build_app(settings)
+    logger.info("serving on http://%s:%d", settings.host, settings.port)
+    launch(demo)
+
+
+def launch(demo: gr.Blocks, **kwargs: Any) -> Any:
+    """Start the server for a page made by ``build_app``; ``kwargs`` go to Gradio's ``launch``."""
+    services: Services = demo.ixc_services
+    settings = services.settings
+    return demo.launch(
+        server_name=settings.host,
+        server_port=settings.port or None,
+        share=False,
+        quiet=True,
+        show_error=False,
+        footer_links=[],
+        run_history=False,
+        enable_monitoring=False,
+        ssr_mode=False,
+        pwa=False,
+        mcp_server=False,
+        max_threads=_MAX_THREADS,
+        state_session_capacity=_MAX_GRADIO_SESSIONS,
+        max_file_size=settings.images.max_bytes,
+        theme=_theme(),
+        head=page_head(json.dumps(load_strings(), ensure_ascii=False)),
+        app_kwargs={"routes": [picture_route(services.store)], "middleware": [Middleware(ContentPolicy)]},
+        **kwargs,
+    )
+
+
+def _connect_model_status(
+    demo: gr.Blocks, header: Widget, timer: gr.Timer, image: ImagePanel, chat: ChatPanel, services: Services
+) -> None:
+    """The chip follows the model while it loads; once it is there, its defaults fill the settings and its costs the plan."""
+    provider, handlers = services.provider, ImageHandlers(services)
+    hidden: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
+
+    def on_load() -> list[Any]:
+        is_loading = provider.status.phase == "loading"
+        return [
+            list(example_page_values()),
+            provider.status.page_value(),
+            gr.Timer(active=is_loading),
+            *defaults_update(provider),
+        ]
+
+    def on_tick(budget: int, request: gr.Request) -> list[Any]:
+        status = provider.status
+        if status.phase == "loading":
+            return [status.page_value(), gr.skip(), gr.skip(), *[gr.skip()] * len(chat.settings.inputs)]
+        return [status.page_value(), gr.Timer(active=False), handlers.replan(budget, request), *defaults_update(provider)]
+
+    demo.load(on_load, None, [image.examples, header, timer, *chat.settings.inputs], **hidden)
+    timer.tick(on_tick, [image.budget], [header, timer, image.plan, *chat.settings.inputs], trigger_mode="once", **hidden)
+
+
+def _connect_language(header: Widget, chat: ChatPanel) -> None:
+    """Gradio's own controls are labelled here; everything else is labelled by the page itself."""
+    labelled = chat.settings.labelled
+
+    def relabel(event: gr.EventData) -> list[Any]:
+        language = event_value(event, "language", str, "en")
+        question = gr.Textbox(
+            label=translate(language, "composer.label"), placeholder=translate(language, "composer.placeholder")
+        )
+        buttons = [gr.Button(translate(language, "composer.send")), gr.Button(translate(language, "composer.stop"))]
+        return [question, *buttons, *(type(control)(label=translate(language, key)) for key, control in labelled.items())]
+
+    outputs = [chat.question, chat.send, chat.stop, *labelled.values()]
+    header.language(relabel, None, outputs, queue=False, show_progress="hidden", api_visibility="private")
+
+
+def _forget_session(services: Services) -> Any:
+    def forget(request: gr.Request) -> None:
+        """The tab is gone. A running answer is stopped, and frees what it still puts back when it ends."""
+        services.store.close(request.session_hash)
+        if services.provider.engine is not None:
+            services.provider.engine.forget(request.session_hash)
+
+    return forget
+
+
+def _check_address(settings: Settings) -> None:
+    if settings.port == 0:
+        return
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((settings.host, settings.port))
+        except OSError as error:
+            if error.errno == errno.EADDRINUSE:
+                raise SettingsError(
+                    f"Port {settings.port} is taken; stop the other program or choose another port with IXC_PORT."
+                ) from None
+            raise SettingsError(
+                f"The address {settings.host}:{settings.port} cannot be used ({error.strerror}); change IXC_HOST or IXC_PORT."
+            ) from None
+
+
+def _theme() -> gr.themes.Base:
+    return gr.themes.Base(primary_hue="indigo", neutral_hue="gray", font=_SYSTEM_FONTS, font_mono=["ui-monospace", "monospace"])

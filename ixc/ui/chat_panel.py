@@ -1,0 +1,231 @@
+"""The right half: questions, streaming answers, and everything that can be done with them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import gradio as gr
+
+from ixc.chat.events import Finished, PrefillProgress, TextDelta
+from ixc.chat.request import ChatRequest, StopFlag
+from ixc.errors import EmptyQuestion, ImageError
+from ixc.tiling import plan_tiles
+from ixc.ui.answering import answer_events
+from ixc.ui.components import Widget
+from ixc.ui.export import export_file
+from ixc.ui.image_panel import ImagePanel, event_value, session_id
+from ixc.ui.messages import message_for
+from ixc.ui.services import Services
+from ixc.ui.settings_panel import AnswerSettings, SettingsPanel, layout_settings_panel
+from ixc.ui.strings import translate
+from ixc.ui.transcript import AskedView, Conversation, Exchange, LiveAnswer, transcript_page_value
+from ixc.ui.waiting import Ticket
+
+_SHOW_EVERY_S = 0.04
+"""Text is shown at most 25 times a second: more is not seen, and every showing costs the server some milliseconds."""
+
+_TRANSCRIPT_EVENTS = ("retry", "undo", "edit", "clear", "export")
+
+
+@dataclass(frozen=True, slots=True)
+class ChatPanel:
+    """The panel's components."""
+
+    transcript: Widget
+    question: gr.Textbox
+    send: gr.Button
+    stop: gr.Button
+    downloader: Widget
+    conversation: gr.State
+    settings: SettingsPanel
+
+
+def layout_chat_panel(services: Services) -> ChatPanel:
+    transcript = Widget("transcript", transcript_page_value(None), events=_TRANSCRIPT_EVENTS, elem_id="ixc-transcript")
+    with gr.Row(elem_id="ixc-composer"):
+        question = gr.Textbox(
+            label=translate("en", "composer.label"),
+            placeholder=translate("en", "composer.placeholder"),
+            show_label=False,
+            container=False,
+            lines=1,
+            max_lines=8,
+            max_length=20_000,
+            elem_id="ixc-question",
+        )
+        send = gr.Button(translate("en", "composer.send"), variant="primary", elem_id="ixc-send", scale=0)
+        stop = gr.Button(translate("en", "composer.stop"), elem_id="ixc-stop", scale=0)
+    Widget("composerHint", None, elem_id="ixc-hint")
+    settings = layout_settings_panel(services.provider.status.name)
+    downloader = Widget("downloader", None, elem_id="ixc-downloader")
+    return ChatPanel(transcript, question, send, stop, downloader, gr.State(None), settings)
+
+
+def connect_chat_panel(panel: ChatPanel, image: ImagePanel, services: Services) -> None:
+    """Attach the handlers. Only answers go through the queue; Stop and the rest never wait behind one."""
+    handlers = ChatHandlers(services)
+    context = [panel.conversation, image.stage, image.budget, *panel.settings.inputs]
+    outputs = [panel.transcript, panel.conversation, panel.question]
+    # Our own line orders the questions and tells their place; Gradio's queue only carries the streams.
+    streaming: dict[str, Any] = {
+        "outputs": outputs,
+        "show_progress": "hidden",
+        "api_visibility": "private",
+        "concurrency_limit": None,
+        "trigger_mode": "once",
+    }
+    gr.on([panel.question.submit, panel.send.click], handlers.ask, [panel.question, *context], **streaming)
+    panel.transcript.retry(handlers.retry, context, **streaming)
+    panel.transcript.edit(handlers.edit, context, **streaming)
+    direct: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
+    panel.stop.click(handlers.stop, None, None, **direct)
+    panel.transcript.undo(handlers.undo, [panel.conversation], outputs, **direct)
+    panel.transcript.clear(handlers.clear, None, outputs, **direct)
+    panel.transcript.export(handlers.export, [panel.conversation, *panel.settings.inputs], [panel.downloader], **direct)
+
+
+class ChatHandlers:
+    """Functions of (session, input). A failed question stays in the transcript with its reason and can be retried."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+
+    # Gradio puts the request and the event where the signature has them; before a variable number of values that is first.
+
+    def ask(
+        self, request: gr.Request, question: str, conversation: Conversation | None, stage: Any, budget: int, *settings: Any
+    ) -> Iterator[list[Any]]:
+        yield from self._answer(request, question, conversation or Conversation(), stage, budget, settings)
+
+    def retry(
+        self, request: gr.Request, conversation: Conversation | None, stage: Any, budget: int, *settings: Any
+    ) -> Iterator[list[Any]]:
+        if conversation and conversation.exchanges:
+            last = len(conversation.exchanges) - 1
+            question = conversation.exchanges[last].question
+            yield from self._answer(request, question, conversation.upto(last), stage, budget, settings, conversation)
+
+    def edit(
+        self,
+        request: gr.Request,
+        event: gr.EventData,
+        conversation: Conversation | None,
+        stage: Any,
+        budget: int,
+        *settings: Any,
+    ) -> Iterator[list[Any]]:
+        index, text = event_value(event, "index", int, -1), event_value(event, "text", str, "")
+        if conversation and 0 <= index < len(conversation.exchanges):
+            yield from self._answer(request, text, conversation.upto(index), stage, budget, settings, conversation)
+
+    def stop(self, request: gr.Request) -> None:
+        self._services.store.stop(session_id(request))
+
+    def undo(self, conversation: Conversation | None, request: gr.Request) -> list[Any]:
+        """Take the last exchange back and put its question where it can be changed."""
+        if not conversation or not conversation.exchanges or self._services.store.is_answering(session_id(request)):
+            return [gr.skip()] * 3
+        last = len(conversation.exchanges) - 1
+        shorter = conversation.upto(last)
+        return [transcript_page_value(shorter), shorter, conversation.exchanges[last].question]
+
+    def clear(self, request: gr.Request) -> list[Any]:
+        if self._services.store.is_answering(session_id(request)):
+            return [gr.skip()] * 3
+        return [transcript_page_value(None), None, gr.skip()]
+
+    def export(self, event: gr.EventData, conversation: Conversation | None, *settings: Any) -> dict[str, str]:
+        kind, language = event_value(event, "format", str, "markdown"), event_value(event, "language", str, "en")
+        chosen = AnswerSettings.from_values(*settings)
+        return export_file(conversation or Conversation(), chosen, self._services.provider.status, kind, language)
+
+    # --- one answer -----------------------------------------------------------------------------------------------
+
+    def _answer(
+        self,
+        request: gr.Request,
+        question: str,
+        past: Conversation,
+        stage: Any,
+        budget: int,
+        settings: tuple[Any, ...],
+        shown: Conversation | None = None,
+    ) -> Iterator[list[Any]]:
+        """Stream the answer to ``question`` after ``past``. Refused questions leave everything as ``shown``."""
+        services, session = self._services, session_id(request)
+        shown = shown or past
+        ticket: Ticket | None = None
+        stop: StopFlag | None = None
+        try:
+            if not question.strip():
+                raise EmptyQuestion("Type a question first.")
+            chosen = AnswerSettings.from_values(*settings)
+            view = self._view(session, stage, budget)
+            stop = services.store.begin_answer(session)
+            ticket = services.line.enter()
+        except Exception as error:  # noqa: BLE001  every refusal becomes a sentence under the transcript
+            if stop is not None:
+                self._end(session, stop)
+            yield [transcript_page_value(shown, error=message_for(error)), gr.skip(), gr.skip()]
+            return
+        try:
+            asked = Exchange(question.strip(), view)
+            yield from self._stream(asked, past, chosen, ticket, stop, session)
+        finally:
+            ticket.leave()
+            self._end(session, stop)
+
+    def _stream(
+        self, asked: Exchange, past: Conversation, chosen: AnswerSettings, ticket: Ticket, stop: StopFlag, session: str
+    ) -> Iterator[list[Any]]:
+        live = LiveAnswer(asked.question, asked.view)
+        yield [transcript_page_value(past, live), past, ""]
+        done = asked
+        shown_s = 0.0
+        try:
+            for event in answer_events(self._services, ticket, stop, lambda: self._request(asked, past, chosen, session)):
+                if isinstance(event, Finished):
+                    done = replace(asked, answer=live.text, stats=event.stats, reason=event.reason)
+                    break
+                if isinstance(event, TextDelta):
+                    live = replace(live, text=live.text + event.text, stage="")
+                elif isinstance(event, PrefillProgress):
+                    live = replace(live, stage=event.stage, num_done=event.num_done, num_total=event.num_total)
+                if time.monotonic() - shown_s >= _SHOW_EVERY_S:
+                    shown_s = time.monotonic()
+                    yield [transcript_page_value(past, live), gr.skip(), gr.skip()]
+        except Exception as error:  # noqa: BLE001  shown under the question; the conversation is kept
+            done = replace(asked, answer=live.text, error=message_for(error))
+        conversation = past.plus(done)
+        yield [transcript_page_value(conversation), conversation, gr.skip()]
+
+    def _view(self, session: str, stage: Any, budget: int) -> AskedView | None:
+        """What the question is about. The page says only whether it shows an image; which one, the store knows."""
+        held = self._services.store.current(session)
+        if held is not None:
+            return AskedView(held.image.image_id, plan_tiles(held.image.size_px, budget))
+        if isinstance(stage, dict) and stage.get("image"):
+            raise ImageError("The image is no longer held by the server; upload it again.")
+        return None
+
+    def _request(self, asked: Exchange, past: Conversation, chosen: AnswerSettings, session: str) -> ChatRequest:
+        images = self._services.store.images(session)
+        return ChatRequest(
+            session_id=session,
+            question=asked.question,
+            view=asked.view.image_view if asked.view else None,
+            turns=past.turns(images),
+            images=images,
+            system=chosen.system,
+            generation=chosen.generation,
+        )
+
+    def _end(self, session: str, stop: StopFlag) -> None:
+        """After the answer. A page closed meanwhile was freed then; what the answer put back since is freed here."""
+        is_alive = self._services.store.end_answer(session, stop)
+        engine = self._services.provider.engine
+        if not is_alive and engine is not None:
+            engine.forget(session)

@@ -1,0 +1,162 @@
+"""The left half: an image comes in, and its plan follows the slider."""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from ixc.errors import IxcError, UploadFailed
+from ixc.imaging.decode import decode_image
+from ixc.ui.components import Budget, ImageUpload, Widget
+from ixc.ui.examples import load_examples
+from ixc.ui.messages import Message, message_for
+from ixc.ui.pictures import picture_address
+from ixc.ui.plan_view import TextAround, plan_page_value
+from ixc.ui.services import Services
+from ixc.ui.session import HeldImage
+
+DEFAULT_BUDGET = 25
+
+_answer_numbers = itertools.count(1)
+"""Makes two equal answers differ, so that the page notices the second (the same error twice, for instance)."""
+
+
+@dataclass(frozen=True, slots=True)
+class ImagePanel:
+    """The panel's components that others listen to or fill."""
+
+    upload: ImageUpload
+    stage: Widget
+    examples: Widget
+    budget: Budget
+    plan: Widget
+
+
+def layout_image_panel(services: Services) -> ImagePanel:
+    settings = services.settings
+    budget = min(DEFAULT_BUDGET, settings.max_patches_limit)
+    return ImagePanel(
+        upload=ImageUpload(settings.images, elem_id="ixc-upload"),
+        stage=Widget("stage", {"image": None, "error": None, "number": 0}, events=("remove",), elem_id="ixc-stage"),
+        examples=Widget("examples", [], events=("pick",), elem_id="ixc-examples"),
+        budget=Budget(budget, settings.max_patches_limit, elem_id="ixc-budget"),
+        plan=Widget("plan", None, elem_id="ixc-plan"),
+    )
+
+
+def connect_image_panel(panel: ImagePanel, question: gr.Textbox, services: Services) -> None:
+    """Attach the handlers. None of them waits in the queue, so a long answer never holds the plan up."""
+    handlers = ImageHandlers(services)
+    shared: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
+    panel.upload.upload(handlers.open_upload, [panel.upload, panel.budget], [panel.stage, panel.plan], **shared)
+    panel.examples.pick(handlers.open_example, [panel.budget], [panel.stage, panel.plan, panel.budget, question], **shared)
+    panel.budget.input(handlers.replan, [panel.budget], [panel.plan], trigger_mode="always_last", **shared)
+    panel.stage.remove(handlers.remove, None, [panel.stage, panel.plan], **shared)
+
+
+class ImageHandlers:
+    """Functions of (session, input). Errors become a message in the stage; the image shown before stays."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+
+    def open_upload(self, path: Path | None, budget: int, request: gr.Request) -> tuple[Any, Any]:
+        def put() -> HeldImage:
+            if path is None:
+                raise UploadFailed("The file did not arrive; upload it again.")
+            try:
+                image = decode_image(path, self._services.settings.images)
+            finally:
+                path.unlink(missing_ok=True)  # the decoded image is all that is kept
+            return self._services.store.put_image(session_id(request), image)
+
+        return self._answer(put, budget, request)
+
+    def open_example(self, budget: int, event: gr.EventData, request: gr.Request) -> tuple[Any, Any, Any, Any]:
+        examples = load_examples()
+        index, language = event_value(event, "index", int, 0), event_value(event, "language", str, "en")
+        if not 0 <= index < len(examples):
+            return (*self._answer(_no_such_example, budget, request), gr.skip(), gr.skip())
+        example = examples[index]
+        example_budget = min(example.max_patches, self._services.settings.max_patches_limit)
+
+        def put() -> HeldImage:
+            return self._services.store.put_image(
+                session_id(request), decode_image(example.path, self._services.settings.images)
+            )
+
+        return (*self._answer(put, example_budget, request), example_budget, example.question(language))
+
+    def replan(self, budget: int, request: gr.Request) -> Any:
+        held = self._services.store.current(session_id(request))
+        return gr.skip() if held is None else self.plan_value(held, budget)
+
+    def remove(self, request: gr.Request) -> tuple[Any, Any]:
+        self._services.store.clear_current(session_id(request))
+        return stage_value(None), None
+
+    def plan_value(self, held: HeldImage, budget: int) -> dict[str, Any]:
+        services = self._services
+        engine = services.provider.engine
+        text = text_around(engine)
+        return plan_page_value(
+            held.image.size_px, held.image.image_id, budget, services.settings.max_patches_limit, text, engine
+        )
+
+    def _answer(self, put: Callable[[], HeldImage], budget: int, request: gr.Request) -> tuple[Any, Any]:
+        try:
+            held = put()
+        except Exception as error:  # noqa: BLE001  whatever a file does, the page shows a sentence
+            return stage_value(self._services.store.current(session_id(request)), message_for(error)), gr.skip()
+        return stage_value(held), self.plan_value(held, budget)
+
+
+def stage_value(held: HeldImage | None, error: Message | None = None) -> dict[str, Any]:
+    """The picture's address and size, and what went wrong if something did."""
+    image = None
+    if held is not None:
+        size_px = held.image.size_px
+        image = {
+            "id": held.image.image_id[:16],
+            "src": picture_address(held.token),
+            "width": size_px.width,
+            "height": size_px.height,
+        }
+    return {"image": image, "error": error.page_value() if error else None, "number": next(_answer_numbers)}
+
+
+def text_around(engine: Any) -> TextAround:
+    """Tokens of the system prompt and of a question's frame, as the ribbon shows them before anything is asked."""
+    if engine is None:
+        return TextAround()
+    before, after = engine_text_parts(engine.default_system)
+    return TextAround(engine.count_text_tokens(before), engine.count_text_tokens(after))
+
+
+def engine_text_parts(system: str) -> tuple[str, str]:
+    from ixc.conversation import ImageView, build_prompt
+
+    before, after = build_prompt(system, (), "", ImageView("image", 1)).parts
+    return before, after
+
+
+def session_id(request: gr.Request) -> str:
+    """Gradio's session hash; a caller without one gets a session of its own that nobody else can name."""
+    return request.session_hash or f"none-{time.monotonic_ns()}"
+
+
+def _no_such_example() -> HeldImage:
+    raise IxcError("There is no such example; reload the page.")
+
+
+def event_value(event: gr.EventData, name: str, kind: type, default: Any) -> Any:
+    """A value that the page sent with an event. It may have been sent by anybody, so its type is checked."""
+    data = event._data if isinstance(event._data, dict) else {}
+    value = data.get(name)
+    return value if isinstance(value, kind) and not isinstance(value, bool) else default

@@ -1,0 +1,27 @@
+"""What all users of the app share. No user's state is in here: that lives in the session store and in Gradio's state."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ixc.settings import Settings
+from ixc.ui.engine_provider import EngineProvider
+from ixc.ui.session import SessionStore
+from ixc.ui.waiting import WaitingLine
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """Settings, the model, the sessions' store and the line before the model."""
+
+    settings: Settings
+    provider: EngineProvider
+    store: SessionStore
+    line: WaitingLine
+
+    @classmethod
+    def start(cls, settings: Settings, provider: EngineProvider | None = None) -> Services:
+        """The services of one running app; the model starts to load."""
+        provider = provider or EngineProvider(settings)
+        provider.start()
+        return cls(settings, provider, SessionStore(), WaitingLine(settings.max_waiting))

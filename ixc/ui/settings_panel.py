@@ -1,0 +1,100 @@
+"""How an answer is generated, as controls; and from the controls' values back to frozen settings."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import gradio as gr
+
+from ixc.settings import GenerationSettings
+from ixc.ui.engine_provider import EngineProvider
+from ixc.ui.strings import translate
+
+
+@dataclass(frozen=True, slots=True)
+class SettingsPanel:
+    """The controls, in the order in which handlers get their values."""
+
+    accordion: gr.Accordion
+    model: gr.Dropdown
+    length: gr.Slider
+    temperature: gr.Slider
+    top_p: gr.Slider
+    repetition: gr.Slider
+    beams: gr.Slider
+    seed: gr.Number
+    system: gr.Textbox
+
+    @property
+    def inputs(self) -> list[gr.components.Component]:
+        return [self.length, self.temperature, self.top_p, self.repetition, self.beams, self.seed, self.system]
+
+    @property
+    def labelled(self) -> dict[str, Any]:
+        """String key -> the control that bears it."""
+        return {
+            "settings.title": self.accordion,
+            "settings.model": self.model,
+            "settings.length": self.length,
+            "settings.temperature": self.temperature,
+            "settings.top_p": self.top_p,
+            "settings.repetition": self.repetition,
+            "settings.beams": self.beams,
+            "settings.seed": self.seed,
+            "settings.system": self.system,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerSettings:
+    """What the controls say."""
+
+    generation: GenerationSettings
+    system: str
+
+    @classmethod
+    def from_values(
+        cls, length: float, temperature: float, top_p: float, repetition: float, beams: float, seed: float | None, system: str
+    ) -> AnswerSettings:
+        """Raises SettingsError for a value out of range. Beams exclude sampling, and temperature 0 means none."""
+        generation = GenerationSettings(
+            max_new_tokens=int(length),
+            do_sample=temperature > 0 and int(beams) == 1,
+            temperature=float(temperature),
+            top_p=float(top_p),
+            repetition_penalty=float(repetition),
+            num_beams=int(beams),
+            seed=None if seed is None else int(seed) % 2**63,
+        )
+        return cls(generation, system or "")
+
+
+def layout_settings_panel(model_name: str) -> SettingsPanel:
+    def label(key: str) -> str:
+        return translate("en", f"settings.{key}")
+
+    defaults = GenerationSettings()
+    with gr.Accordion(label("title"), open=False, elem_id="ixc-settings") as accordion:
+        with gr.Row():
+            model = gr.Dropdown([model_name], value=model_name, label=label("model"), interactive=True)
+            seed = gr.Number(None, label=label("seed"), precision=0)
+        with gr.Row():
+            length = gr.Slider(1, 4096, defaults.max_new_tokens, step=1, label=label("length"), elem_id="ixc-length")
+            temperature = gr.Slider(0, 2, defaults.temperature, step=0.05, label=label("temperature"))
+        with gr.Row():
+            top_p = gr.Slider(0.01, 1, defaults.top_p, step=0.01, label=label("top_p"))
+            repetition = gr.Slider(0.5, 2, defaults.repetition_penalty, step=0.005, label=label("repetition"))
+        beams = gr.Slider(1, 8, defaults.num_beams, step=1, label=label("beams"))
+        system = gr.Textbox("", label=label("system"), lines=3, max_lines=8)
+    return SettingsPanel(accordion, model, length, temperature, top_p, repetition, beams, seed, system)
+
+
+def defaults_update(provider: EngineProvider) -> list[Any]:
+    """The loaded model's own defaults for ``SettingsPanel.inputs``; nothing changes while it is not there."""
+    engine = provider.engine
+    if engine is None:
+        return [gr.skip()] * 7
+    own = engine.default_generation
+    temperature = 0.0 if own.is_greedy else min(own.temperature, 2.0)
+    return [own.max_new_tokens, temperature, own.top_p, own.repetition_penalty, own.num_beams, None, engine.default_system]

@@ -1,0 +1,26 @@
+"""Every sentence of the page, in English and Chinese; they live in ``assets/ui/strings.json``, which the page reads too."""
+
+from __future__ import annotations
+
+import json
+from functools import cache
+
+from ixc.ui.assets import read_asset
+
+LANGUAGES = ("en", "zh")
+DEFAULT_LANGUAGE = "en"
+
+
+@cache
+def load_strings() -> dict[str, dict[str, str]]:
+    """Language -> key -> sentence; ``{name}`` in a sentence stands for a value."""
+    return json.loads(read_asset("strings.json"))
+
+
+def translate(language: str, key: str, **values: object) -> str:
+    """The sentence ``key`` in ``language`` (English if the language is unknown). Raises KeyError for an unknown key."""
+    strings = load_strings()
+    sentence = strings.get(language, strings[DEFAULT_LANGUAGE])[key]
+    for name, value in values.items():
+        sentence = sentence.replace("{" + name + "}", str(value))
+    return sentence

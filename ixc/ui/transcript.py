@@ -1,0 +1,116 @@
+"""A conversation as the page holds it: frozen values, replaced and never changed, kept per user in Gradio's state."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import Any
+
+from ixc.chat.events import AnswerStats, FinishReason
+from ixc.conversation import ImageView, Turn
+from ixc.tiling import TilePlan
+from ixc.ui.messages import Message
+
+
+@dataclass(frozen=True, slots=True)
+class AskedView:
+    """The image and plan that a question was asked about."""
+
+    image_id: str
+    plan: TilePlan
+
+    @property
+    def image_view(self) -> ImageView:
+        return ImageView(self.image_id, self.plan.max_patches)
+
+    def page_value(self) -> dict[str, Any]:
+        grid = self.plan.grid
+        return {"image": self.image_id[:16], "budget": self.plan.max_patches, "cols": grid.cols, "rows": grid.rows}
+
+
+@dataclass(frozen=True, slots=True)
+class Exchange:
+    """A question and what came of it: an answer, part of one, or an error."""
+
+    question: str
+    view: AskedView | None = None
+    answer: str = ""
+    stats: AnswerStats | None = None
+    reason: FinishReason | None = None
+    error: Message | None = None
+
+    def page_value(self) -> dict[str, Any]:
+        return {
+            "question": self.question,
+            "view": self.view.page_value() if self.view else None,
+            "answer": self.answer,
+            "stats": stats_page_value(self.stats) if self.stats else None,
+            "reason": str(self.reason) if self.reason else None,
+            "error": self.error.page_value() if self.error else None,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Conversation:
+    """The exchanges so far, oldest first."""
+
+    exchanges: tuple[Exchange, ...] = ()
+
+    def plus(self, exchange: Exchange) -> Conversation:
+        return Conversation((*self.exchanges, exchange))
+
+    def upto(self, num_exchanges: int) -> Conversation:
+        return Conversation(self.exchanges[:num_exchanges])
+
+    def turns(self, held_image_ids: Collection[str]) -> tuple[Turn, ...]:
+        """What the model is told of the past. Exchanges without an answer are left out, and so is an image that is gone."""
+        return tuple(
+            Turn(e.question, e.answer, e.view.image_view if e.view and e.view.image_id in held_image_ids else None)
+            for e in self.exchanges
+            if e.answer
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class LiveAnswer:
+    """The answer being written. ``stage`` names what is going on before the first token; "" once text flows."""
+
+    question: str
+    view: AskedView | None
+    text: str = ""
+    stage: str = "start"
+    num_done: int = 0
+    num_total: int = 0
+
+    def page_value(self) -> dict[str, Any]:
+        return {
+            "question": self.question,
+            "view": self.view.page_value() if self.view else None,
+            "text": self.text,
+            "stage": self.stage,
+            "done": self.num_done,
+            "total": self.num_total,
+        }
+
+
+def transcript_page_value(
+    conversation: Conversation | None, live: LiveAnswer | None = None, error: Message | None = None
+) -> dict[str, Any]:
+    """The whole transcript; Gradio sends only what changed since the last one."""
+    return {
+        "exchanges": [exchange.page_value() for exchange in (conversation or Conversation()).exchanges],
+        "live": live.page_value() if live else None,
+        "error": error.page_value() if error else None,
+    }
+
+
+def stats_page_value(stats: AnswerStats) -> dict[str, Any]:
+    return {
+        "ttftMs": None if stats.time_to_first_token_ms is None else round(stats.time_to_first_token_ms, 1),
+        "promptTokens": stats.num_prompt_tokens,
+        "cachedTokens": stats.num_cached_tokens,
+        "newTokens": stats.num_new_tokens,
+        "tokensPerS": None if stats.decode_tokens_per_s is None else round(stats.decode_tokens_per_s, 1),
+        "visualTokens": stats.num_visual_tokens,
+        "waitedMs": round(stats.waited_ms, 1),
+    }

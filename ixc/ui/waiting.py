@@ -1,0 +1,67 @@
+"""The line before the model: bounded, first come first served, and everybody in it can see their place."""
+
+from __future__ import annotations
+
+import threading
+
+from ixc.errors import EngineBusy
+
+
+class WaitingLine:
+    """One may be served and ``max_waiting`` may wait. Thread-safe."""
+
+    def __init__(self, max_waiting: int) -> None:
+        self._max_waiting = max_waiting
+        self._changed = threading.Condition()
+        self._tickets: list[Ticket] = []
+
+    def enter(self) -> Ticket:
+        """Take a place at the end. Raises EngineBusy when every waiting place is taken."""
+        with self._changed:
+            if len(self._tickets) > self._max_waiting:
+                raise EngineBusy(f"All {self._max_waiting} waiting places are taken; try again in a minute.")
+            ticket = Ticket(self)
+            self._tickets.append(ticket)
+            return ticket
+
+    @property
+    def num_inside(self) -> int:
+        """Those waiting and the one being served."""
+        with self._changed:
+            return len(self._tickets)
+
+    def _num_ahead(self, ticket: Ticket) -> int:
+        return self._tickets.index(ticket)
+
+    def _leave(self, ticket: Ticket) -> None:
+        with self._changed:
+            if ticket in self._tickets:
+                self._tickets.remove(ticket)
+                self._changed.notify_all()
+
+    def _wait(self, ticket: Ticket, timeout_s: float) -> int:
+        with self._changed:
+            before = self._num_ahead(ticket)
+            if before:
+                self._changed.wait_for(lambda: self._num_ahead(ticket) != before, timeout_s)
+            return self._num_ahead(ticket)
+
+
+class Ticket:
+    """A place in the line; leave it in a ``finally``, or use it as a context manager."""
+
+    def __init__(self, line: WaitingLine) -> None:
+        self._line = line
+
+    def wait(self, timeout_s: float) -> int:
+        """Wait until the place changes, at most ``timeout_s``; how many are ahead then (0: it is this one's turn)."""
+        return self._line._wait(self, timeout_s)
+
+    def leave(self) -> None:
+        self._line._leave(self)
+
+    def __enter__(self) -> Ticket:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.leave()
