@@ -18,29 +18,28 @@ from ixc.models.xcomposer2 import (
 
 DATA = Path(__file__).parent / "data"
 REFERENCE = DATA / "ixc2_4khd"
+VL_REFERENCE = DATA / "ixc2_vl"
 TOKENIZER_FILE = DATA / "tokenizer" / "tokenizer.model"
 
 
-def tiny_config() -> XComposer2Config:
-    """The reference's tiny configuration, the constants its code hard-codes included."""
-    official = json.loads((REFERENCE / "config.json").read_text())
+def tiny_config(reference: Path = REFERENCE) -> XComposer2Config:
+    """A reference's tiny configuration, the constants its code hard-codes included."""
+    official = json.loads((reference / "config.json").read_text())
     hard_coded = official.pop("_tiny_parameters_hard_coded_in_the_official_code")
-    for transformers_own in ("architectures", "attn_implementation", "torch_dtype", "model_type"):
-        official.pop(transformers_own)
+    for transformers_own in ("architectures", "attn_implementation", "torch_dtype", "model_type", "transformers_version"):
+        official.pop(transformers_own, None)
     return XComposer2Config(
         **official,
         plora_rank=hard_coded["plora_r"],
         plora_alpha=hard_coded["plora_alpha"],
-        plora_wqkv_rank=hard_coded["plora_wqkv_r"],
-        plora_wqkv_alpha=hard_coded["plora_wqkv_alpha"],
         vision_config=hard_coded["tiny_clip"],
     )
 
 
-def tiny_model() -> XComposer2ForCausalLM:
-    """The reference's tiny model, float32, in eval mode. Its vocabulary has 512 ids."""
-    model = XComposer2ForCausalLM(tiny_config())
-    model.load_state_dict(load_file(REFERENCE / "weights.safetensors"), strict=True)
+def tiny_model(reference: Path = REFERENCE) -> XComposer2ForCausalLM:
+    """A reference's tiny model, float32, in eval mode. Its vocabulary has 512 ids."""
+    model = XComposer2ForCausalLM(tiny_config(reference))
+    model.load_state_dict(load_file(reference / "weights.safetensors"), strict=True)
     return model.eval()
 
 

@@ -10,7 +10,7 @@ import torch
 
 from ixc.chat.kv_cache import InPlaceCache
 from ixc.models.xcomposer2 import XComposer2ForCausalLM
-from ixc.tiling import TILE_PX, TilePlan
+from ixc.single_view import ImagePlan
 
 _SMOOTHING = 0.3
 """Weight of the newest answer when measured times correct the estimate."""
@@ -34,6 +34,7 @@ class CostModel:
 
     def __init__(self, model: XComposer2ForCausalLM) -> None:
         self._config = model.config
+        self._view_px = model.config.vision_config.image_size
         self._itemsize = model.dtype.itemsize
         self._lm_flops_per_token = 2 * sum(p.numel() for p in model.model.layers.parameters())
         self._view_ms: float | None = None
@@ -42,7 +43,7 @@ class CostModel:
 
     def measure(self, model: XComposer2ForCausalLM) -> None:
         """Time one view and one prefill chunk; also warms the device up."""
-        view = torch.zeros(1, 3, TILE_PX, TILE_PX, dtype=model.dtype, device=model.device)
+        view = torch.zeros(1, 3, self._view_px, self._view_px, dtype=model.dtype, device=model.device)
         embeds = torch.zeros(1, _WARM_UP_TOKENS, self._config.hidden_size, dtype=model.dtype, device=model.device)
 
         def prefill() -> None:
@@ -53,7 +54,7 @@ class CostModel:
             self._view_ms = _shortest_ms(lambda: model.encode_views(view), model.device)
             self._lm_flops_per_ms = self._lm_flops(_WARM_UP_TOKENS) / _shortest_ms(prefill, model.device)
 
-    def estimate(self, plan: TilePlan, num_text_tokens: int) -> CostEstimate:
+    def estimate(self, plan: ImagePlan, num_text_tokens: int) -> CostEstimate:
         """For a first question of ``num_text_tokens`` about an image cut by ``plan``."""
         num_tokens = plan.num_visual_tokens + num_text_tokens
         return CostEstimate(self._memory_bytes(plan, num_tokens), self._time_ms(plan.num_views, num_tokens, corrected=True))
@@ -64,11 +65,11 @@ class CostModel:
         if expected_ms:
             self._correction += _SMOOTHING * (measured_ms / expected_ms - self._correction)
 
-    def _memory_bytes(self, plan: TilePlan, num_tokens: int) -> int:
+    def _memory_bytes(self, plan: ImagePlan, num_tokens: int) -> int:
         config = self._config
         kv = num_tokens * config.num_hidden_layers * 2 * config.num_key_value_heads * config.head_dim * self._itemsize
         embeddings = plan.num_visual_tokens * config.hidden_size * self._itemsize
-        tiles = plan.num_tiles * TILE_PX * TILE_PX * 3 * (1 + 4)  # uint8, and float32 while the views are made
+        tiles = plan.num_tiles * self._view_px**2 * 3 * (1 + 4)  # uint8, and float32 while the views are made
         return kv + embeddings + tiles
 
     def _time_ms(self, num_views: int, num_tokens: int, *, corrected: bool) -> float | None:

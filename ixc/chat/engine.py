@@ -34,7 +34,7 @@ from ixc.conversation import ImageView, build_prompt
 from ixc.errors import ConversationTooLong, EmptyQuestion, EngineBusy, ImageError, OutOfMemory
 from ixc.models.xcomposer2 import XComposer2Processor
 from ixc.settings import GenerationSettings, Settings
-from ixc.tiling import TilePlan
+from ixc.single_view import ImagePlan
 
 logger = logging.getLogger(__name__)
 
@@ -156,7 +156,7 @@ class Engine:
                     job.stop.set()
         self._store.forget(session_id)
 
-    def estimate(self, plan: TilePlan, num_text_tokens: int = 0) -> CostEstimate:
+    def estimate(self, plan: ImagePlan, num_text_tokens: int = 0) -> CostEstimate:
         """Expected memory and time to first token of a first question about an image cut by ``plan``."""
         return self._costs.estimate(plan, num_text_tokens)
 
@@ -302,8 +302,9 @@ class Engine:
             def on_progress(num_done: int, num_total: int) -> None:
                 job.events.put(PrefillProgress("vision", num_done, num_total))
 
-            image = job.request.images[view.image_id]
-            embeds_TD = self._runner.embed_image(image, segment.plan, lambda: job.stop.is_set, on_progress)
+            pixels_HWC = job.request.images[view.image_id].pixels_HWC
+            tiles_NCHW = torch.from_numpy(self._processor.image_processor.cut(pixels_HWC, segment.plan))
+            embeds_TD = self._runner.embed_image(tiles_NCHW, segment.plan.grid, lambda: job.stop.is_set, on_progress)
             self._put(job, key, embeds_TD, embeds_TD.numel() * embeds_TD.element_size())
         return embeds_TD
 

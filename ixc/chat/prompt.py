@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from ixc.conversation import ImageView, Prompt
 from ixc.imaging.decode import DecodedImage
 from ixc.models.xcomposer2 import VisualSpans, XComposer2Processor
-from ixc.tiling import TilePlan, plan_tiles
+from ixc.single_view import ImagePlan
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +26,7 @@ class ImageSegment:
     """All visual tokens of one image at one budget; equal only to the same image at the same budget."""
 
     view: ImageView
-    plan: TilePlan
+    plan: ImagePlan
 
     def __len__(self) -> int:
         return self.plan.num_visual_tokens
@@ -72,7 +72,7 @@ def encode_prompt(prompt: Prompt, images: Mapping[str, DecodedImage], processor:
     for index, part in enumerate(prompt.parts):
         if index:
             view = prompt.views[index - 1]
-            segments.append(ImageSegment(view, plan_tiles(images[view.image_id].size_px, view.max_patches)))
+            segments.append(ImageSegment(view, processor.image_processor.plan(images[view.image_id].size_px, view.max_patches)))
         if part:
             segments.append(TextSegment(tuple(processor.tokenizer(part)["input_ids"])))
     return EncodedPrompt(tuple(segments))

@@ -12,12 +12,9 @@ from ixc.chat.kv_cache import InPlaceCache
 from ixc.chat.prompt import EncodedPrompt, ImageSegment
 from ixc.chat.sampling import TokenSampler
 from ixc.conversation import ImageView
-from ixc.imaging.decode import DecodedImage
-from ixc.imaging.resize import cut_tiles, resize_and_pad
 from ixc.models.xcomposer2 import XComposer2ForCausalLM
-from ixc.models.xcomposer2.vision import make_views
 from ixc.settings import GenerationSettings
-from ixc.tiling import TilePlan
+from ixc.tiling import Grid
 
 Progress = Callable[[int, int], None]
 """Called with (done, total)."""
@@ -44,18 +41,15 @@ class ModelRunner:
     def new_cache(self, capacity: int) -> InPlaceCache:
         return InPlaceCache(self.model.config.num_hidden_layers, capacity)
 
-    def embed_image(
-        self, image: DecodedImage, plan: TilePlan, should_stop: Callable[[], bool], on_progress: Progress
-    ) -> Tensor:
-        """One image's visual tokens [num_visual_tokens, D]. Raises Stopped."""
-        tiles = torch.from_numpy(cut_tiles(resize_and_pad(image.pixels_HWC, plan), plan))
-        views_NCHW = make_views(tiles.to(self.model.device), plan.grid, self.model.dtype)
+    def embed_image(self, tiles_NCHW: Tensor, grid: Grid, should_stop: Callable[[], bool], on_progress: Progress) -> Tensor:
+        """One image's uint8 tiles -> its visual tokens [num_visual_tokens, D]. Raises Stopped."""
+        views_NCHW = self.model.make_views(tiles_NCHW.to(self.model.device), grid)
         features = []
         for chunk_NCHW in views_NCHW.split(self.views_per_pass):
             _raise_if(should_stop())
             features.append(self.model.encode_views(chunk_NCHW))
-            on_progress(sum(map(len, features)), plan.num_views)
-        return self.model.vision_proj(self.model.lay_out(torch.cat(features), plan.grid))
+            on_progress(sum(map(len, features)), len(views_NCHW))
+        return self.model.vision_proj(self.model.lay_out(torch.cat(features), grid))
 
     def prefill(
         self,

@@ -66,7 +66,7 @@ def load_checkpoint(folder: Path, device: torch.device, dtype: torch.dtype | Non
         raise CheckpointError(f"The weights in {folder} cannot be loaded: {_first_line(error)}.") from error
     has_generation_config = (folder / "generation_config.json").is_file()
     generation_config = GenerationConfig.from_pretrained(folder) if has_generation_config else None
-    return Checkpoint(model.eval(), load_processor(folder), generation_config)
+    return Checkpoint(model.eval(), load_processor(folder, config), generation_config)
 
 
 def default_dtype(device: torch.device, num_parameters: int) -> torch.dtype:
@@ -159,14 +159,16 @@ def weight_files(folder: Path) -> list[Path]:
     raise CheckpointError(f"{folder} has no weights ({names}); copy or download the checkpoint again.")
 
 
-def load_processor(folder: Path) -> XComposer2Processor:
+def load_processor(folder: Path, config: XComposer2Config) -> XComposer2Processor:
     """The folder's processor; for the official layout the reference's, around its tokenizer.model. Raises CheckpointError."""
     if not (folder / "tokenizer.model").is_file():
         raise CheckpointError(f"{folder} has no tokenizer.model; copy or download the checkpoint again.")
     try:
         if (folder / "processor_config.json").is_file():
             return XComposer2Processor.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-        return XComposer2Processor(XComposer2ImageProcessor(), InternLM2Tokenizer(str(folder / "tokenizer.model")))
+        return XComposer2Processor(
+            XComposer2ImageProcessor(img_size=config.img_size), InternLM2Tokenizer(str(folder / "tokenizer.model"))
+        )
     except (OSError, RuntimeError, ValueError) as error:
         raise CheckpointError(f"The tokenizer or processor in {folder} cannot be loaded: {_first_line(error)}.") from error
 

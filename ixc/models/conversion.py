@@ -23,7 +23,7 @@ def convert_checkpoint(source: Path, target: Path, on_file: Callable[[int, int],
         raise CheckpointError(f"The folder {target} is not empty; give a new one.")
     config, files = read_config(source), weight_files(source)
     check_tensors(config, read_shapes(files), source)
-    processor = load_processor(source)
+    processor = load_processor(source, config)
     target.mkdir(parents=True, exist_ok=True)
     written, weight_map, num_bytes = [], {}, 0
     for index, path in enumerate(files, start=1):

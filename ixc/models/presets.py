@@ -37,7 +37,13 @@ XC2_4KHD_7B = ModelPreset(
     source="internlm/internlm-xcomposer2-4khd-7b",
     note="Reads documents, charts and photographs up to 4K; it can be wrong, so check what matters.",
 )
-PRESETS = {preset.name: preset for preset in (NANO, XC2_4KHD_7B)}
+XC2_VL_7B = ModelPreset(
+    name="vl-7b",
+    title="InternLM-XComposer2-VL 7B",
+    source="internlm/internlm-xcomposer2-vl-7b",
+    note="Looks once, at 490 x 490 pixels, so it misses small print; it can be wrong, so check what matters.",
+)
+PRESETS = {preset.name: preset for preset in (NANO, XC2_4KHD_7B, XC2_VL_7B)}
 _REPOSITORY_ID = re.compile(r"[\w.-]+/[\w.-]+", re.ASCII)
 _UNKNOWN_NOTE = "A model of your own; this program does not know what it can do."
 

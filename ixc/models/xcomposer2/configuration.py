@@ -23,7 +23,8 @@ class XComposer2Config(PreTrainedConfig):
     """InternLM2 with Partial LoRA over a CLIP vision tower; the defaults are the 4KHD 7B.
 
     The official config.json names no vision tower and no PLoRA ranks: its code hard-codes CLIP ViT-L/14-336, rank and alpha
-    256, and for ``wqkv`` rank 8 and alpha 16 (reference/ixc2_4khd/README.md, "PLoRA").
+    256, and for 4KHD's ``wqkv`` rank 8 and alpha 16 (reference/ixc2_4khd/README.md, "PLoRA"). With ``img_size`` it is the
+    standard model, InternLM-XComposer2-VL: one view, 256 for ``wqkv`` too (reference/ixc2_vl/README.md).
     """
 
     model_type = "internlmxcomposer2"
@@ -49,13 +50,16 @@ class XComposer2Config(PreTrainedConfig):
 
     plora_rank: int = 256
     plora_alpha: int = 256
-    plora_wqkv_rank: int = 8
-    plora_wqkv_alpha: int = 16
+    plora_wqkv_rank: int | None = None
+    plora_wqkv_alpha: int | None = None
+    """None for both: the released values, 8 and 16 with tiles, those of the other linears with a single view."""
     plora_dropout: float = 0.05
     max_context_tokens: int = 16384
     """The official ``max_length``: longer prompts are refused."""
     image_token_id: int | None = None
     """Placeholder id for one visual token in ``input_ids``: ``[UNUSED_TOKEN_144]``, third from the end of the vocabulary."""
+    img_size: int | None = None
+    """Side of the single view in pixels (490 in the released VL model); None: the image is cut into tiles."""
     vision_config: dict | PreTrainedConfig | None = None
 
     def __post_init__(self, **kwargs: object) -> None:
@@ -68,6 +72,13 @@ class XComposer2Config(PreTrainedConfig):
             self.vision_config = dict(_CLIP_VIT_L_336)
         if isinstance(self.vision_config, dict):
             self.vision_config = CLIPVisionConfig(**self.vision_config)
+        if self.img_size is not None:
+            # The checkpoint brings a position table of this size; the official code grows CLIP's before loading it.
+            self.vision_config.image_size = self.img_size
+        if self.plora_wqkv_rank is None:
+            self.plora_wqkv_rank = 8 if self.is_tiled else self.plora_rank
+        if self.plora_wqkv_alpha is None:
+            self.plora_wqkv_alpha = 16 if self.is_tiled else self.plora_alpha
         if self.image_token_id is None:
             self.image_token_id = self.vocab_size - 3
         super().__post_init__(**kwargs)
@@ -77,9 +88,14 @@ class XComposer2Config(PreTrainedConfig):
         return self.hidden_size // self.num_attention_heads
 
     @property
-    def merged_vision_width(self) -> int:
-        """E: four neighbouring patches, concatenated."""
-        return 4 * self.vision_config.hidden_size
+    def is_tiled(self) -> bool:
+        """Tiles, 2x2 merge, newline and separator (4KHD), or one view without them (VL)."""
+        return self.img_size is None
+
+    @property
+    def visual_width(self) -> int:
+        """E, what the projector takes: four neighbouring patches concatenated, or one patch of a single view."""
+        return self.vision_config.hidden_size * (4 if self.is_tiled else 1)
 
     def validate_architecture(self) -> None:
         """Called by the base class. Raises ValueError."""

@@ -15,7 +15,7 @@ from transformers.utils.output_capturing import capture_outputs
 from ixc.models.xcomposer2.configuration import XComposer2Config
 from ixc.models.xcomposer2.language import Attention, DecoderLayer, RMSNorm, rotary_tables
 from ixc.models.xcomposer2.spans import VisualSpans
-from ixc.models.xcomposer2.vision import VisionTower, lay_out_tokens, make_views, merge_patches
+from ixc.models.xcomposer2.vision import VisionTower, lay_out_tokens, make_views, merge_patches, normalise
 from ixc.tiling import Grid
 
 VISION_CHUNK_VIEWS = 16
@@ -39,7 +39,8 @@ class XComposer2PreTrainedModel(PreTrainedModel):
         super()._init_weights(module)
         if isinstance(module, XComposer2ForCausalLM):
             for parameter in (module.plora_glb_GN, module.plora_sub_GN):
-                nn.init.normal_(parameter, std=self.config.initializer_range)
+                if parameter is not None:
+                    nn.init.normal_(parameter, std=self.config.initializer_range)
 
 
 class InternLM2Model(XComposer2PreTrainedModel):
@@ -91,16 +92,16 @@ class InternLM2Model(XComposer2PreTrainedModel):
 
 
 class XComposer2ForCausalLM(XComposer2PreTrainedModel, GenerationMixin):
-    """InternLM-XComposer2-4KHD. Parameter names are the official checkpoint's.
+    """InternLM-XComposer2-4KHD, or the single-view VL model by its config. Parameter names are the official checkpoint's.
 
     ``plora_sub_GN`` is the newline vector and ``plora_glb_GN`` the separator: the names look swapped, the checkpoint is so.
     """
 
     def __init__(self, config: XComposer2Config) -> None:
         super().__init__(config)
-        width_E = config.merged_vision_width
-        self.plora_glb_GN = nn.Parameter(torch.zeros(1, 1, width_E))
-        self.plora_sub_GN = nn.Parameter(torch.zeros(1, 1, 1, width_E))
+        width_E = config.visual_width
+        self.plora_glb_GN = nn.Parameter(torch.zeros(1, 1, width_E)) if config.is_tiled else None
+        self.plora_sub_GN = nn.Parameter(torch.zeros(1, 1, 1, width_E)) if config.is_tiled else None
         self.model = InternLM2Model(config)
         self.output = nn.Linear(config.hidden_size, config.vocab_size, bias=False)
         self.vit = VisionTower(config.vision_config)
@@ -123,23 +124,30 @@ class XComposer2ForCausalLM(XComposer2PreTrainedModel, GenerationMixin):
 
     # --- images ---------------------------------------------------------------------------------------------------
 
+    def make_views(self, tiles_NCHW: Tensor, grid: Grid) -> Tensor:
+        """One image's uint8 tiles -> normalised views for the vision tower, the global view first (VL: its only view)."""
+        if self.config.is_tiled:
+            return make_views(tiles_NCHW, grid, self.dtype)
+        return normalise(tiles_NCHW).to(self.dtype)
+
     def encode_views(self, views_NCHW: Tensor) -> Tensor:
-        """Normalised views [N, 3, 336, 336] -> merged features [N, 12, 12, E]; one pass of the vision tower."""
-        return merge_patches(self.vit(views_NCHW))
+        """Normalised views -> features [N, 12, 12, E] (VL: [1, 1225, E]); one pass of the vision tower."""
+        feat_NPD = self.vit(views_NCHW)
+        return merge_patches(feat_NPD) if self.config.is_tiled else feat_NPD
+
+    def lay_out(self, feat_NTTE: Tensor, grid: Grid) -> Tensor:
+        """Features of one image's views -> its tokens [num_visual_tokens, E]; tiles get newlines and the separator."""
+        if self.config.is_tiled:
+            return lay_out_tokens(feat_NTTE, grid, self.plora_sub_GN, self.plora_glb_GN)
+        return feat_NTTE[0]
 
     def vision_features(self, tiles_NCHW: Tensor, grids: Sequence[Grid]) -> list[Tensor]:
         """uint8 tiles of all images, concatenated -> per image its token features [num_visual_tokens, E]."""
-        counts = [grid.rows * grid.cols for grid in grids]
-        views_NCHW = torch.cat(
-            [make_views(tiles, grid, self.dtype) for tiles, grid in zip(tiles_NCHW.split(counts), grids, strict=True)]
-        )
-        feat_NTTE = torch.cat([self.encode_views(chunk) for chunk in views_NCHW.split(VISION_CHUNK_VIEWS)])
-        per_image = feat_NTTE.split([count + 1 for count in counts])
-        return [self.lay_out(feat, grid) for feat, grid in zip(per_image, grids, strict=True)]
-
-    def lay_out(self, feat_NTTE: Tensor, grid: Grid) -> Tensor:
-        """Merged features of one image's views -> its token features [num_visual_tokens, E], with newlines and separator."""
-        return lay_out_tokens(feat_NTTE, grid, self.plora_sub_GN, self.plora_glb_GN)
+        per_image = tiles_NCHW.split([grid.rows * grid.cols for grid in grids])
+        views = [self.make_views(tiles, grid) for tiles, grid in zip(per_image, grids, strict=True)]
+        features = torch.cat([self.encode_views(chunk) for chunk in torch.cat(views).split(VISION_CHUNK_VIEWS)])
+        split = features.split([len(image_views) for image_views in views])
+        return [self.lay_out(feat, grid) for feat, grid in zip(split, grids, strict=True)]
 
     def encode_images(self, tiles_NCHW: Tensor, grids: Sequence[Grid]) -> list[Tensor]:
         """uint8 tiles of all images, concatenated -> per image its embeddings [num_visual_tokens, D]."""

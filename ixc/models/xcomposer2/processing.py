@@ -13,7 +13,7 @@ from ixc.conversation import DEFAULT_SYSTEM, IMAGE_MARKER
 from ixc.errors import PlaceholderMismatch
 from ixc.models.xcomposer2.image_processing import XComposer2ImageProcessor
 from ixc.models.xcomposer2.tokenization import InternLM2Tokenizer
-from ixc.tiling import Grid, num_visual_tokens
+from ixc.tiling import Grid
 
 CHAT_TEMPLATE = (
     "{% for m in messages %}{{ '[UNUSED_TOKEN_146]' + m['role'] + '\n' }}"
@@ -55,7 +55,7 @@ class XComposer2Processor(ProcessorMixin):
             )
         ids = self._encode_text(parts[0])
         for grid, part in zip(grids, parts[1:], strict=True):
-            ids += [self.image_token_id] * num_visual_tokens(grid)
+            ids += [self.image_token_id] * self.image_processor.num_visual_tokens(grid)
             ids += self._encode_text(part)
         return ids
 

@@ -37,6 +37,12 @@ class VisionTower(nn.Module):
         return self.clip(views_NCHW).last_hidden_state[:, 1:]
 
 
+def normalise(pixels_NCHW: Tensor) -> Tensor:
+    """uint8 RGB -> float32 with CLIP's mean and standard deviation, on the pixels' device."""
+    mean, std = (torch.tensor(v, device=pixels_NCHW.device).view(1, 3, 1, 1) for v in (CLIP_MEAN, CLIP_STD))
+    return (pixels_NCHW.float() / 255 - mean) / std
+
+
 def make_views(tiles_NCHW: Tensor, grid: Grid, dtype: torch.dtype) -> Tensor:
     """uint8 tiles [rows*cols, 3, 336, 336] -> normalised views [rows*cols + 1, 3, 336, 336], the global view first.
 
@@ -45,8 +51,7 @@ def make_views(tiles_NCHW: Tensor, grid: Grid, dtype: torch.dtype) -> Tensor:
     """
     if tiles_NCHW.shape[0] != grid.rows * grid.cols:
         raise ValueError(f"{tiles_NCHW.shape[0]} tiles do not fill a grid of {grid.rows} x {grid.cols}")
-    mean, std = (torch.tensor(v, device=tiles_NCHW.device).view(1, 3, 1, 1) for v in (CLIP_MEAN, CLIP_STD))
-    tiles_NCHW = (tiles_NCHW.float() / 255 - mean) / std
+    tiles_NCHW = normalise(tiles_NCHW)
     padded = tiles_NCHW.view(grid.rows, grid.cols, 3, TILE_PX, TILE_PX).permute(2, 0, 3, 1, 4)
     padded_1CHW = padded.reshape(1, 3, grid.rows * TILE_PX, grid.cols * TILE_PX)
     global_1CHW = F.interpolate(padded_1CHW, (TILE_PX, TILE_PX), mode="bicubic", align_corners=False)
