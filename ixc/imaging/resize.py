@@ -40,8 +40,9 @@ def cut_tiles(padded_HWC: np.ndarray, plan: TilePlan) -> np.ndarray:
 def squash(pixels_HWC: np.ndarray, side_px: int) -> np.ndarray:
     """uint8 RGB resized to ``side_px`` x ``side_px`` with Pillow's antialiased bicubic filter, the aspect ratio not kept.
 
-    Columns are filtered first in a portrait image, rows first in others: so did Pillow 13, which made the reference data. Older
-    versions always begin with the rows, which in one-pixel stripes differs by up to 19 of 255. Raises ValueError for anything but uint8 RGB.
+    Columns are filtered first in a portrait image, rows first in others: so did Pillow 13, which made the reference data.
+    Older versions always begin with the rows, which in one-pixel stripes differs by up to 19 of 255. Raises ValueError for
+    anything but uint8 RGB.
     """
     _require_fit(pixels_HWC, SizePx(*pixels_HWC.shape[:2]))
     height, width, _ = pixels_HWC.shape
