@@ -16,6 +16,8 @@ from transformers.models.llama.modeling_llama import apply_rotary_pos_emb, eager
 from ixc.models.xcomposer2.configuration import XComposer2Config
 from ixc.models.xcomposer2.spans import VisualSpans
 
+_FIRST_POSITIONS = 2048
+
 
 class PLoRALinear(nn.Linear):
     """y = W x, and for visual tokens y += B(A(x)) * alpha / rank. Source: arXiv 2404.06512 section 3.1; released ranks."""
@@ -46,20 +48,40 @@ class RMSNorm(nn.Module):
         self.eps = eps
 
     def forward(self, x: Tensor) -> Tensor:
-        x_f32 = x.float()
-        x_f32 = x_f32 * torch.rsqrt(x_f32.pow(2).mean(-1, keepdim=True) + self.eps)
-        return self.weight * x_f32.to(x.dtype)
+        return self.weight * F.rms_norm(x.float(), x.shape[-1:], eps=self.eps).to(x.dtype)
 
 
-def rotary_tables(position_ids_BS: Tensor, config: XComposer2Config, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-    """cos and sin, each [B, S, head_dim].
+class RotaryTables:
+    """cos and sin of rotary positions, each [B, S, head_dim], by look-up in tables that grow on demand.
 
-    Computed here in float32 and not kept as buffers: ``from_pretrained`` would bring non-persistent buffers back as garbage.
+    Not a module and without buffers: ``from_pretrained`` would bring non-persistent buffers back as garbage. Computed in
+    float32, then cast.
     """
-    exponents = torch.arange(0, config.head_dim, 2, device=position_ids_BS.device, dtype=torch.float32) / config.head_dim
-    angles = position_ids_BS[..., None].float() / config.rope_theta**exponents
-    angles = torch.cat((angles, angles), dim=-1)
-    return angles.cos().to(dtype), angles.sin().to(dtype)
+
+    def __init__(self, config: XComposer2Config) -> None:
+        self._head_dim, self._theta = config.head_dim, config.rope_theta
+        self._tables: dict[tuple[torch.device, torch.dtype], tuple[Tensor, Tensor]] = {}
+
+    def consecutive(self, start: int, stop: int, like: Tensor) -> tuple[Tensor, Tensor]:
+        """For positions ``start`` to ``stop`` of a batch of any size, on the device and in the dtype of ``like``."""
+        cos, sin = self._covering(stop, like)
+        return cos[None, start:stop], sin[None, start:stop]
+
+    def at(self, position_ids_BS: Tensor, like: Tensor) -> tuple[Tensor, Tensor]:
+        """For given positions. Costs one transfer to the host, to know the largest."""
+        cos, sin = self._covering(int(position_ids_BS.max()) + 1, like)
+        return cos[position_ids_BS], sin[position_ids_BS]
+
+    def _covering(self, length: int, like: Tensor) -> tuple[Tensor, Tensor]:
+        key = (like.device, like.dtype)
+        if key not in self._tables or self._tables[key][0].shape[0] < length:
+            capacity = max(_FIRST_POSITIONS, 1 << (length - 1).bit_length())
+            with torch.inference_mode(False):
+                exponents = torch.arange(0, self._head_dim, 2, device=like.device, dtype=torch.float32) / self._head_dim
+                angles = torch.arange(capacity, device=like.device, dtype=torch.float32)[:, None] / self._theta**exponents
+                angles = torch.cat((angles, angles), dim=-1)
+                self._tables[key] = (angles.cos().to(like.dtype), angles.sin().to(like.dtype))
+        return self._tables[key]
 
 
 class Attention(nn.Module):

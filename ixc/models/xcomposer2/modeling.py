@@ -13,7 +13,7 @@ from transformers.modeling_outputs import BaseModelOutputWithPast, CausalLMOutpu
 from transformers.utils.output_capturing import capture_outputs
 
 from ixc.models.xcomposer2.configuration import XComposer2Config
-from ixc.models.xcomposer2.language import Attention, DecoderLayer, RMSNorm, rotary_tables
+from ixc.models.xcomposer2.language import Attention, DecoderLayer, RMSNorm, RotaryTables
 from ixc.models.xcomposer2.spans import VisualSpans
 from ixc.models.xcomposer2.vision import VisionTower, lay_out_tokens, make_views, merge_patches, normalise
 from ixc.tiling import Grid
@@ -51,6 +51,7 @@ class InternLM2Model(XComposer2PreTrainedModel):
         self.tok_embeddings = nn.Embedding(config.vocab_size, config.hidden_size, config.pad_token_id)
         self.layers = nn.ModuleList(DecoderLayer(config, index) for index in range(config.num_hidden_layers))
         self.norm = RMSNorm(config.hidden_size, config.rms_norm_eps)
+        self.rotary = RotaryTables(config)
         self.gradient_checkpointing = False
         self.post_init()
 
@@ -74,17 +75,15 @@ class InternLM2Model(XComposer2PreTrainedModel):
 
         Without ``position_ids`` positions count on from the cache, also under padding (as the reference's plain forward).
         """
+        length = inputs_embeds.shape[1]
         if position_ids is None:
             past = past_key_values.get_seq_length() if past_key_values is not None else 0
-            position_ids = torch.arange(past, past + inputs_embeds.shape[1], device=inputs_embeds.device)[None]
-        mask = create_causal_mask(
-            config=self.config,
-            inputs_embeds=inputs_embeds,
-            attention_mask=attention_mask,
-            past_key_values=past_key_values,
-            position_ids=position_ids,
-        )
-        rotary = rotary_tables(position_ids, self.config, inputs_embeds.dtype)
+            rotary = self.rotary.consecutive(past, past + length, inputs_embeds)
+        else:
+            rotary = self.rotary.at(position_ids, inputs_embeds)
+        mask = None
+        if length > 1 or attention_mask is not None:  # a single new token sees everything before it
+            mask = create_causal_mask(self.config, inputs_embeds, attention_mask, past_key_values)
         hidden_BSD = inputs_embeds
         for layer in self.layers:
             hidden_BSD = layer(hidden_BSD, rotary, mask, past_key_values, visual_spans, **kwargs)
