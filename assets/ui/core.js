@@ -110,10 +110,13 @@ window.ixc = (() => {
     return t(key in strings.en ? key : "error.IxcError", { detail: message.detail ?? "", ...message });
   }
 
+  // The model's own sentence about itself is English; some have a translation.
+  const modelNote = (model) => strings[language][`model.note.${model.name}`] ?? model.note;
+
   const formatCount = (n) => Math.round(n).toLocaleString("en-US");
 
   return {
-    t, tell, hear, el, icon, translateTree, setLanguage, follow, errorSentence, formatCount, store, readStored,
+    t, tell, hear, el, icon, translateTree, setLanguage, follow, errorSentence, modelNote, formatCount, store, readStored,
     get language() { return language; },
     last: (topic) => last[topic],
   };

@@ -35,7 +35,7 @@
       const parts = { ready: [model.device.split(" (")[0]], failed: [t("model.failed")], loading: [loading(model)] };
       chipText.textContent = [model.name, ...parts[model.phase]].filter(Boolean).join(" · ");
       chip.setAttribute("aria-label", `${t("model.about")}: ${chipText.textContent}`);
-      note.textContent = model.phase === "failed" ? t("model.failed.long", { detail: errorSentence(model.error) }) : model.note;
+      note.textContent = model.phase === "failed" ? t("model.failed.long", { detail: errorSentence(model.error) }) : ixc.modelNote(model);
       if (!note.textContent) toggleNote(false);
     })();
 

@@ -16,13 +16,17 @@
       toolButton("close", "stage.remove", "ixc-remove", () => host.trigger("remove")));
     const globalPicture = el("img", { class: "ixc-picture", alt: "", draggable: "false" });
     const globalBox = el("div", { class: "ixc-global", role: "img", "data-t-label": "stage.global.alt" }, globalPicture);
-    const globalDetail = el("p", { class: "ixc-small" });
+    const globalSize = el("span");
+    const globalTokens = el("span");
+    const globalDetail = el("p", { class: "ixc-small ixc-lines" }, globalSize, globalTokens);
     const layers = el("fieldset", { class: "ixc-layers" }, el("legend", { "data-t": "stage.layers" }), ...LAYERS.map(layerSwitch));
     const side = el("div", { class: "ixc-side" },
       el("figure", {}, globalBox, el("figcaption", {}, el("strong", { "data-t": "stage.global" }), globalDetail)), layers, tools);
     const frame = el("div", { class: "ixc-frame" }, view);
     const notice = el("div", { class: "ixc-notice", role: "alert", id: "ixc-image-notice", hidden: true });
-    element.append(el("div", { class: "ixc-stage" }, frame, side), notice, tip);
+    const toChat = el("button", { type: "button", class: "ixc-button ixc-primary ixc-to-chat", id: "ixc-to-chat",
+      onclick: () => { ixc.showPane("chat"); document.querySelector("#ixc-question textarea")?.focus(); } }, el("span", { "data-t": "chat.ask.here" }));
+    element.append(el("div", { class: "ixc-stage" }, frame, side), notice, tip, toChat);
     ixc.translateTree(element);
 
     let image = null;
@@ -61,8 +65,9 @@
       if (zoomed) shown = Math.max(roomX, fit * 2.2);
       canvas.style.width = `${shown}px`;
       canvas.style.height = `${shown / ratio}px`;
-      overlay.style.setProperty("--px", String(width / shown));
-      canvas.classList.toggle("ixc-dense", shown / data.plan.cols < 26);
+      const tile = shown / data.plan.cols;
+      canvas.classList.toggle("ixc-dense", tile < 30);
+      canvas.classList.toggle("ixc-very-dense", tile < 19);
     }
 
     function place(target) {
@@ -76,11 +81,12 @@
 
     function drawPlan() {
       if (!data || !image || data.imageId !== image.id) return;
-      const { cols, rows, globalTokens } = data.plan;
+      const { cols, rows } = data.plan;
       place(picture);
       place(globalPicture);
       picture.alt = t("stage.alt", { width: image.width, height: image.height, cols, rows });
-      globalDetail.textContent = t("stage.global.detail", { tokens: globalTokens });
+      globalSize.textContent = t("stage.global.size");
+      globalTokens.textContent = t("stage.global.tokens", { tokens: data.plan.globalTokens });
       overlay.innerHTML = data.overlay; // drawn by our server from integers alone
       drawHits(cols, rows);
       layout();
@@ -96,6 +102,8 @@
       }
       [...hits.children].forEach((hit, tile) => {
         hit.dataset.tile = tile;
+        hit.dataset.number = tile + 1;
+        hit.classList.toggle("ixc-row-end", tile % cols === cols - 1);
         hit.tabIndex = tile === 0 ? 0 : -1;
         hit.setAttribute("aria-label", t("stage.tile.label", { tile: tile + 1, row: Math.floor(tile / cols) + 1, col: (tile % cols) + 1 }));
       });

@@ -222,7 +222,7 @@
       const model = ixc.last("model");
       const phone = window.matchMedia("(max-width: 860px)").matches;
       empty.replaceChildren(el("h3", { text: t("chat.empty.title") }), el("p", { text: t(phone ? "chat.empty.phone" : "chat.empty.text") }));
-      if (model?.phase === "ready" && model.note) empty.append(el("p", { class: "ixc-about" }, icon("info"), el("span", {}, el("strong", { text: `${model.name}: ` }), model.note)));
+      if (model?.phase === "ready" && model.note) empty.append(el("p", { class: "ixc-about" }, icon("info"), el("span", {}, el("strong", { text: `${model.name}: ` }), ixc.modelNote(model))));
       if (model?.phase === "failed") empty.append(el("p", { class: "ixc-about ixc-about-failed" }, icon("info"), t("model.failed.long", { detail: errorSentence(model.error) })));
     }
 

@@ -26,6 +26,7 @@ from ixc.ui.image_panel import ImageHandlers, ImagePanel, connect_image_panel, e
 from ixc.ui.pictures import ContentPolicy, picture_route
 from ixc.ui.services import Services
 from ixc.ui.settings_panel import defaults_update
+from ixc.ui.status import status_route
 from ixc.ui.strings import load_strings, translate
 
 logger = logging.getLogger(__name__)
@@ -74,10 +75,13 @@ def build_app(settings: Settings, services: Services | None = None) -> gr.Blocks
 
 def serve(settings: Settings) -> None:
     """Serve the page until interrupted. Raises SettingsError when the address cannot be used."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    logging.getLogger("httpx").setLevel(logging.WARNING)  # Gradio asks its own server whether it is up
     _check_address(settings)
     demo = build_app(settings)
-    logger.info("serving on http://%s:%d", settings.host, settings.port)
-    launch(demo)
+    _, address, _ = launch(demo, prevent_thread_lock=True)
+    logger.info("the page is at %s", address)
+    demo.block_thread()
 
 
 def launch(demo: gr.Blocks, **kwargs: Any) -> Any:
@@ -101,7 +105,10 @@ def launch(demo: gr.Blocks, **kwargs: Any) -> Any:
         max_file_size=settings.images.max_bytes,
         theme=_theme(),
         head=page_head(json.dumps(load_strings(), ensure_ascii=False)),
-        app_kwargs={"routes": [picture_route(services.store)], "middleware": [Middleware(ContentPolicy)]},
+        app_kwargs={
+            "routes": [picture_route(services.store), status_route(services)],
+            "middleware": [Middleware(ContentPolicy)],
+        },
         **kwargs,
     )
 
@@ -111,6 +118,7 @@ def _connect_model_status(
 ) -> None:
     """The chip follows the model while it loads; once it is there, its defaults fill the settings and its costs the plan."""
     provider, handlers = services.provider, ImageHandlers(services)
+    defaults = [chat.settings.model, *chat.settings.inputs]
     hidden: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
 
     def on_load() -> list[Any]:
@@ -125,11 +133,11 @@ def _connect_model_status(
     def on_tick(budget: int, request: gr.Request) -> list[Any]:
         status = provider.status
         if status.phase == "loading":
-            return [status.page_value(), gr.skip(), gr.skip(), *[gr.skip()] * len(chat.settings.inputs)]
+            return [status.page_value(), gr.skip(), gr.skip(), *[gr.skip()] * len(defaults)]
         return [status.page_value(), gr.Timer(active=False), handlers.replan(budget, request), *defaults_update(provider)]
 
-    demo.load(on_load, None, [image.examples, header, timer, *chat.settings.inputs], **hidden)
-    timer.tick(on_tick, [image.budget], [header, timer, image.plan, *chat.settings.inputs], trigger_mode="once", **hidden)
+    demo.load(on_load, None, [image.examples, header, timer, *defaults], **hidden)
+    timer.tick(on_tick, [image.budget], [header, timer, image.plan, *defaults], trigger_mode="once", **hidden)
 
 
 def _connect_language(header: Widget, chat: ChatPanel) -> None:

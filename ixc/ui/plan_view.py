@@ -13,6 +13,10 @@ if TYPE_CHECKING:
     from ixc.chat.engine import Engine
 
 
+_DRAWN_LAYERS = ("padding", "tiles")
+"""The page writes numbers and newline marks itself, so that they keep their size on screen however far one zooms in."""
+
+
 @dataclass(frozen=True, slots=True)
 class TextAround:
     """Text tokens before and after the image in the prompt; zero while no model is there to count them."""
@@ -30,7 +34,7 @@ def plan_page_value(
         "imageId": image_id[:16],
         "plan": plan_numbers(plan, limit),
         "tiles": tile_numbers(plan),
-        "overlay": plan_svg(plan),
+        "overlay": plan_svg(plan, layers=_DRAWN_LAYERS),
         "ribbon": ribbon_svg(plan, text.num_before, text.num_after),
         "text": {"before": text.num_before, "after": text.num_after},
         "cost": cost_numbers(plan, text, engine),

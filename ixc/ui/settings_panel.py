@@ -91,10 +91,20 @@ def layout_settings_panel(model_name: str) -> SettingsPanel:
 
 
 def defaults_update(provider: EngineProvider) -> list[Any]:
-    """The loaded model's own defaults for ``SettingsPanel.inputs``; nothing changes while it is not there."""
+    """The loaded model's name and own defaults, for ``SettingsPanel.model`` and ``inputs``; nothing changes without one."""
     engine = provider.engine
     if engine is None:
-        return [gr.skip()] * 7
+        return [gr.skip()] * 8
     own = engine.default_generation
     temperature = 0.0 if own.is_greedy else min(own.temperature, 2.0)
-    return [own.max_new_tokens, temperature, own.top_p, own.repetition_penalty, own.num_beams, None, engine.default_system]
+    model = gr.Dropdown([engine.model_name], value=engine.model_name)
+    return [
+        model,
+        own.max_new_tokens,
+        temperature,
+        own.top_p,
+        own.repetition_penalty,
+        own.num_beams,
+        None,
+        engine.default_system,
+    ]

@@ -1,0 +1,111 @@
+"""The real app in a process of its own, for programs that measure or test it from outside."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import TracebackType
+
+import httpx
+
+_START_TIMEOUT_S = 120.0
+
+
+class AppProcess:
+    """``ixc app`` on a free port of this machine. A context manager; on exit the process is ended.
+
+    ``env`` adds environment variables (IXC_MODEL ...). ``preexec`` runs in the child before it starts, to limit it.
+    """
+
+    def __init__(self, env: Mapping[str, str] | None = None, preexec: Callable[[], None] | None = None) -> None:
+        self._env = dict(env or {})
+        self._preexec = preexec
+        self._folder = tempfile.TemporaryDirectory(prefix="ixc-app-")
+        self.url = ""
+        self.log_path = Path(self._folder.name) / "app.log"
+        self.uploads_path = Path(self._folder.name) / "uploads"
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> AppProcess:
+        port = free_port()
+        self.url = f"http://127.0.0.1:{port}"
+        env = {
+            **os.environ,
+            "GRADIO_TEMP_DIR": str(self.uploads_path),
+            "HF_HUB_OFFLINE": "1",
+            **self._env,
+            "IXC_PORT": str(port),
+        }
+        with self.log_path.open("wb") as log:
+            command = [sys.executable, "-m", "ixc", "app"]
+            self._process = subprocess.Popen(  # noqa: S603  our own program
+                command, env=env, stdout=log, stderr=log, preexec_fn=self._preexec
+            )
+        self._wait_until(lambda: httpx.get(f"{self.url}/status", timeout=5).status_code == 200)
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        if self._process is not None:
+            self._process.terminate()
+            try:
+                self._process.wait(10)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+                self._process.wait()
+        self._folder.cleanup()
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    def status(self) -> dict[str, object]:
+        return httpx.get(f"{self.url}/status", timeout=30).json()
+
+    def wait_for_model(self) -> str:
+        """Wait until loading ended; "ready" or "failed"."""
+        self._wait_until(lambda: self.status()["model"] != "loading")
+        return str(self.status()["model"])
+
+    def log(self) -> str:
+        return self.log_path.read_text(encoding="utf-8", errors="replace")
+
+    def resident_bytes(self) -> int:
+        """Memory that the process holds now."""
+        pages = int(Path(f"/proc/{self.pid}/statm").read_text(encoding="ascii").split()[1])
+        return pages * os.sysconf("SC_PAGE_SIZE")
+
+    def _wait_until(self, is_so: Callable[[], bool]) -> None:
+        deadline_s = time.monotonic() + _START_TIMEOUT_S
+        while time.monotonic() < deadline_s:
+            if self._process.poll() is not None:
+                raise RuntimeError(f"the app ended with exit code {self._process.returncode}:\n{self.log()[-2000:]}")
+            try:
+                if is_so():
+                    return
+            except httpx.HTTPError:
+                pass
+            time.sleep(0.1)
+        raise TimeoutError(f"the app did not get ready in {_START_TIMEOUT_S:.0f} s:\n{self.log()[-2000:]}")
+
+
+def free_port() -> int:
+    """A port that nothing listens on at this moment."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def describe_hardware() -> str:
+    """The processor and how many cores this process may use."""
+    name = "unknown processor"
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.exists():
+        lines = cpuinfo.read_text(encoding="utf-8", errors="replace").splitlines()
+        name = next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), name)
+    return f"{name}, {len(os.sched_getaffinity(0))} cores"
