@@ -1,0 +1,1 @@
+"""Measuring what models can do: leaves that nothing imports."""

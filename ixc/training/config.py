@@ -1,0 +1,169 @@
+"""A training run's configuration: one YAML file, frozen values, checked before any work."""
+
+from __future__ import annotations
+
+from dataclasses import MISSING, dataclass, fields
+from pathlib import Path
+
+import yaml
+from huggingface_hub.errors import StrictDataclassError
+
+from ixc.errors import SettingsError
+from ixc.models.xcomposer2 import XComposer2Config
+
+
+@dataclass(frozen=True, slots=True)
+class StageConfig:
+    """What every stage has. Learning rates are peaks; ``num_threads`` 0 takes all cores."""
+
+    num_steps: int
+    muon_lr: float
+    adamw_lr: float
+    num_warmup: int = 50
+    num_threads: int = 0
+
+    def __post_init__(self) -> None:
+        _require(self.num_steps >= 1, "num_steps must be at least 1")
+        _require(0 < self.muon_lr < 1 and 0 < self.adamw_lr < 1, "learning rates must be between 0 and 1")
+        _require(0 <= self.num_warmup <= self.num_steps, "num_warmup must be between 0 and num_steps")
+        _require(self.num_threads >= 0, "num_threads must not be negative")
+
+
+@dataclass(frozen=True, slots=True)
+class LanguageConfig(StageConfig):
+    """The language model learns to read codes (no picture). ``budgets`` and ``tokens_per_batch`` shape a batch.
+
+    The first ``num_short_steps`` steps show only some rows of the global view: short sequences, many of them.
+    """
+
+    tokens_per_batch: int = 6000
+    budgets: tuple[int, ...] = (1, 1, 1, 2, 4, 9)
+    num_short_steps: int = 0
+    noise: float = 0.4
+    slot_dropout: float = 0.01
+
+    def __post_init__(self) -> None:
+        StageConfig.__post_init__(self)
+        _require(self.tokens_per_batch >= 1000, "tokens_per_batch must be at least 1000")
+        _require(all(budget >= 1 for budget in self.budgets) and self.budgets, "budgets must be 1 or more")
+        _require(0 <= self.slot_dropout < 1 and self.noise >= 0, "noise and slot_dropout must not be negative")
+
+
+@dataclass(frozen=True, slots=True)
+class VisionConfig(StageConfig):
+    """The vision tower and projector learn to emit codes.
+
+    ``page_share``: dense pages at the first and at the last step, the rest are views of signs; ``page_advance_px``: bounds of
+    their characters' mean width.
+    """
+
+    batch_size: int = 8
+    page_share: tuple[float, float] = (0.9, 0.4)
+    page_advance_px: tuple[float, float] = (9.0, 24.0)
+    patch_weight: float = 2.0
+    budgets: tuple[int, ...] = (1, 2, 4, 9)
+
+    def __post_init__(self) -> None:
+        StageConfig.__post_init__(self)
+        _require(self.batch_size >= 1, "batch_size must be at least 1")
+        _require(len(self.page_share) == 2, "page_share must be two shares, at the first and the last step")
+        _require(all(0 <= share <= 1 for share in self.page_share), "page_share must be between 0 and 1")
+        _require(self.patch_weight >= 0, "patch_weight must not be negative")
+        low, high = self.page_advance_px
+        _require(4 <= low < high <= 200, "page_advance_px must be two widths between 4 and 200, the smaller first")
+        _require(all(budget >= 1 for budget in self.budgets) and self.budgets, "budgets must be 1 or more")
+
+
+@dataclass(frozen=True, slots=True)
+class JointConfig(StageConfig):
+    """Everything trains end to end. ``views_per_batch`` bounds the passes through the tower in one step."""
+
+    views_per_batch: int = 16
+    budgets: tuple[int, ...] = (1, 1, 2, 4, 9)
+    language_lr_scale: float = 0.2
+    vision_lr_decay: float = 0.9
+    auxiliary_weight: float = 0.3
+
+    def __post_init__(self) -> None:
+        StageConfig.__post_init__(self)
+        _require(self.views_per_batch >= 2, "views_per_batch must be at least 2")
+        _require(all(budget >= 1 for budget in self.budgets) and self.budgets, "budgets must be 1 or more")
+        _require(0 < self.language_lr_scale <= 1 and 0 < self.vision_lr_decay <= 1, "scales must be between 0 and 1")
+        _require(self.auxiliary_weight >= 0, "auxiliary_weight must not be negative")
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingConfig:
+    """A whole run. ``model`` holds the fields of ``XComposer2Config``."""
+
+    seed: int
+    num_slots: int
+    model: dict
+    language: LanguageConfig
+    vision: VisionConfig
+    joint: JointConfig
+    default_max_patches: int = 4
+    checkpoint_every_s: float = 180.0
+    log_every_steps: int = 20
+
+    def __post_init__(self) -> None:
+        _require(1 <= self.num_slots <= 16, "num_slots must be between 1 and 16")
+        _require(self.default_max_patches >= 1, "default_max_patches must be at least 1")
+        _require(self.checkpoint_every_s > 0 and self.log_every_steps >= 1, "checkpoint and log intervals must be positive")
+
+    def model_config(self, vocab_size: int, image_token_id: int) -> XComposer2Config:
+        return XComposer2Config(**self.model, vocab_size=vocab_size, image_token_id=image_token_id)
+
+
+def load_config(path: Path) -> TrainingConfig:
+    """Read and check a YAML file. Raises SettingsError naming what is wrong, before any work is done."""
+    try:
+        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, yaml.YAMLError) as error:
+        raise SettingsError(f"{path} cannot be read as YAML: {str(error).splitlines()[0]}.") from None
+    if not isinstance(raw, dict):
+        raise SettingsError(f"{path} must hold a mapping of settings.")
+    stages = {"language": LanguageConfig, "vision": VisionConfig, "joint": JointConfig}
+    for name, kind in stages.items():
+        raw[name] = _build(kind, raw.get(name), f"{path.name}: {name}")
+    config = _build(TrainingConfig, raw, path.name)
+    try:
+        config.model_config(vocab_size=400, image_token_id=3)
+    except (StrictDataclassError, TypeError, ValueError, AttributeError) as error:
+        raise SettingsError(f"{path.name}: model: {error.__cause__ or error}.") from None
+    return config
+
+
+def _build(kind: type, raw: object, where: str) -> object:
+    if not isinstance(raw, dict):
+        raise SettingsError(f"{where}: a mapping of settings is missing.")
+    known = {field.name: field for field in fields(kind)}
+    unknown = sorted(set(raw) - set(known))
+    missing = sorted(n for n, f in known.items() if f.default is MISSING and f.default_factory is MISSING and n not in raw)
+    if unknown or missing:
+        problem = f"unknown setting {unknown[0]!r}" if unknown else f"setting {missing[0]!r} is missing"
+        raise SettingsError(f"{where}: {problem}.")
+    values = {name: _typed(value, str(known[name].type), f"{where}: {name}") for name, value in raw.items()}
+    try:
+        return kind(**values)
+    except SettingsError as error:
+        raise SettingsError(f"{where}: {error}") from None
+
+
+def _typed(value: object, kind: str, where: str) -> object:
+    """A YAML value as the field's type."""
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if kind == "int" and is_number and float(value).is_integer():
+        return int(value)
+    if kind == "float" and is_number:
+        return float(value)
+    if kind.startswith("tuple") and isinstance(value, list):
+        return tuple(_typed(item, kind[6:].split(",")[0], where) for item in value)
+    if kind not in ("int", "float") and not kind.startswith("tuple"):
+        return value
+    raise SettingsError(f"{where} must be {'a list of numbers' if kind.startswith('tuple') else 'a number'}, not {value!r}.")
+
+
+def _require(is_fine: bool, message: str) -> None:
+    if not is_fine:
+        raise SettingsError(f"{message}.")

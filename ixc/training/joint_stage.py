@@ -1,0 +1,101 @@
+"""Everything trains end to end on painted signs at mixed budgets. Paper: supervised fine-tuning with mixed resolution."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ixc.errors import CheckpointError
+from ixc.imaging.resize import cut_tiles, resize_and_pad
+from ixc.models.xcomposer2.vision import make_views
+from ixc.tiling import Grid, TilePlan, plan_tiles
+from ixc.training.cells import view_targets
+from ixc.training.checkpoints import load_checkpoint
+from ixc.training.fonts import FontFile, training_fonts
+from ixc.training.lessons import Lesson, LessonIds, Shares, answer_metrics, collate, draw_lesson
+from ixc.training.optim import layerwise_decay
+from ixc.training.painting import paint
+from ixc.training.stages import Batch, Kit, bfloat16, generator_for
+from ixc.training.vision_stage import TRAINED as VISION_PARTS
+from ixc.training.wording import Split
+
+
+class JointStage:
+    """Lessons with pictures; the loss is the answer's, plus a share of the codebook's on every view."""
+
+    name = "joint"
+
+    def __init__(self, kit: Kit, fonts: Sequence[FontFile] | None = None) -> None:
+        self._kit = kit
+        self.config = kit.config.joint
+        self._fonts = fonts or training_fonts()
+        self.extra = nn.Module()
+
+    def learning_rate_scale(self, name: str) -> float:
+        if name.startswith(VISION_PARTS) or "Plora" in name:
+            num_layers = self._kit.model.config.vision_config.num_hidden_layers
+            return layerwise_decay(name, num_layers, self.config.vision_lr_decay)
+        return self.config.language_lr_scale
+
+    def make_batch(self, step: int) -> Batch:
+        """As many lessons cut alike as ``views_per_batch`` allows; a batch without images where the first lesson has none."""
+        rng = generator_for(self._kit.config.seed, self.name, step)
+        budget = int(rng.choice(self.config.budgets))
+        first = draw_lesson(rng, self._fonts, Split.TRAINING, Shares())
+        if first.document is None:
+            return collate([(LessonIds.of(first, self._kit.processor), 0)], self._kit.processor)
+        grid = plan_tiles(first.document.size_px, budget).grid
+        num_rows = max(1, self.config.views_per_batch // (grid.rows * grid.cols + 1))
+        rows = [self._picture(first, plan_tiles(first.document.size_px, budget))]
+        while len(rows) < num_rows:
+            lesson = draw_lesson(rng, self._fonts, Split.TRAINING, Shares())
+            if lesson.document is not None and (plan := plan_tiles(lesson.document.size_px, budget)).grid == grid:
+                rows.append(self._picture(lesson, plan))
+        ids, tiles, targets, plans = zip(*rows, strict=True)
+        texts = collate([(each, plan.num_visual_tokens) for each, plan in zip(ids, plans, strict=True)], self._kit.processor)
+        return {
+            **texts,
+            "tiles": torch.from_numpy(np.stack(tiles)),
+            "targets": torch.from_numpy(np.concatenate(targets)),
+            "grid": (grid.rows, grid.cols),
+        }
+
+    def loss(self, batch: Batch) -> tuple[Tensor, dict[str, float]]:
+        model, input_ids = self._kit.model, batch["input_ids"]
+        embeds_BSD = model.model.tok_embeddings(input_ids)
+        auxiliary, metrics = torch.zeros(()), {}
+        with bfloat16(model):
+            if "tiles" in batch:
+                grid = Grid(*batch["grid"])
+                views = torch.cat([make_views(tiles, grid, torch.float32) for tiles in batch["tiles"]])
+                feat_NTTE = model.encode_views(views)
+                auxiliary, metrics = self._kit.codebook.loss(model.vision_proj(feat_NTTE), batch["targets"])
+                per_image = feat_NTTE.split(grid.rows * grid.cols + 1)
+                visual = model.vision_proj(torch.cat([model.lay_out(feat, grid) for feat in per_image]))
+                is_visual = (input_ids == model.config.image_token_id)[..., None]
+                embeds_BSD = embeds_BSD.masked_scatter(is_visual, visual.to(embeds_BSD))
+            out = model(inputs_embeds=embeds_BSD, visual_spans=batch["spans"], labels=batch["labels"])
+        if "tiles" in batch:
+            metrics = {**metrics, **answer_metrics(out.logits.detach(), batch["labels"])}
+        return out.loss + self.config.auxiliary_weight * auxiliary, metrics
+
+    def _picture(self, lesson: Lesson, plan: TilePlan) -> tuple[LessonIds, np.ndarray, np.ndarray, TilePlan]:
+        """The lesson's ids, its tiles [tiles, 3, 336, 336], its views' targets, and the plan."""
+        document = lesson.document
+        tiles = cut_tiles(resize_and_pad(paint(document), plan), plan)
+        targets = view_targets(document.characters(), document.boxes(), plan, self._kit.config.num_slots)
+        return LessonIds.of(lesson, self._kit.processor), tiles, targets, plan
+
+
+def join_parts(kit: Kit, out: Path) -> None:
+    """Put the finished language and vision stages together in ``kit.model``. Raises CheckpointError naming what is missing."""
+    for name in ("language", "vision"):
+        state = load_checkpoint(out / name)
+        if state is None:
+            raise CheckpointError(f"There is no finished {name} stage in {out}; train it first with --stage {name}.")
+        parts = {key: value for key, value in state["model"].items() if key.startswith(VISION_PARTS) == (name == "vision")}
+        kit.model.load_state_dict(parts, strict=False)

@@ -1,0 +1,196 @@
+"""Where everything stands on a document before a pixel is painted: text, type, colours, and each character's box.
+
+The boxes feed the auxiliary loss, and the language model's first lessons need nothing but them, so layout and painting are
+apart. Everything is drawn from a ``numpy`` generator: the same seed gives the same document.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from ixc.tiling import SizePx
+from ixc.training.fonts import FontFile
+from ixc.training.wording import Split, random_filler, random_text
+
+Rgb = tuple[int, int, int]
+MIN_ADVANCE_PX = 9.0
+"""Narrowest mean character of a sign, in pixels of the 336 px view that shows the whole image."""
+
+
+@dataclass(frozen=True, slots=True)
+class TextLine:
+    """One line: its text, type, colour, and where its baseline starts."""
+
+    text: str
+    font: FontFile
+    font_px: int
+    left_px: float
+    baseline_px: float
+    colour: Rgb
+    plate: tuple[float, float, float, float] | None = None
+    """A filled rectangle behind the line (left, top, right, bottom)."""
+    plate_colour: Rgb = (255, 255, 255)
+
+    def boxes(self) -> np.ndarray:
+        """Ink boxes of the characters, float32 [len(text), 4]: left, top, right, bottom in document pixels.
+
+        A space has the box between its neighbours, as high as a small letter.
+        """
+        boxes = np.empty((len(self.text), 4), np.float32)
+        starts = self.font.starts_px(self.font_px, self.text)
+        for index, char in enumerate(self.text):
+            left, top, right, bottom = self.font.ink_px(self.font_px, "x" if char == " " else char)
+            if char == " ":
+                left, right = 0.0, starts[index + 1] - starts[index]
+            boxes[index] = (left + starts[index], top, right + starts[index], bottom)
+        boxes[:, 0::2] += self.left_px
+        boxes[:, 1::2] += self.baseline_px
+        return boxes
+
+
+@dataclass(frozen=True, slots=True)
+class Finish:
+    """What happens to the painted document: gradient and noise in grey levels, blur radius in pixels, JPEG quality or None."""
+
+    gradient: float = 0.0
+    noise: float = 0.0
+    blur_px: float = 0.0
+    jpeg_quality: int | None = None
+    seed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """A document ready to be painted. ``text`` is what it says; ``frame_px`` the width of the drawn border (0: none)."""
+
+    size_px: SizePx
+    background: Rgb
+    lines: tuple[TextLine, ...]
+    text: str
+    frame_px: int = 0
+    frame_colour: Rgb = (0, 0, 0)
+    frame_inset_px: int = 0
+    finish: Finish = Finish()
+
+    def without_text(self) -> Document:
+        """The same document before anybody wrote on it."""
+        return replace(self, lines=tuple(replace(line, text="") for line in self.lines), text="")
+
+    def characters(self) -> str:
+        """All characters, in reading order."""
+        return "".join(line.text for line in self.lines)
+
+    def boxes(self) -> np.ndarray:
+        """One box per character of ``characters()``, float32 [n, 4]."""
+        return np.concatenate([line.boxes() for line in self.lines]) if self.lines else np.empty((0, 4), np.float32)
+
+
+def lay_out_sign(rng: np.random.Generator, fonts: Sequence[FontFile], split: Split) -> Document:
+    """A sign or label with one line of text; big enough to be read when the whole image fills one 336 px view."""
+    text = random_text(rng, split)
+    font, font_px = fonts[rng.integers(len(fonts))], _size_step(_log_uniform(rng, 18, 110))
+    width = max(font.starts_px(font_px, text)[-1], 8.0)
+    ink = [font.ink_px(font_px, char) for char in text]
+    top, bottom = min(box[1] for box in ink), max(box[3] for box in ink)
+    height = bottom - top
+    share = rng.uniform(0.6, 0.96)
+    doc_w = max(width / share, width + 6)
+    doc_h = max(doc_w / _log_uniform(rng, 0.8, 8), height * rng.uniform(1.15, 1.8) + 4)
+    # A tall image leaves the line less of the view: keep its characters readable.
+    doc_h = min(doc_h, max(doc_w * 336 * share / (len(text) * MIN_ADVANCE_PX), doc_w, height + 6))
+    size_px = SizePx(round(doc_h), round(doc_w))
+    free_x, free_y = size_px.width - width, size_px.height - height
+    left = free_x * (0.5 if rng.random() < 0.6 else rng.uniform(0.15, 0.85))
+    upper = free_y * (0.5 if rng.random() < 0.6 else rng.uniform(0.15, 0.85))
+    background, colour = _colours(rng)
+    plate, plate_colour = None, background
+    if rng.random() < 0.25:
+        plate_colour, background = background, _near_colour(rng, background)
+        grow_x, grow_y = min(left, free_x - left) * rng.uniform(0.3, 0.95), min(upper, free_y - upper) * rng.uniform(0.3, 0.95)
+        plate = (left - grow_x, upper - grow_y, left + width + grow_x, upper + height + grow_y)
+    frame_px, inset = 0, 0
+    room = int(min(left, free_x - left, upper, free_y - upper))
+    if rng.random() < 0.35 and room >= 4:
+        frame_px = int(rng.integers(1, max(2, min(room // 2, max(2, font_px // 6)))))
+        inset = int(rng.integers(0, max(1, room - frame_px - 1)))
+    line = TextLine(text, font, font_px, left, upper - top, colour, plate, plate_colour)
+    return Document(size_px, background, (line,), text, frame_px, colour, inset, _finish(rng, font_px))
+
+
+def lay_out_page(rng: np.random.Generator, fonts: Sequence[FontFile], advance_px: tuple[float, float]) -> Document:
+    """A dense page that fills one view: many lines of mixed type, running over the edges.
+
+    The page is squashed to 336x336 when painted, as the global view squashes a whole image; ``advance_px`` bounds the mean
+    width of a character after that.
+    """
+    stretch = _log_uniform(rng, 0.75, 3.5) if rng.random() < 0.5 else _log_uniform(rng, 0.9, 1.4)
+    zoom = _log_uniform(rng, 0.7, 1.5)
+    size_px = SizePx(max(96, round(336 * zoom / stretch**0.5)), max(96, round(336 * zoom * stretch**0.5)))
+    background, colour = _colours(rng)
+    lines: list[TextLine] = []
+    down = -rng.uniform(0, 10)
+    while down < size_px.height:
+        font = fonts[rng.integers(len(fonts))]
+        advance = _log_uniform(rng, *advance_px) * size_px.width / 336
+        font_px = _size_step(max(advance / 0.52, 12 * size_px.height / 336))
+        for _ in range(rng.integers(1, 4)):
+            left = rng.uniform(-1.5 * font_px, 0.15 * size_px.width)
+            text = random_filler(rng, max(1, int(rng.uniform(0.6, 1.15) * (size_px.width - left) / (0.5 * font_px))))
+            if text:
+                lines.append(TextLine(text, font, font_px, left, down + 0.8 * font_px, colour))
+            down += font_px * rng.uniform(1.0, 1.3)
+        if rng.random() < 0.1:
+            down += rng.uniform(0, 40)
+        if rng.random() < 0.4:
+            colour = _contrasting(rng, background)
+    return Document(size_px, background, tuple(lines), "", finish=_finish(rng, 14))
+
+
+def _log_uniform(rng: np.random.Generator, low: float, high: float) -> float:
+    return float(np.exp(rng.uniform(np.log(low), np.log(high))))
+
+
+def _size_step(size_px: float) -> int:
+    """The nearest size of a ladder of about 12 %, between 9 and 160: few enough sizes for the fonts' measures to be cached."""
+    return int(np.clip(round(1.12 ** round(np.log(size_px) / np.log(1.12))), 9, 160))
+
+
+def _luminance(colour: Sequence[float]) -> float:
+    return 0.299 * colour[0] + 0.587 * colour[1] + 0.114 * colour[2]
+
+
+def _colours(rng: np.random.Generator) -> tuple[Rgb, Rgb]:
+    """Background and text colours that can be told apart."""
+    style = rng.random()
+    if style < 0.3:
+        background = tuple(int(v) for v in rng.integers(225, 256, 3))
+        return background, tuple(int(v) for v in rng.integers(0, 70, 3))
+    if style < 0.4:
+        background = tuple(int(v) for v in rng.integers(0, 50, 3))
+        return background, tuple(int(v) for v in rng.integers(190, 256, 3))
+    background = tuple(int(v) for v in rng.integers(0, 256, 3))
+    return background, _contrasting(rng, background)
+
+
+def _contrasting(rng: np.random.Generator, background: Rgb) -> Rgb:
+    while True:
+        colour = tuple(int(v) for v in (rng.integers(0, 256, 3) if rng.random() < 0.6 else rng.choice((0, 255)) * np.ones(3)))
+        if abs(_luminance(colour) - _luminance(background)) > 90:
+            return colour
+
+
+def _near_colour(rng: np.random.Generator, colour: Rgb) -> Rgb:
+    return tuple(int(v) for v in np.clip(np.array(colour) + rng.integers(-70, 71, 3), 0, 255))
+
+
+def _finish(rng: np.random.Generator, font_px: int) -> Finish:
+    return Finish(
+        gradient=float(rng.uniform(0, 40)) if rng.random() < 0.3 else 0.0,
+        noise=float(rng.uniform(1, 9)) if rng.random() < 0.3 else 0.0,
+        blur_px=float(rng.uniform(0.3, 0.035 * font_px + 0.3)) if rng.random() < 0.25 else 0.0,
+        jpeg_quality=int(rng.integers(35, 95)) if rng.random() < 0.4 else None,
+        seed=int(rng.integers(2**31)),
+    )

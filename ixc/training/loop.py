@@ -1,0 +1,112 @@
+"""The training loop: data in step order, checkpoints by the clock, a loss curve, and a resume that changes nothing."""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import nn
+from torch.utils.data import DataLoader, Dataset
+from tqdm import tqdm
+
+from ixc.training.checkpoints import load_checkpoint, save_checkpoint
+from ixc.training.optim import Optimizers, accumulate, warmup_stable_decay
+from ixc.training.stages import Batch, Kit, Stage
+
+logger = logging.getLogger(__name__)
+
+
+class _Steps(Dataset):
+    """Batch number ``step`` of a stage; the loader's worker process makes them ahead."""
+
+    def __init__(self, stage: Stage) -> None:
+        self._stage = stage
+
+    def __len__(self) -> int:
+        return self._stage.config.num_steps
+
+    def __getitem__(self, step: int) -> Batch:
+        torch.set_num_threads(1)
+        return self._stage.make_batch(step)
+
+
+@dataclass(frozen=True, slots=True)
+class _Training:
+    """Everything that changes while a stage trains."""
+
+    model: nn.Module
+    extra: nn.Module
+    optimizers: Optimizers
+
+    def save(self, folder: Path, step: int, curve: list[dict]) -> None:
+        state = {each: getattr(self, each).state_dict() for each in ("model", "extra", "optimizers")}
+        save_checkpoint(folder, step, {**state, "curve": curve})
+        (folder / "curve.json").write_text(json.dumps(curve, indent=0), encoding="utf-8")
+
+    def resume(self, folder: Path) -> tuple[int, list[dict]]:
+        """The step to go on with, and the loss curve up to it."""
+        state = load_checkpoint(folder)
+        if state is None:
+            return 0, []
+        for each in ("model", "extra", "optimizers"):
+            getattr(self, each).load_state_dict(state[each])
+        logger.info("resuming at step %d", state["step"])
+        return state["step"], state["curve"]
+
+
+def train_stage(stage: Stage, kit: Kit, folder: Path, *, num_workers: int = 1, stop_at: int | None = None) -> list[dict]:
+    """Train ``stage`` to its end, or up to step ``stop_at``, resuming from ``folder`` if it holds a checkpoint.
+
+    Returns the loss curve. The model in ``kit`` holds the result. Raises FloatingPointError when the loss is not finite.
+    """
+    config, model = stage.config, kit.model
+    device = next(model.parameters()).device
+    stage.extra.to(device)
+    named = [*model.named_parameters(), *((f"extra.{name}", each) for name, each in stage.extra.named_parameters())]
+    optimizers = Optimizers(named, stage.learning_rate_scale, muon_lr=config.muon_lr, adamw_lr=config.adamw_lr)
+    training = _Training(model, stage.extra, optimizers)
+    first, curve = training.resume(folder)
+    last = min(config.num_steps, stop_at or config.num_steps)
+    if config.num_threads:
+        torch.set_num_threads(config.num_threads)
+    loader = DataLoader(
+        _Steps(stage),
+        batch_size=None,
+        sampler=range(first, last),
+        num_workers=num_workers,
+        prefetch_factor=6 if num_workers else None,
+    )
+    model.train()
+    recent: dict[str, list[float]] = {}
+    started, saved = time.monotonic(), time.monotonic()
+    progress = tqdm(loader, initial=first, total=config.num_steps, desc=stage.name, mininterval=10)
+    for step, batch in enumerate(progress, start=first):
+        batch = {name: value.to(device) if torch.is_tensor(value) else value for name, value in batch.items()}
+        loss, metrics = stage.loss(batch)
+        metrics["loss"] = accumulate(loss)
+        metrics["gradient_norm"] = optimizers.step(warmup_stable_decay(step, config.num_steps, config.num_warmup))
+        for name, value in metrics.items():
+            recent.setdefault(name, []).append(value)
+        if (step + 1) % kit.config.log_every_steps == 0 or step + 1 == last:
+            means = {name: round(sum(values) / len(values), 4) for name, values in recent.items()}
+            curve.append({"step": step + 1, "elapsed_s": round(time.monotonic() - started, 1), **means})
+            progress.set_postfix(means)
+            logger.info("%s %s", stage.name, json.dumps(curve[-1]))
+            recent.clear()
+        if time.monotonic() - saved > kit.config.checkpoint_every_s or step + 1 == last:
+            training.save(folder, step + 1, curve)
+            saved = time.monotonic()
+    return curve
+
+
+def load_weights(folder: Path, model: torch.nn.Module) -> int:
+    """The newest weights of a stage into ``model``; returns the step they are from, 0 when there are none."""
+    state = load_checkpoint(folder)
+    if state is None:
+        return 0
+    model.load_state_dict(state["model"])
+    return state["step"]

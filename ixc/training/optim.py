@@ -1,0 +1,90 @@
+"""Optimisers and the learning-rate schedule.
+
+Muon for the weight matrices (in our short runs it needs fewer images than AdamW), AdamW for everything else: embeddings, norms,
+biases, the patch convolution, newline and separator.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Iterable
+
+import torch
+from torch import Tensor, nn
+
+MUON_EXCLUDED = ("embed", "output.weight", "extra.")
+
+
+class Optimizers:
+    """Both optimisers as one. ``scale_of`` gives each parameter its share of the learning rate (0: frozen)."""
+
+    def __init__(
+        self,
+        named_parameters: Iterable[tuple[str, nn.Parameter]],
+        scale_of: Callable[[str], float],
+        *,
+        muon_lr: float,
+        adamw_lr: float,
+        weight_decay: float = 0.01,
+    ) -> None:
+        muon, adamw = {}, {}
+        for name, parameter in named_parameters:
+            scale = scale_of(name)
+            parameter.requires_grad_(scale > 0)
+            if scale > 0:
+                is_matrix = parameter.ndim == 2 and not any(part in name for part in MUON_EXCLUDED)
+                (muon if is_matrix else adamw).setdefault(round(scale, 6), []).append(parameter)
+        self._optimizers: list[torch.optim.Optimizer] = []
+        if muon:
+            groups = [{"params": params, "lr": muon_lr * scale} for scale, params in muon.items()]
+            self._optimizers.append(torch.optim.Muon(groups, weight_decay=weight_decay, adjust_lr_fn="match_rms_adamw"))
+        if adamw:
+            groups = [{"params": params, "lr": adamw_lr * scale} for scale, params in adamw.items()]
+            self._optimizers.append(torch.optim.AdamW(groups, betas=(0.9, 0.98), weight_decay=0.0))
+        self._peak_lrs = [[group["lr"] for group in each.param_groups] for each in self._optimizers]
+        self._parameters = [p for each in self._optimizers for group in each.param_groups for p in group["params"]]
+
+    def step(self, fraction_of_peak: float, max_norm: float = 1.0) -> float:
+        """One update at this fraction of the peak learning rates; gradients are clipped and cleared. Returns their norm."""
+        norm = float(nn.utils.clip_grad_norm_(self._parameters, max_norm))
+        for each, peaks in zip(self._optimizers, self._peak_lrs, strict=True):
+            for group, peak in zip(each.param_groups, peaks, strict=True):
+                group["lr"] = peak * fraction_of_peak
+            each.step()
+            each.zero_grad(set_to_none=True)
+        return norm
+
+    def state_dict(self) -> dict[str, list]:
+        return {"optimizers": [each.state_dict() for each in self._optimizers]}
+
+    def load_state_dict(self, state: dict[str, list]) -> None:
+        for each, saved in zip(self._optimizers, state["optimizers"], strict=True):
+            each.load_state_dict(saved)
+
+
+def warmup_stable_decay(step: int, num_steps: int, num_warmup: int, decay_share: float = 0.3) -> float:
+    """Fraction of the peak learning rate: linear warm-up, constant, and linearly to zero in the last ``decay_share``.
+
+    Instead of the paper's cosine: a run can be made longer or shorter while it goes on, without having been wrong before.
+    """
+    if step < num_warmup:
+        return (step + 1) / num_warmup
+    return min(1.0, (num_steps - step) / (decay_share * num_steps))
+
+
+def layerwise_decay(name: str, num_layers: int, decay: float) -> float:
+    """Layer-wise learning-rate decay of the vision tower: ``decay`` to the power of the layers above. 1 for all other parts."""
+    if not name.startswith("vit."):
+        return 1.0
+    layer = re.search(r"\.layers\.(\d+)\.", name)
+    return decay ** (num_layers - 1 - int(layer[1]) if layer else num_layers)
+
+
+def accumulate(loss: Tensor) -> float:
+    """Backward pass; returns the loss as a number. Raises FloatingPointError when it is not finite."""
+    value = float(loss.detach())
+    if not math.isfinite(value):
+        raise FloatingPointError(f"the loss became {value}; lower the learning rate")
+    loss.backward()
+    return value

@@ -1,0 +1,67 @@
+"""What a stage is to the training loop, and the things all stages share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ixc.models.xcomposer2 import InternLM2Tokenizer, XComposer2ForCausalLM, XComposer2ImageProcessor, XComposer2Processor
+from ixc.training.codebook import Codebook
+from ixc.training.config import StageConfig, TrainingConfig
+from ixc.training.initial import initial_model
+from ixc.training.vocabulary import IMAGE_TOKEN, write_tokenizer_model
+
+Batch = dict[str, object]
+
+
+class Stage(Protocol):
+    """One stage of training. ``make_batch`` runs in a worker process and depends on nothing but the step."""
+
+    name: str
+    config: StageConfig
+    extra: nn.Module
+    """What trains along and is not part of the model; its parameters are called ``extra.*``."""
+
+    def make_batch(self, step: int) -> Batch: ...
+
+    def loss(self, batch: Batch) -> tuple[Tensor, dict[str, float]]: ...
+
+    def learning_rate_scale(self, name: str) -> float: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Kit:
+    """The model under training, its processor and the codebook."""
+
+    config: TrainingConfig
+    model: XComposer2ForCausalLM
+    processor: XComposer2Processor
+    codebook: Codebook
+
+    @classmethod
+    def make(cls, config: TrainingConfig, folder: Path) -> Kit:
+        """A fresh kit; the tokenizer file is written into ``folder``."""
+        folder.mkdir(parents=True, exist_ok=True)
+        path = folder / "tokenizer.model"
+        write_tokenizer_model(path)
+        tokenizer = InternLM2Tokenizer(str(path))
+        image_processor = XComposer2ImageProcessor(max_patches=config.default_max_patches)
+        processor = XComposer2Processor(image_processor, tokenizer, default_system="")
+        model_config = config.model_config(len(tokenizer), tokenizer.convert_tokens_to_ids(IMAGE_TOKEN))
+        model = initial_model(model_config, config.seed)
+        return cls(config, model, processor, Codebook(config.num_slots, model_config.hidden_size, seed=config.seed))
+
+
+def generator_for(seed: int, stage: str, step: int, row: int = 0) -> np.random.Generator:
+    """The random numbers of one row of one batch: from the counter alone, so that a resumed run sees the same data."""
+    return np.random.default_rng([seed, *stage.encode(), step, row])
+
+
+def bfloat16(module: nn.Module) -> torch.autocast:
+    """bfloat16 where the numbers allow it, on whatever device the module is."""
+    return torch.autocast(next(module.parameters()).device.type, torch.bfloat16)

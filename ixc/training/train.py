@@ -1,0 +1,54 @@
+"""``python -m ixc.training.train --config ixc/training/configs/nano.yaml --out runs/nano``: train the small model.
+
+Three stages: ``language`` (reads codes), ``vision`` (emits codes), ``joint`` (both together, end to end). The first two do not
+depend on each other: run them side by side with ``--stage`` to use two cores fully. Each resumes where it was killed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+from pathlib import Path
+
+from ixc.errors import IxcError
+from ixc.training.config import TrainingConfig, load_config
+from ixc.training.export import export_checkpoint
+from ixc.training.joint_stage import JointStage, join_parts
+from ixc.training.language_stage import LanguageStage
+from ixc.training.loop import train_stage
+from ixc.training.stages import Kit
+from ixc.training.vision_stage import VisionStage
+
+STAGES = {"language": LanguageStage, "vision": VisionStage, "joint": JointStage}
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m ixc.training.train", description=__doc__.splitlines()[0])
+    parser.add_argument("--config", type=Path, required=True)
+    parser.add_argument("--out", type=Path, required=True, help="folder for checkpoints and the finished model")
+    parser.add_argument("--stage", choices=[*STAGES, "all"], default="all")
+    options = parser.parse_args(arguments)
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
+    try:
+        config = load_config(options.config)
+        for name in STAGES if options.stage == "all" else (options.stage,):
+            run_stage(config, name, options.out)
+    except IxcError as error:
+        logging.getLogger(__name__).error("%s", error)
+        return 1
+    return 0
+
+
+def run_stage(config: TrainingConfig, name: str, out: Path) -> None:
+    """Train one stage; after the joint one the finished model stands in ``out/model``."""
+    kit = Kit.make(config, out)
+    if name == "joint":
+        join_parts(kit, out)
+    train_stage(STAGES[name](kit), kit, out / name)
+    if name == "joint":
+        export_checkpoint(kit, out / "model")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,185 @@
+"""The run: configuration, checkpoints, resuming, the three stages, and the finished folder."""
+
+import json
+import logging
+
+import pytest
+import torch
+
+from ixc.errors import CheckpointError, SettingsError
+from ixc.models.xcomposer2 import InternLM2Tokenizer, XComposer2ForCausalLM, XComposer2Processor
+from ixc.training import train
+from ixc.training.checkpoints import load_checkpoint, save_checkpoint
+from ixc.training.config import load_config
+from ixc.training.export import export_checkpoint
+from ixc.training.initial import cosine_filters
+from ixc.training.joint_stage import JointStage, join_parts
+from ixc.training.language_stage import LanguageStage
+from ixc.training.lessons import NO_LABEL
+from ixc.training.loop import train_stage
+from ixc.training.optim import layerwise_decay, warmup_stable_decay
+from ixc.training.vision_stage import VisionStage
+from ixc.training.vocabulary import write_tokenizer_model
+
+STAGES = (VisionStage, LanguageStage, JointStage)
+
+
+@pytest.mark.parametrize(
+    ("place", "value", "message"),
+    [
+        (("vision", "batch_size"), 0, "vision: batch_size must be at least 1"),
+        (("vision", "num_steps"), "many", "vision: num_steps must be a number, not 'many'"),
+        (("joint", "budgets"), [], "joint: budgets must be 1 or more"),
+        (("joint", "learning"), 1, "joint: unknown setting 'learning'"),
+        (("language", "muon_lr"), 5, "language: learning rates must be between 0 and 1"),
+        (("language",), None, "language: a mapping of settings is missing"),
+        (("num_slots",), 99, "num_slots must be between 1 and 16"),
+        (("model", "num_key_value_heads"), 5, "model: .*must divide each other"),
+    ],
+)
+def test_a_bad_setting_is_named_before_any_work(raw_config, write_config, tmp_path, caplog, place, value, message):
+    target = raw_config
+    for key in place[:-1]:
+        target = target[key]
+    target[place[-1]] = value
+    path = write_config(raw_config)
+    with pytest.raises(SettingsError, match=message):
+        load_config(path)
+    out = tmp_path / "out"
+    assert train.main(["--config", str(path), "--out", str(out)]) == 1
+    assert not out.exists()
+
+
+def test_a_file_that_is_no_yaml_is_refused(tmp_path):
+    path = tmp_path / "config.yaml"
+    path.write_text("seed: [1,", encoding="utf-8")
+    with pytest.raises(SettingsError, match="cannot be read as YAML"):
+        load_config(path)
+
+
+def test_a_damaged_checkpoint_is_passed_over(tmp_path, caplog):
+    save_checkpoint(tmp_path, 10, {"value": torch.ones(3)})
+    newest = save_checkpoint(tmp_path, 20, {"value": torch.zeros(3)})
+    content = bytearray(newest.read_bytes())
+    content[len(content) // 2] ^= 1
+    newest.write_bytes(content)
+    with caplog.at_level(logging.WARNING):
+        state = load_checkpoint(tmp_path)
+    assert state["step"] == 10
+    assert torch.equal(state["value"], torch.ones(3))
+    assert "damaged" in caplog.text
+
+
+def test_an_unfinished_or_empty_folder_has_no_checkpoint(tmp_path):
+    assert load_checkpoint(tmp_path / "absent") is None
+    path = save_checkpoint(tmp_path, 1, {"value": 1})
+    path.rename(tmp_path / f"{path.name}.partial")  # as a kill between writing and renaming leaves it
+    assert load_checkpoint(tmp_path) is None
+
+
+def test_only_the_newest_checkpoints_are_kept(tmp_path):
+    for step in range(5):
+        save_checkpoint(tmp_path, step, {"value": step})
+    assert sorted(path.name[:12] for path in tmp_path.iterdir()) == ["step-0000003", "step-0000004"]
+
+
+@pytest.mark.parametrize("stage_class", STAGES)
+def test_a_killed_run_goes_on_at_the_same_loss(make_kit, fonts, tmp_path, stage_class):
+    def losses(folder, *stops):
+        for stop in stops:
+            kit = make_kit()
+            curve = train_stage(stage_class(kit, fonts), kit, tmp_path / folder, num_workers=0, stop_at=stop)
+        return [point["loss"] for point in curve]
+
+    whole, resumed = losses("whole", 4), losses("resumed", 2, 4)
+    assert len(whole) == 4
+    assert resumed == pytest.approx(whole, abs=1e-3)
+
+
+def test_vision_and_language_stages_train_their_own_parts_only(make_kit, fonts, tmp_path):
+    kit = make_kit()
+    before = {name: value.clone() for name, value in kit.model.state_dict().items()}
+    train_stage(VisionStage(kit, fonts), kit, tmp_path, num_workers=0, stop_at=2)
+    changed = {name.split(".")[0] for name, value in kit.model.state_dict().items() if not torch.equal(value, before[name])}
+    assert changed == {"vit", "vision_proj", "plora_sub_GN", "plora_glb_GN"}
+
+
+def test_labels_fall_on_the_answer_and_its_end(make_kit, fonts):
+    kit = make_kit()
+    batch = JointStage(kit, fonts).make_batch(1)
+    tokenizer = kit.processor.tokenizer
+    for ids, labels, spans in zip(batch["input_ids"], batch["labels"], batch["spans"].rows, strict=True):
+        answer = labels[labels != NO_LABEL].tolist()
+        assert answer[-1] == tokenizer.convert_tokens_to_ids("[UNUSED_TOKEN_145]")
+        assert tokenizer.bos_token_id not in answer
+        assert torch.equal(ids[labels != NO_LABEL], labels[labels != NO_LABEL])
+        images = [tuple(span) for span in spans]
+        assert images == [(3, 3 + int((ids == kit.model.config.image_token_id).sum()))]
+    assert batch["tiles"].dtype == torch.uint8
+
+
+def test_the_tokenizer_has_one_piece_a_character_and_loses_nothing(tmp_path):
+    write_tokenizer_model(tmp_path / "tokenizer.model")
+    tokenizer = InternLM2Tokenizer(str(tmp_path / "tokenizer.model"))
+    assert [tokenizer.bos_token_id, tokenizer.eos_token_id, tokenizer.unk_token_id] == [1, 2, 0]
+    for piece in ("[UNUSED_TOKEN_144]", "[UNUSED_TOKEN_145]", "[UNUSED_TOKEN_146]"):
+        assert len(tokenizer(piece)["input_ids"]) == 2
+    assert len(tokenizer("  Exit 24")["input_ids"]) == 1 + len("  Exit 24")
+    for text in ("  two  spaces ", "Zürich 浦语 🙂\n\tend", "£1.50 ~{}"):
+        assert tokenizer.sp_model.decode(tokenizer(text)["input_ids"][1:]) == text
+
+
+def test_the_finished_folder_loads_to_the_same_model(make_kit, tmp_path):
+    kit = make_kit()
+    export_checkpoint(kit, tmp_path / "model")
+    model = XComposer2ForCausalLM.from_pretrained(tmp_path / "model")
+    processor = XComposer2Processor.from_pretrained(tmp_path / "model")
+    ids = processor("Read the sign.")["input_ids"]
+    with torch.no_grad():
+        assert torch.allclose(model(ids).logits, kit.model.eval()(ids).logits, atol=1e-5)
+    assert processor.default_system == ""
+    assert processor.image_processor.max_patches == kit.config.default_max_patches
+    generation = json.loads((tmp_path / "model" / "generation_config.json").read_text(encoding="utf-8"))
+    assert generation["do_sample"] is False
+    assert processor.tokenizer.convert_tokens_to_ids("[UNUSED_TOKEN_145]") in generation["eos_token_id"]
+
+
+def test_joining_needs_both_parts(make_kit, fonts, tmp_path):
+    kit = make_kit()
+    train_stage(LanguageStage(kit, fonts), kit, tmp_path / "language", num_workers=0, stop_at=1)
+    with pytest.raises(CheckpointError, match="no finished vision stage"):
+        join_parts(make_kit(), tmp_path)
+
+
+def test_joining_takes_each_part_from_its_own_stage(make_kit, fonts, tmp_path):
+    trained = {}
+    for name, stage_class in (("language", LanguageStage), ("vision", VisionStage)):
+        kit = make_kit()
+        train_stage(stage_class(kit, fonts), kit, tmp_path / name, num_workers=0, stop_at=1)
+        trained[name] = kit.model.state_dict()
+    joined = make_kit()
+    join_parts(joined, tmp_path)
+    for key, value in joined.model.state_dict().items():
+        source = "vision" if key.startswith(("vit.", "vision_proj.", "plora_")) else "language"
+        assert torch.equal(value, trained[source][key]), key
+
+
+def test_patch_filters_start_orthogonal():
+    filters = cosine_filters(40, 14).flatten(1)
+    products = torch.nn.functional.normalize(filters) @ torch.nn.functional.normalize(filters).T
+    assert torch.allclose(products, torch.eye(40), atol=1e-4)
+
+
+def test_schedule_warms_up_holds_and_ends_at_zero():
+    rates = [warmup_stable_decay(step, 100, 10) for step in range(101)]
+    assert rates[0] == pytest.approx(0.1)
+    assert rates[9:71] == [1.0] * 62
+    assert rates[85] == pytest.approx(0.5)
+    assert rates[100] == 0
+
+
+def test_layerwise_decay_counts_the_layers_above():
+    assert layerwise_decay("vit.vision_tower.vision_model.encoder.layers.5.mlp.fc1.weight", 6, 0.9) == 1
+    assert layerwise_decay("vit.vision_tower.vision_model.encoder.layers.3.mlp.fc1.weight", 6, 0.9) == pytest.approx(0.81)
+    assert layerwise_decay("vit.vision_tower.vision_model.embeddings.patch_embedding.weight", 6, 0.9) == pytest.approx(0.9**6)
+    assert layerwise_decay("model.layers.0.attention.wo.weight", 6, 0.9) == 1
