@@ -15,6 +15,10 @@ from ixc.single_view import ImagePlan
 _SMOOTHING = 0.3
 """Weight of the newest answer when measured times correct the estimate."""
 _WARM_UP_TOKENS = 256
+_VISION_ACTIVATIONS = 8
+"""Tensors of a view's width that are alive at once in a vision layer: states, norms, q, k, v and the two MLP halves."""
+_LM_ACTIVATIONS = 8
+"""Likewise in a decoder layer, besides the three of the feed-forward width."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,11 +32,13 @@ class CostEstimate:
 class CostModel:
     """Counts operations exactly and divides by speeds measured on this device.
 
-    Memory: keys and values of all positions, the visual embeddings, and the tiles. Time: vision tower per view, language model
-    linear in tokens plus attention quadratic in them, corrected by what answers really took.
+    Memory: keys and values of all positions, the visual embeddings, and the larger of what the vision tower and one prefill
+    chunk need while they run. Time: vision tower per view, language model linear in tokens plus attention quadratic in them,
+    corrected by what answers really took.
     """
 
-    def __init__(self, model: XComposer2ForCausalLM) -> None:
+    def __init__(self, model: XComposer2ForCausalLM, *, prefill_chunk_tokens: int, views_per_pass: int) -> None:
+        self._chunk_tokens, self._views_per_pass = prefill_chunk_tokens, views_per_pass
         self._config = model.config
         self._view_px = model.config.vision_config.image_size
         self._itemsize = model.dtype.itemsize
@@ -57,20 +63,32 @@ class CostModel:
     def estimate(self, plan: ImagePlan, num_text_tokens: int) -> CostEstimate:
         """For a first question of ``num_text_tokens`` about an image cut by ``plan``."""
         num_tokens = plan.num_visual_tokens + num_text_tokens
-        return CostEstimate(self._memory_bytes(plan, num_tokens), self._time_ms(plan.num_views, num_tokens, corrected=True))
+        time_ms = self._time_ms(plan.num_views, num_tokens, corrected=True)
+        return CostEstimate(self.memory_bytes(num_tokens, plan.num_visual_tokens, plan.num_tiles), time_ms)
+
+    def memory_bytes(self, num_tokens: int, num_visual_tokens: int, num_tiles: int) -> int:
+        """Peak on top of the weights for a prompt of ``num_tokens``, of which images are ``num_visual_tokens``.
+
+        ``num_tiles`` is the largest image's.
+        """
+        config, vision = self._config, self._config.vision_config
+        kv = num_tokens * config.num_hidden_layers * 2 * config.num_key_value_heads * config.head_dim * self._itemsize
+        embeddings = num_visual_tokens * config.hidden_size * self._itemsize
+        patches = min(self._views_per_pass, num_tiles + 1) * ((self._view_px // vision.patch_size) ** 2 + 1)
+        view_bytes = self._view_px**2 * 3
+        # uint8 tiles, the float32 image and its views while they are made; the features of all views; one pass's activations.
+        seeing = num_tiles * view_bytes * (1 + 4 + 4) + num_visual_tokens * config.visual_width * self._itemsize
+        seeing += patches * (_VISION_ACTIVATIONS * vision.hidden_size + 2 * vision.intermediate_size) * self._itemsize
+        chunk = min(self._chunk_tokens, num_tokens)
+        reading = chunk * (_LM_ACTIVATIONS * config.hidden_size + 3 * config.intermediate_size) * self._itemsize
+        reading += chunk * num_tokens  # the causal mask, one byte each
+        return kv + embeddings + max(seeing if num_tiles else 0, reading)
 
     def observe(self, num_views: int, num_tokens: int, measured_ms: float) -> None:
         """Learn from a finished prefill of ``num_tokens`` new tokens after ``num_views`` views."""
         expected_ms = self._time_ms(num_views, num_tokens, corrected=False)
         if expected_ms:
             self._correction += _SMOOTHING * (measured_ms / expected_ms - self._correction)
-
-    def _memory_bytes(self, plan: ImagePlan, num_tokens: int) -> int:
-        config = self._config
-        kv = num_tokens * config.num_hidden_layers * 2 * config.num_key_value_heads * config.head_dim * self._itemsize
-        embeddings = plan.num_visual_tokens * config.hidden_size * self._itemsize
-        tiles = plan.num_tiles * self._view_px**2 * 3 * (1 + 4)  # uint8, and float32 while the views are made
-        return kv + embeddings + tiles
 
     def _time_ms(self, num_views: int, num_tokens: int, *, corrected: bool) -> float | None:
         if self._view_ms is None or not self._lm_flops_per_ms:

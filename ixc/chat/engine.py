@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from ixc.chat.admission import Admission
 from ixc.chat.costs import CostEstimate, CostModel
 from ixc.chat.events import AnswerStats, Event, Finished, FinishReason, PrefillProgress, TextDelta
 from ixc.chat.kv_cache import InPlaceCache
@@ -22,7 +23,6 @@ from ixc.chat.prompt import (
     Segment,
     common_prefix_length,
     cut_segments,
-    encode_prompt,
     with_generated,
 )
 from ixc.chat.request import ChatRequest, StopFlag
@@ -30,8 +30,8 @@ from ixc.chat.runner import ModelRunner, Stopped
 from ixc.chat.sampling import TokenSampler
 from ixc.chat.store import SessionStore
 from ixc.chat.text_stream import TextStream
-from ixc.conversation import ImageView, build_prompt
-from ixc.errors import ConversationTooLong, EmptyQuestion, EngineBusy, ImageError, OutOfMemory
+from ixc.conversation import ImageView
+from ixc.errors import EngineBusy, OutOfMemory
 from ixc.models.xcomposer2 import XComposer2Processor
 from ixc.settings import GenerationSettings, Settings
 from ixc.single_view import ImagePlan
@@ -88,6 +88,7 @@ class Engine:
         self._processor = processor
         self._costs = costs
         self._max_waiting = settings.max_waiting
+        self.admission = Admission(processor, costs, runner.model.device, runner.model.config.max_context_tokens)
         self._store = SessionStore(settings.cache)
         self._worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="ixc-model")
         self._jobs: list[_Job] = []
@@ -127,7 +128,7 @@ class Engine:
         Ends early, with a Finished event, within one token, vision pass or prefill chunk after ``stop`` is set; closing the
         iterator sets it. Raises EmptyQuestion, ConversationTooLong, ImageError, EngineBusy or OutOfMemory.
         """
-        job = _Job(request, self._encode(request), stop, time.perf_counter())
+        job = _Job(request, self.admission.admit(request), stop, time.perf_counter())
         with self._lock:
             num_ahead = sum(not ahead.stop.is_set for ahead in self._jobs)  # stopped ones end at once
             if num_ahead > self._max_waiting:
@@ -177,41 +178,25 @@ class Engine:
                 job.stop.set()
         self._worker.shutdown(wait=True)
 
-    # --- before the worker ----------------------------------------------------------------------------------------
-
-    def _encode(self, request: ChatRequest) -> EncodedPrompt:
-        if not request.question.strip():
-            raise EmptyQuestion("Type a question first.")
-        prompt = build_prompt(request.system, request.turns, request.question.strip(), request.view)
-        missing = [view for view in prompt.views if view.image_id not in request.images]
-        if missing:
-            raise ImageError("An image of this conversation is no longer here; upload it again or clear the conversation.")
-        encoded = encode_prompt(prompt, request.images, self._processor)
-        limit = self._runner.model.config.max_context_tokens
-        if len(encoded) >= limit:
-            raise ConversationTooLong(
-                f"The conversation has {len(encoded):,} tokens and the model takes {limit:,}; lower the max patches or clear "
-                "the conversation."
-            )
-        return encoded
-
     # --- in the worker --------------------------------------------------------------------------------------------
 
     def _work(self, job: _Job) -> None:
-        started_s = time.perf_counter()
+        outcome = self._outcome(job)
+        with self._lock:  # before the last event, so that whoever got it finds the engine done with the request
+            self._jobs.remove(job)
+        job.events.put(outcome)
+
+    def _outcome(self, job: _Job) -> Finished | BaseException:
         try:
             with torch.inference_mode():
-                job.events.put(self._run(job, started_s))
+                return self._run(job, time.perf_counter())
         except (torch.OutOfMemoryError, MemoryError) as error:
-            job.events.put(self._out_of_memory(error))
+            return self._out_of_memory(error)
         except RuntimeError as error:
             # PyTorch reports a failed CPU allocation as a plain RuntimeError.
-            job.events.put(self._out_of_memory(error) if "allocate memory" in str(error) else error)
+            return self._out_of_memory(error) if "allocate memory" in str(error) else error
         except BaseException as error:  # noqa: BLE001 - handed to the caller's thread, which raises it
-            job.events.put(error)
-        finally:
-            with self._lock:
-                self._jobs.remove(job)
+            return error
 
     def _run(self, job: _Job, started_s: float) -> Finished:
         session_id, prompt = job.request.session_id, job.prompt

@@ -40,14 +40,10 @@ def load_engine(settings: Settings, on_progress: OnProgress | None = None) -> En
     report(f"Loading {preset.title}", None)
     checkpoint = load_checkpoint(folder, device)
     report("Warming up", 0.9)
-    costs = CostModel(checkpoint.model)
+    chunks = {"prefill_chunk_tokens": settings.prefill_chunk_tokens, "views_per_pass": _VIEWS_PER_PASS[device.type]}
+    costs = CostModel(checkpoint.model, **chunks)
     costs.measure(checkpoint.model)
-    runner = ModelRunner(
-        checkpoint.model,
-        prefill_chunk_tokens=settings.prefill_chunk_tokens,
-        views_per_pass=_VIEWS_PER_PASS[device.type],
-        stop_ids=_stop_ids(checkpoint),
-    )
+    runner = ModelRunner(checkpoint.model, stop_ids=_stop_ids(checkpoint), **chunks)
     info = ModelInfo(
         name=preset.title,
         device=_device_name(device),

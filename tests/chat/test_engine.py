@@ -9,8 +9,9 @@ import pytest
 from ixc.chat.events import FinishReason
 from ixc.chat.request import ChatRequest, StopFlag
 from ixc.conversation import ImageView, Turn, build_prompt, render_chat
-from ixc.errors import ConversationTooLong, EmptyQuestion, EngineBusy, ImageError
+from ixc.errors import ConversationTooLong, EmptyQuestion, EngineBusy, ImageError, OutOfMemory
 from ixc.settings import GenerationSettings
+from ixc.tiling import SizePx, plan_tiles
 from tests.chat.conftest import GREEDY
 
 VISUAL_TOKENS_AT_4 = 757  # 200x120 at HD-4: 2x2 tiles, reference/ixc2_4khd golden.json
@@ -232,6 +233,36 @@ def test_too_long_a_conversation_is_refused(new_chat, landscape):
     chat = new_chat(turns=[Turn("word " * 17_000, "yes")])
     with pytest.raises(ConversationTooLong):
         chat.ask("And?")
+
+
+def test_what_will_not_fit_is_refused_with_the_largest_budget_that_will(engine, new_chat, landscape, monkeypatch):
+    chat = new_chat()
+    plans = {budget: plan_tiles(SizePx(120, 200), budget) for budget in range(1, 26)}
+    needs = {budget: engine.estimate(plan, 30).memory_bytes for budget, plan in plans.items()}
+    monkeypatch.setattr(engine.admission, "free_bytes", lambda device: needs[9])
+    with pytest.raises(OutOfMemory, match=r"GB are free; lower the max patches to (9|10|11)\.$"):
+        chat.ask("What is this?", landscape, max_patches=25)
+    assert plans[9].grid == plans[11].grid != plans[12].grid
+    assert chat.ask("What is this?", landscape, max_patches=9).text
+    monkeypatch.setattr(engine.admission, "free_bytes", lambda device: 1000)
+    with pytest.raises(OutOfMemory, match="clear the conversation"):
+        chat.ask("What is this?", landscape, max_patches=25)
+    assert chat.turns, "the conversation is not lost"
+
+
+def test_running_out_of_memory_is_said_and_the_next_question_works(engine, new_chat, landscape, monkeypatch):
+    chat, real = new_chat(), engine._runner.model.model.forward
+
+    def fail(*args, **kwargs):
+        raise RuntimeError("[enforce fail at alloc_cpu.cpp:127] DefaultCPUAllocator: can't allocate memory: you tried")
+
+    before = engine.memory_report()
+    monkeypatch.setattr(engine._runner.model.model, "forward", fail)
+    with pytest.raises(OutOfMemory, match="ran out of memory"):
+        chat.ask("What is this?", landscape)
+    monkeypatch.setattr(engine._runner.model.model, "forward", real)
+    assert engine.memory_report()["requests"] == before["requests"]
+    assert chat.ask("What is this?", landscape).text
 
 
 def test_an_image_that_is_gone_is_said_so(new_chat, landscape):
