@@ -84,8 +84,8 @@ class Engine:
         self, runner: ModelRunner, processor: XComposer2Processor, info: ModelInfo, costs: CostModel, settings: Settings
     ) -> None:
         self.info = info
-        self._runner = runner
-        self._processor = processor
+        self.runner = runner
+        self.processor = processor
         self._costs = costs
         self._max_waiting = settings.max_waiting
         self.admission = Admission(processor, costs, runner.model.device, runner.model.config.max_context_tokens)
@@ -162,7 +162,7 @@ class Engine:
         return self._costs.estimate(plan, num_text_tokens)
 
     def count_text_tokens(self, text: str) -> int:
-        return len(self._processor.tokenizer(text)["input_ids"])
+        return len(self.processor.tokenizer(text)["input_ids"])
 
     def memory_report(self) -> dict[str, int]:
         """Sessions, entries and bytes in the caches, and requests under way."""
@@ -222,7 +222,7 @@ class Engine:
 
     def _tokens(self, job: _Job, cache: InPlaceCache) -> Iterator[tuple[int | None, FinishReason]]:
         """Generated ids with the reason that holds if no more follow; text goes out as events. Raises Stopped."""
-        request, prompt, runner = job.request, job.prompt, self._runner
+        request, prompt, runner = job.request, job.prompt, self.runner
         settings = request.generation
         max_new = min(settings.max_new_tokens, runner.model.config.max_context_tokens - len(prompt))
         embeds = self._image_embeds(job, cache.length)
@@ -238,7 +238,7 @@ class Engine:
             logits_V = runner.prefill(prompt, embeds, cache, lambda: job.stop.is_set, on_progress)
             sampler = TokenSampler(settings, [] if prompt.has_images else prompt.text_ids, runner.model.device)
             ids = runner.decode(logits_V, sampler, cache, max_new, lambda: job.stop.is_set)
-        stream = TextStream(self._processor.tokenizer.token_bytes)
+        stream = TextStream(self.processor.tokenizer.token_bytes)
         num_new = 0
         for token_id in ids:
             num_new += 1
@@ -253,7 +253,7 @@ class Engine:
         """The session's cache cut to what it shares with ``prompt``, or a new one. At least one token is left to run."""
         prefix: _Prefix | None = self._store.take(session_id, _PREFIX)
         if prefix is None:
-            return _Prefix((), self._runner.new_cache(len(prompt)))
+            return _Prefix((), self.runner.new_cache(len(prompt)))
         wanted = cut_segments(prompt.segments, len(prompt) - 1)
         prefix.cache.truncate(common_prefix_length(prefix.segments, wanted))
         return prefix
@@ -288,8 +288,8 @@ class Engine:
                 job.events.put(PrefillProgress("vision", num_done, num_total))
 
             pixels_HWC = job.request.images[view.image_id].pixels_HWC
-            tiles_NCHW = torch.from_numpy(self._processor.image_processor.cut(pixels_HWC, segment.plan))
-            embeds_TD = self._runner.embed_image(tiles_NCHW, segment.plan.grid, lambda: job.stop.is_set, on_progress)
+            tiles_NCHW = torch.from_numpy(self.processor.image_processor.cut(pixels_HWC, segment.plan))
+            embeds_TD = self.runner.embed_image(tiles_NCHW, segment.plan.grid, lambda: job.stop.is_set, on_progress)
             self._put(job, key, embeds_TD, embeds_TD.numel() * embeds_TD.element_size())
         return embeds_TD
 
@@ -300,7 +300,7 @@ class Engine:
 
     def _out_of_memory(self, error: BaseException) -> OutOfMemory:
         logger.warning("out of memory on %s: %s", self.info.device, type(error).__name__)
-        if self._runner.model.device.type == "cuda":
+        if self.runner.model.device.type == "cuda":
             torch.cuda.empty_cache()
         return OutOfMemory("The device ran out of memory; lower the max patches or the answer length and ask again.")
 

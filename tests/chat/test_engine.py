@@ -49,7 +49,7 @@ def test_the_answer_depends_on_the_picture(new_chat, landscape, portrait):
 def test_agrees_with_generate(engine, new_chat, landscape, images):
     """transformers' own generate over our processor's inputs is the oracle; its ids decode to the streamed text."""
     answer = new_chat().ask("What is this?", landscape)
-    processor, model = engine._processor, engine._runner.model
+    processor, model = engine.processor, engine.runner.model
     text = render_chat("", [], "<ImageHere>What is this?")
     inputs = processor(text, images[landscape].pixels_HWC, max_patches=4)
     ids = model.generate(
@@ -71,7 +71,7 @@ def test_beams_agree_with_generate(with_image, engine, new_chat, landscape, imag
     chat.ask("Warm the cache", landscape if with_image else None, keep=False)
     chat.generation = replace(chat.generation, num_beams=3)
     answer = chat.ask("What is this?", landscape if with_image else None)
-    processor, model = engine._processor, engine._runner.model
+    processor, model = engine.processor, engine.runner.model
     if with_image:
         inputs = processor(render_chat("", [], "<ImageHere>What is this?"), images[landscape].pixels_HWC, max_patches=4)
     else:
@@ -114,7 +114,7 @@ def test_changed_budget_image_or_turn_drops_exactly_what_no_longer_matches(engin
     edited.session_id = chat.session_id
     edited.turns[0] = replace(edited.turns[0], question="What is that?")
     after_edit = edited.ask("And now?", landscape, keep=False)
-    same_start = len(engine._processor.tokenizer("What is")["input_ids"])
+    same_start = len(engine.processor.tokenizer("What is")["input_ids"])
     assert after_edit.stats.num_cached_tokens == PROMPT_START_TOKENS + VISUAL_TOKENS_AT_4 + same_start
 
     other_image = chat.ask("And this one?", portrait, keep=False)
@@ -251,16 +251,16 @@ def test_what_will_not_fit_is_refused_with_the_largest_budget_that_will(engine, 
 
 
 def test_running_out_of_memory_is_said_and_the_next_question_works(engine, new_chat, landscape, monkeypatch):
-    chat, real = new_chat(), engine._runner.model.model.forward
+    chat, real = new_chat(), engine.runner.model.model.forward
 
     def fail(*args, **kwargs):
         raise RuntimeError("[enforce fail at alloc_cpu.cpp:127] DefaultCPUAllocator: can't allocate memory: you tried")
 
     before = engine.memory_report()
-    monkeypatch.setattr(engine._runner.model.model, "forward", fail)
+    monkeypatch.setattr(engine.runner.model.model, "forward", fail)
     with pytest.raises(OutOfMemory, match="ran out of memory"):
         chat.ask("What is this?", landscape)
-    monkeypatch.setattr(engine._runner.model.model, "forward", real)
+    monkeypatch.setattr(engine.runner.model.model, "forward", real)
     assert engine.memory_report()["requests"] == before["requests"]
     assert chat.ask("What is this?", landscape).text
 
