@@ -81,6 +81,8 @@ class Settings:
 
     model: str = "ixc-nano"
     """A preset's name or a checkpoint folder."""
+    precision: str = "auto"
+    """auto, bf16, fp16, fp32 or int8."""
     host: str = "127.0.0.1"
     port: int = 7860
     max_patches_limit: int = MAX_SLIDER_PATCHES
@@ -107,6 +109,7 @@ class Settings:
 
 _TOP_VARIABLES = {
     "IXC_MODEL": "model",
+    "IXC_PRECISION": "precision",
     "IXC_HOST": "host",
     "IXC_PORT": "port",
     "IXC_MAX_PATCHES": "max_patches_limit",

@@ -15,6 +15,7 @@ from ixc.chat.engine import Engine, ModelInfo
 from ixc.chat.runner import ModelRunner
 from ixc.conversation import TURN_END
 from ixc.models.checkpoints import Checkpoint, load_checkpoint
+from ixc.models.precision import parse_precision
 from ixc.models.presets import ModelPreset, find_model
 from ixc.settings import GenerationSettings, Settings
 
@@ -30,15 +31,16 @@ _VIEWS_PER_PASS = {"cpu": 4, "cuda": 16}
 def load_engine(settings: Settings, on_progress: OnProgress | None = None) -> Engine:
     """Load ``settings.model`` (see ``find_model``) on the best device there is, downloading it first if need be.
 
-    Takes seconds to minutes. Raises CheckpointError.
+    Takes seconds to minutes. Raises CheckpointError or SettingsError.
     """
     report = on_progress or (lambda stage, share: None)
+    precision = parse_precision(settings.precision)
     preset = find_model(settings.model)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     transformers_logging.disable_progress_bar()
     folder = _local_folder(preset, report)
     report(f"Loading {preset.title}", None)
-    checkpoint = load_checkpoint(folder, device)
+    checkpoint = load_checkpoint(folder, device, precision)
     report("Warming up", 0.9)
     chunks = {"prefill_chunk_tokens": settings.prefill_chunk_tokens, "views_per_pass": _VIEWS_PER_PASS[device.type]}
     costs = CostModel(checkpoint.model, **chunks)

@@ -15,6 +15,7 @@ from safetensors import SafetensorError, safe_open
 from transformers import GenerationConfig
 
 from ixc.errors import CheckpointError
+from ixc.models.precision import Precision, load_dtype, quantise_int8
 from ixc.models.xcomposer2 import (
     InternLM2Tokenizer,
     XComposer2Config,
@@ -28,7 +29,6 @@ _WEIGHT_NAMES = (
     ("pytorch_model.bin.index.json", "pytorch_model.bin"),
 )
 """Index of shards, or single file; safetensors first. The official repository has pickled shards."""
-_MAX_FLOAT32_PARAMETERS = 1_000_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,11 +40,11 @@ class Checkpoint:
     generation_config: GenerationConfig | None
 
 
-def load_checkpoint(folder: Path, device: torch.device, dtype: torch.dtype | None = None) -> Checkpoint:
-    """Load ``folder`` straight to ``device`` in ``dtype`` (None: ``default_dtype``).
+def load_checkpoint(folder: Path, device: torch.device, precision: Precision = Precision.AUTO) -> Checkpoint:
+    """Load ``folder`` straight to ``device`` in the wanted precision.
 
     Pickled shards are read with weights-only unpickling. Raises CheckpointError, naming the file or the tensor, when the folder
-    is missing, incomplete, damaged, hostile or of another model.
+    is missing, incomplete, damaged, hostile or of another model; SettingsError when the precision is not to be had.
     """
     config = read_config(folder)
     files = weight_files(folder)
@@ -55,7 +55,7 @@ def load_checkpoint(folder: Path, device: torch.device, dtype: torch.dtype | Non
         model = XComposer2ForCausalLM.from_pretrained(
             folder,
             config=config,
-            dtype=dtype or default_dtype(device, num_parameters),
+            dtype=load_dtype(precision, device, num_parameters),
             device_map={"": device},
             local_files_only=True,
             use_safetensors=files[0].suffix == ".safetensors",
@@ -64,16 +64,11 @@ def load_checkpoint(folder: Path, device: torch.device, dtype: torch.dtype | Non
         )
     except (OSError, SafetensorError, RuntimeError, ValueError) as error:
         raise CheckpointError(f"The weights in {folder} cannot be loaded: {_first_line(error)}.") from error
+    if precision is Precision.INT8:
+        quantise_int8(model)
     has_generation_config = (folder / "generation_config.json").is_file()
     generation_config = GenerationConfig.from_pretrained(folder) if has_generation_config else None
     return Checkpoint(model.eval(), load_processor(folder, config), generation_config)
-
-
-def default_dtype(device: torch.device, num_parameters: int) -> torch.dtype:
-    """bfloat16 on a GPU that has it, else float16; on a CPU float32, or bfloat16 when that would take too much memory."""
-    if device.type == "cuda":
-        return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float16
-    return torch.float32 if num_parameters <= _MAX_FLOAT32_PARAMETERS else torch.bfloat16
 
 
 def check_tensors(config: XComposer2Config, shapes: Mapping[str, tuple[int, ...]], folder: Path) -> None:

@@ -9,6 +9,7 @@ from safetensors.torch import load_file, save_file
 
 from ixc.errors import CheckpointError
 from ixc.models.checkpoints import load_checkpoint
+from ixc.models.precision import Precision
 from ixc.models.xcomposer2 import XComposer2ForCausalLM, XComposer2ImageProcessor, XComposer2Processor
 from tests.checkpoints import real_tokenizer, tiny_model
 
@@ -27,7 +28,7 @@ def folder(good_folder, tmp_path):
 
 
 def load(folder):
-    return load_checkpoint(folder, torch.device("cpu"), torch.float32)
+    return load_checkpoint(folder, torch.device("cpu"), Precision.FP32)
 
 
 def change_weights(folder, change):

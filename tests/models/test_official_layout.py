@@ -10,6 +10,7 @@ from safetensors.torch import load_file
 from ixc.errors import CheckpointError
 from ixc.models.checkpoints import load_checkpoint
 from ixc.models.conversion import convert_checkpoint
+from ixc.models.precision import Precision
 from tests.checkpoints import DATA, REFERENCE, TOKENIZER_FILE, tiny_model
 
 CPU = torch.device("cpu")
@@ -62,7 +63,7 @@ def folder(tmp_path):
 
 
 def test_loads_to_the_wanted_dtype_with_the_reference_semantics(folder):
-    checkpoint = load_checkpoint(folder, CPU, torch.float32)
+    checkpoint = load_checkpoint(folder, CPU, Precision.FP32)
     expected = {name: tensor.bfloat16().float() for name, tensor in tiny_model().state_dict().items()}
     actual = checkpoint.model.state_dict()
     assert all(torch.equal(actual[name], expected[name]) for name in expected)
@@ -71,7 +72,7 @@ def test_loads_to_the_wanted_dtype_with_the_reference_semantics(folder):
     assert checkpoint.processor.image_processor.max_patches == 25
     assert checkpoint.processor.default_system.startswith("You are an AI assistant whose name is InternLM-XComposer")
     assert max(checkpoint.processor.tokenizer("<|im_start|>")["input_ids"]) < 92544
-    assert load_checkpoint(folder, CPU, torch.bfloat16).model.dtype == torch.bfloat16
+    assert load_checkpoint(folder, CPU, Precision.BF16).model.dtype == torch.bfloat16
 
 
 class Evil:
@@ -117,7 +118,7 @@ def test_conversion_keeps_every_tensor_and_loads_the_same(folder, tmp_path):
     assert tensors.keys() == pickled.keys()
     assert all(torch.equal(tensors[name], pickled[name]) and tensors[name].dtype == torch.bfloat16 for name in tensors)
     assert not list(target.glob("*.py"))
-    original, converted = load_checkpoint(folder, CPU, torch.float32), load_checkpoint(target, CPU, torch.float32)
+    original, converted = load_checkpoint(folder, CPU, Precision.FP32), load_checkpoint(target, CPU, Precision.FP32)
     expected, actual = original.model.state_dict(), converted.model.state_dict()
     assert all(torch.equal(actual[name], expected[name]) for name in expected)
     configs = [checkpoint.model.config.to_dict() for checkpoint in (original, converted)]
