@@ -79,6 +79,17 @@
     ixc.showPane("image");
   };
 
+  ixc.settingsToggle = (element) => {
+    const button = el("button", { type: "button", class: "ixc-settings-button", id: "ixc-settings-button", "aria-controls": "ixc-settings",
+      "aria-expanded": "false", onclick: () => {
+        const open = document.body.dataset.settings !== "open";
+        document.body.dataset.settings = open ? "open" : "closed";
+        button.setAttribute("aria-expanded", String(open));
+      } }, el("span", { "data-t": "settings.title" }), icon("chevron"));
+    element.append(button);
+    ixc.translateTree(element);
+  };
+
   // Text that the server wrote for the user to keep, saved without a file on the server.
   ixc.downloader = (element, host) => {
     host.watch("value", () => {

@@ -121,23 +121,21 @@ def _connect_model_status(
     defaults = [chat.settings.model, *chat.settings.inputs]
     hidden: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
 
-    def on_load() -> list[Any]:
-        is_loading = provider.status.phase == "loading"
-        return [
-            list(example_page_values()),
-            provider.status.page_value(),
-            gr.Timer(active=is_loading),
-            *defaults_update(provider),
-        ]
+    def on_load(*settings: Any) -> list[Any]:
+        status = provider.status
+        clock = gr.Timer(active=status.phase == "loading")
+        return [list(example_page_values()), status.page_value(), clock, *defaults_update(provider, settings)]
 
-    def on_tick(budget: int, request: gr.Request) -> list[Any]:
+    def on_tick(request: gr.Request, budget: int, *settings: Any) -> list[Any]:
         status = provider.status
         if status.phase == "loading":
             return [status.page_value(), gr.skip(), gr.skip(), *[gr.skip()] * len(defaults)]
-        return [status.page_value(), gr.Timer(active=False), handlers.replan(budget, request), *defaults_update(provider)]
+        update = defaults_update(provider, settings)
+        return [status.page_value(), gr.Timer(active=False), handlers.replan(budget, request), *update]
 
-    demo.load(on_load, None, [image.examples, header, timer, *defaults], **hidden)
-    timer.tick(on_tick, [image.budget], [header, timer, image.plan, *defaults], trigger_mode="once", **hidden)
+    inputs = chat.settings.inputs
+    demo.load(on_load, inputs, [image.examples, header, timer, *defaults], **hidden)
+    timer.tick(on_tick, [image.budget, *inputs], [header, timer, image.plan, *defaults], trigger_mode="once", **hidden)
 
 
 def _connect_language(header: Widget, chat: ChatPanel) -> None:

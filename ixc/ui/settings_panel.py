@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import gradio as gr
 
 from ixc.settings import GenerationSettings
+from ixc.ui.components import Widget
 from ixc.ui.engine_provider import EngineProvider
 from ixc.ui.strings import translate
 
@@ -16,7 +18,6 @@ from ixc.ui.strings import translate
 class SettingsPanel:
     """The controls, in the order in which handlers get their values."""
 
-    accordion: gr.Accordion
     model: gr.Dropdown
     length: gr.Slider
     temperature: gr.Slider
@@ -34,7 +35,6 @@ class SettingsPanel:
     def labelled(self) -> dict[str, Any]:
         """String key -> the control that bears it."""
         return {
-            "settings.title": self.accordion,
             "settings.model": self.model,
             "settings.length": self.length,
             "settings.temperature": self.temperature,
@@ -75,7 +75,9 @@ def layout_settings_panel(model_name: str) -> SettingsPanel:
         return translate("en", f"settings.{key}")
 
     defaults = GenerationSettings()
-    with gr.Accordion(label("title"), open=False, elem_id="ixc-settings") as accordion:
+    # Not an accordion: Gradio's mounts its controls when it is opened, and a value set in that moment is lost.
+    Widget("settingsToggle", None, elem_id="ixc-settings-toggle")
+    with gr.Column(elem_id="ixc-settings"):
         with gr.Row():
             model = gr.Dropdown([model_name], value=model_name, label=label("model"), interactive=True)
             seed = gr.Number(None, label=label("seed"), precision=0)
@@ -87,24 +89,25 @@ def layout_settings_panel(model_name: str) -> SettingsPanel:
             repetition = gr.Slider(0.5, 2, defaults.repetition_penalty, step=0.005, label=label("repetition"))
         beams = gr.Slider(1, 8, defaults.num_beams, step=1, label=label("beams"))
         system = gr.Textbox("", label=label("system"), lines=3, max_lines=8)
-    return SettingsPanel(accordion, model, length, temperature, top_p, repetition, beams, seed, system)
+    return SettingsPanel(model, length, temperature, top_p, repetition, beams, seed, system)
 
 
-def defaults_update(provider: EngineProvider) -> list[Any]:
-    """The loaded model's name and own defaults, for ``SettingsPanel.model`` and ``inputs``; nothing changes without one."""
+def defaults_update(provider: EngineProvider, current: Sequence[Any]) -> list[Any]:
+    """The loaded model's name and own defaults, for ``SettingsPanel.model`` and ``inputs``, whose values now are ``current``.
+
+    Nothing changes without a model, and nothing that the user has changed already.
+    """
     engine = provider.engine
     if engine is None:
-        return [gr.skip()] * 8
-    own = engine.default_generation
-    temperature = 0.0 if own.is_greedy else min(own.temperature, 2.0)
-    model = gr.Dropdown([engine.model_name], value=engine.model_name)
-    return [
-        model,
-        own.max_new_tokens,
-        temperature,
-        own.top_p,
-        own.repetition_penalty,
-        own.num_beams,
-        None,
-        engine.default_system,
-    ]
+        return [gr.skip()] * (1 + len(current))
+    own = _control_values(engine.default_generation, engine.default_system)
+    initial = _control_values(GenerationSettings(), "")
+    updates = [new if now == old else gr.skip() for new, old, now in zip(own, initial, current, strict=True)]
+    return [gr.Dropdown([engine.model_name], value=engine.model_name), *updates]
+
+
+def _control_values(generation: GenerationSettings, system: str) -> list[Any]:
+    """The values of ``SettingsPanel.inputs`` that say ``generation`` and ``system``."""
+    temperature = 0.0 if generation.is_greedy else min(generation.temperature, 2.0)
+    numbers = [generation.max_new_tokens, temperature, generation.top_p, generation.repetition_penalty, generation.num_beams]
+    return [*numbers, generation.seed, system]

@@ -1,0 +1,286 @@
+"""The right half: a question streams its answer, and every way to stop, change, keep or lose it works."""
+
+from __future__ import annotations
+
+import json
+import re
+
+TEXT_LENGTH = "document.querySelector('.ixc-live')?.innerText.length ?? 0"
+
+
+def cached_tokens(stats: str) -> int:
+    found = re.search(r"([\d,]+) from cache", stats)
+    return int(found.group(1).replace(",", "")) if found else 0
+
+
+def test_an_answer_streams_and_escape_stops_it(visit, small_image):
+    user = visit()
+    user.upload(small_image)
+    user.ask("What is this?")
+    user.page.wait_for_function(f"() => {TEXT_LENGTH} > 5")
+    first = user.page.evaluate(TEXT_LENGTH)
+    user.page.wait_for_function(f"n => {TEXT_LENGTH} > n", arg=first)  # it grows while it is being written
+    assert user.page.locator("#ixc-stop").is_visible()
+    assert not user.page.locator("#ixc-send").is_visible()
+    assert user.page.locator("#ixc-question textarea").input_value() == ""
+    user.screenshot("desktop-streaming")
+    user.page.keyboard.press("Escape")
+    user.wait_for_answer(1)
+    assert user.stats()[0].startswith("stopped · first token")
+    assert "tokens/s" in user.stats()[0]
+    assert "prompt tokens · HD-25" in user.stats()[0]
+    assert len(user.answers()[0]) > first  # what was written is kept
+    assert user.page.locator("#ixc-send").is_visible()
+    user.screenshot("desktop-answered")
+
+
+def test_stop_works_before_the_first_token(visit, wide_image):
+    user = visit()
+    user.upload(wide_image)
+    user.set_budget(64)
+    user.ask("What is this?")
+    user.page.wait_for_function("() => /views|tokens/.test(document.querySelector('#ixc-stage-text')?.innerText ?? '')")
+    user.screenshot("desktop-prefill")
+    user.page.click("#ixc-stop")
+    user.wait_for_answer(1)
+    assert user.stats()[0].startswith("stopped before the first token")
+
+
+def test_the_second_turn_comes_from_the_cache(visit, small_image):
+    user = visit()
+    user.upload(small_image)
+    user.limit_answer(6)
+    user.ask("What is this?")
+    user.wait_for_answer(1)
+    user.ask("And what else?")
+    user.wait_for_answer(2)
+    first, second = user.stats()
+    assert cached_tokens(first) == 0
+    # 300x200 at 25 tiles is 6 x 4: 144 * 25 + 12 * 5 + 1 = 3,661 visual tokens, all of them in the cache.
+    assert cached_tokens(second) > 3661
+    assert "cut at the answer length" in first
+
+
+def test_changing_the_budget_is_said_and_used(visit, small_image):
+    user = visit()
+    user.upload(small_image)
+    user.limit_answer(4)
+    user.set_budget(4)
+    user.ask("What is this?")
+    user.wait_for_answer(1)
+    assert not user.page.locator("#ixc-pending-note").is_visible()
+    user.set_budget(9)  # three across, ceil(3 / 1.5) = 2 down
+    note = "Budget changed to 9: the next question uses 3 × 2 tiles"
+    assert user.page.locator("#ixc-pending-note").inner_text() == note
+    user.ask("And now?")
+    user.wait_for_answer(2)
+    assert not user.page.locator("#ixc-pending-note").is_visible()
+    assert user.page.locator(".ixc-exchange .ixc-note").inner_text() == note
+    assert "HD-4" in user.stats()[0]
+    assert "HD-9" in user.stats()[1]
+    user.page.click("#ixc-remove")
+    assert user.page.locator("#ixc-pending-note").inner_text() == "Image removed: the next question is text only"
+    user.screenshot("desktop-budget-changed")
+
+
+def test_text_chat_works_without_an_image(visit):
+    user = visit()
+    user.limit_answer(5)
+    user.ask("Say something.")
+    user.wait_for_answer(1)
+    assert user.answers()[0].strip()
+    assert "HD-" not in user.stats()[0]
+
+
+def test_an_empty_question_is_refused_and_nothing_is_lost(visit):
+    user = visit()
+    user.page.click("#ixc-send")
+    notice = user.page.locator("#ixc-chat-notice")
+    notice.wait_for(state="visible")
+    assert notice.inner_text().strip() == "Type a question first."
+    user.limit_answer(4)
+    user.ask("A real question")
+    user.wait_for_answer(1)
+    assert not notice.is_visible()
+    user.ask("   \n ")
+    notice.wait_for(state="visible")
+    assert len(user.answers()) == 1
+
+
+def test_shift_enter_breaks_the_line(visit):
+    user = visit()
+    user.limit_answer(3)
+    user.page.fill("#ixc-question textarea", "first")
+    user.page.keyboard.press("End")
+    user.page.keyboard.press("Shift+Enter")
+    user.page.keyboard.type("second")
+    assert user.page.locator("#ixc-question textarea").input_value() == "first\nsecond"
+    user.page.keyboard.press("Enter")
+    user.wait_for_answer(1)
+    assert "first\nsecond" in user.page.locator(".ixc-question").inner_text()
+
+
+def test_retry_undo_edit_copy_and_clear(visit):
+    user = visit(permissions=["clipboard-read", "clipboard-write"])
+    user.limit_answer(4)
+    for number, question in enumerate(("one", "two", "three"), start=1):
+        user.ask(question)
+        user.wait_for_answer(number)
+
+    def questions() -> list[str]:
+        return [text.removeprefix("You asked: ").strip() for text in user.page.locator(".ixc-question").all_inner_texts()]
+
+    user.page.click('[data-action="undo"]')
+    user.page.wait_for_function("() => document.querySelectorAll('.ixc-exchange').length === 2")
+    assert questions() == ["one", "two"]
+    assert user.page.locator("#ixc-question textarea").input_value() == "three"
+    user.page.locator('[data-action="edit"]').first.click()
+    editor = user.page.locator(".ixc-edit")
+    assert editor.input_value() == "one"
+    editor.fill("one, changed")
+    editor.press("Enter")
+    user.page.wait_for_function(
+        "() => document.querySelectorAll('.ixc-exchange').length === 1 && document.body.dataset.busy === 'false'"
+    )
+    assert questions() == ["one, changed"]  # what followed the edited question is gone
+    user.page.evaluate("window.kept = document.querySelector('.ixc-exchange')")
+    user.page.click('[data-action="retry"]')
+    user.page.wait_for_function("() => !window.kept.isConnected && document.body.dataset.busy === 'false'")
+    assert questions() == ["one, changed"]
+    user.page.locator('.ixc-answered [data-action="copy"]').click()
+    user.page.wait_for_selector('[aria-label="Copied"]')
+    copied = user.page.evaluate("navigator.clipboard.readText()")
+    assert copied.strip()
+    assert "".join(copied.split()) == "".join(user.answers()[0].removeprefix("Answer:").split())
+    user.page.click("#ixc-new")
+    user.page.wait_for_function("() => document.querySelectorAll('.ixc-exchange').length === 0")
+    assert user.page.locator(".ixc-empty").is_visible()
+
+
+def test_export_holds_the_conversation_the_plan_and_the_settings(visit, wide_image):
+    user = visit()
+    user.upload(wide_image)
+    user.set_budget(9)
+    user.limit_answer(7)
+    user.ask("What does berth 07 list?")
+    user.wait_for_answer(1)
+    user.page.click("#ixc-export")
+    with user.page.expect_download() as download:
+        user.page.click('[data-format="json"]')
+    data = json.loads(download.value.path().read_text(encoding="utf-8"))
+    exchange = data["exchanges"][0]
+    assert exchange["question"] == "What does berth 07 list?"
+    assert exchange["plan"]["grid"] == {"rows": 2, "cols": 4}  # the reference's table, HD-9
+    assert data["settings"]["max_new_tokens"] == 7
+    assert exchange["stats"]["newTokens"] <= 7
+    user.page.click("#ixc-export")
+    with user.page.expect_download() as download:
+        user.page.click('[data-format="markdown"]')
+    text = download.value.path().read_text(encoding="utf-8")
+    assert download.value.suggested_filename.endswith(".md")
+    assert "> What does berth 07 list?" in text
+    assert exchange["answer"] in text
+    assert "HD-9, 4 × 2" in text
+
+
+def test_two_users_at_once_see_nothing_of_each_other(visit, small_image, wide_image):
+    anna, ben = visit(), visit()
+    anna.upload(small_image)
+    ben.upload(wide_image)
+    anna.limit_answer(30)
+    ben.limit_answer(6)
+    ben.set_budget(4)
+    anna.ask("Anna asks")
+    ben.ask("Ben asks")
+    anna.wait_for_answer(1)
+    ben.wait_for_answer(1)
+    assert "Anna asks" in anna.page.content()
+    assert "Anna asks" not in ben.page.content()
+    assert "Ben asks" not in anna.page.content()
+    assert (anna.fact("size"), ben.fact("size")) == ("300 × 200", "3840 × 1600")
+    assert anna.page.get_attribute("#ixc-picture", "src") != ben.page.get_attribute("#ixc-picture", "src")
+    ben.ask("More?")
+    ben.wait_for_answer(2)
+    assert len(anna.answers()) == 1
+
+
+def test_a_closed_tab_leaves_nothing(visit, app, wide_image):
+    def held() -> dict:
+        status = app.status()
+        return {"sessions": status["sessions"]["sessions"], "in_line": status["in_line"], "engine": status["engine"]["bytes"]}
+
+    keeper = visit()  # a tab that only looks on, so that the app is not idle
+    before = held()
+    user = visit()
+    user.upload(wide_image)
+    user.ask("What is this?")
+    user.page.wait_for_selector("#ixc-live")
+    assert held()["sessions"] == before["sessions"] + 1
+    user.page.context.close()
+    keeper.page.wait_for_function(
+        """async (before) => {
+            const s = await (await fetch('/status')).json();
+            return s.sessions.sessions === before.sessions && s.in_line === before.in_line && s.engine.bytes <= before.engine;
+        }""",
+        arg=before,
+        polling=200,
+    )
+    user.errors.clear()  # the stream broke off with the tab, as it should
+
+
+def test_words_never_become_markup(visit):
+    user = visit()
+    user.limit_answer(3)
+    evil = '<img src=x onerror="window.hacked=1"> <b>bold</b> ![p](http://example.com/p.png) {{value}} ${1+1}'
+    user.ask(evil)
+    user.wait_for_answer(1)
+    assert evil in user.page.locator(".ixc-question").inner_text()
+    # What a model could say goes through the same function as every answer.
+    answer = "\n".join(
+        [
+            "<script>window.hacked=1</script><img src=x onerror=window.hacked=1>",
+            "![picture](http://example.com/p.png) [link](javascript:window.hacked=1)",
+            "| <svg onload=window.hacked=1> | b |",
+            "|---|---|",
+            "| `<iframe src=http://example.com>` | **<b onclick=1>** |",
+            "```html\n<script>window.hacked=1</script>\n```",
+            "- <style>body{display:none}</style>",
+        ]
+    )
+    drawn = user.page.evaluate(
+        "text => { const box = document.createElement('div'); box.append(ixc.renderMarkdown(text)); document.body.append(box); "
+        "return [...box.querySelectorAll('*')].map(node => node.tagName.toLowerCase()); }",
+        answer,
+    )
+    assert set(drawn) <= {
+        "p",
+        "br",
+        "div",
+        "table",
+        "thead",
+        "tbody",
+        "tr",
+        "th",
+        "td",
+        "code",
+        "pre",
+        "strong",
+        "em",
+        "ul",
+        "li",
+    }
+    assert user.page.evaluate("window.hacked") is None
+    assert user.page.locator("#ixc-page").is_visible()
+
+
+def test_markdown_shows_lists_tables_and_code(visit):
+    user = visit()
+    html = user.page.evaluate(
+        "text => { const box = document.createElement('div'); box.append(ixc.renderMarkdown(text)); return box.innerHTML; }",
+        "Total **12** of *20*, `x*y*z`:\n\n1. one\n2. two\n\n| a | b |\n|---|--:|\n| 1 | 2 |\n\n```py\na < b\n```\n2 * 3 * 4",
+    )
+    assert "<strong>12</strong> of <em>20</em>, <code>x*y*z</code>" in html
+    assert '<ol start="1"><li>one</li><li>two</li></ol>' in html
+    assert "<td>1</td><td>2</td>" in html
+    assert "<pre><code>a &lt; b</code></pre>" in html
+    assert "<p>2 * 3 * 4</p>" in html

@@ -1,0 +1,223 @@
+"""The left half: an image comes in, and the plan on the screen is the reference's."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from PIL import Image
+
+# Grid (columns x rows) and visual tokens of 3840x1600, from the paper's formula and the reference's layout table.
+REFERENCE_3840X1600 = {25: ("7 × 3", "3,217"), 55: ("11 × 5", "8,137")}
+
+
+def test_upload_shows_the_picture_under_its_plan(visit, wide_image):
+    user = visit()
+    user.screenshot("desktop-empty")
+    user.upload(wide_image)
+    picture = user.page.locator("#ixc-picture")
+    user.page.wait_for_function("() => document.querySelector('#ixc-picture').naturalWidth > 0")
+    assert "3840 by 1600 pixels" in picture.get_attribute("alt")
+    assert user.page.locator("#ixc-overlay svg").get_attribute("viewBox") == "0 0 2352 1008"
+    assert user.page.locator(".ixc-hit").count() == 21
+    assert user.fact("size") == "3840 × 1600"
+    assert "resized 2352 × 980, padded 2352 × 1008" in user.page.locator('[data-fact="size"]').inner_text()
+    assert user.fact("grid") == "7 × 3"
+    assert user.page.locator('[data-fact="grid"] dt').inner_text() == "tiles, 21 of 25"
+    assert user.fact("padding") == "2.8 %"  # 28 of 1008 rows
+    assert user.fact("scale") == "0.61×"
+    assert "shrunk 1.63×" in user.page.locator("#ixc-budget-advice").inner_text()  # 3840 / 2352
+    assert user.page.locator("#ixc-visual-tokens").inner_text() == "3,217 visual tokens"
+    user.screenshot("desktop-image")
+
+
+def test_the_picture_lies_exactly_between_the_padding(visit, wide_image):
+    user = visit()
+    user.upload(wide_image)
+    canvas = user.page.locator(".ixc-canvas").bounding_box()
+    picture = user.page.locator("#ixc-picture").bounding_box()
+    # 14 of 1008 rows of padding above and below, none at the sides.
+    assert picture["y"] - canvas["y"] == pytest.approx(canvas["height"] * 14 / 1008, abs=1)
+    assert picture["height"] == pytest.approx(canvas["height"] * 980 / 1008, abs=1)
+    assert picture["width"] == pytest.approx(canvas["width"], abs=1)
+
+
+def test_slider_and_buttons_redraw_the_plan_and_never_fetch_the_picture_again(visit, wide_image):
+    user = visit()
+    user.upload(wide_image)
+    pictures_before = sum("/pictures/" in url for url in user.requests)
+    for budget, (grid, tokens) in REFERENCE_3840X1600.items():
+        user.set_budget(budget)
+        assert user.fact("grid") == grid
+        assert user.page.locator("#ixc-visual-tokens").inner_text() == f"{tokens} visual tokens"
+    user.page.click('[data-budget="1"]')
+    user.page.wait_for_function("() => document.querySelectorAll('.ixc-hit').length === 1")
+    assert user.fact("grid") == "1 × 1"
+    assert sum("/pictures/" in url for url in user.requests) == pictures_before
+
+
+def test_slider_works_with_the_keyboard(visit, wide_image):
+    user = visit()
+    user.upload(wide_image)
+    user.page.focus("#ixc-budget-slider")
+    user.page.keyboard.press("End")
+    user.page.wait_for_function("() => ixc.last('plan').plan.budget === 64")
+    assert user.page.locator(".ixc-budget-value").inner_text() == "64"
+    user.page.keyboard.press("ArrowLeft")
+    user.page.wait_for_function("() => ixc.last('plan').plan.budget === 63")
+
+
+def test_suggested_is_the_smallest_budget_that_does_not_shrink(visit, tmp_path):
+    # 1000x600: three tiles across are 1008 px wide; rows = ceil(1008 * 0.6 / 336) = 2, so 6 tiles; with 5, two across: 672 px.
+    path = tmp_path / "photo.png"
+    Image.new("RGB", (1000, 600), "white").save(path)
+    user = visit()
+    assert user.page.locator("#ixc-suggested").is_disabled()
+    user.upload(path)
+    user.page.click("#ixc-suggested")
+    user.page.wait_for_function("() => ixc.last('plan').plan.budget === 6")
+    assert user.page.locator("#ixc-suggested").inner_text() == "Suggested: 6"
+    assert user.fact("grid") == "3 × 2"
+    assert "enlarged 1.01×: no detail is gained" in user.page.locator("#ixc-budget-advice").inner_text()
+
+
+def test_a_tile_tells_its_pixels_and_tokens_and_lights_up_in_the_ribbon(visit, wide_image):
+    user = visit()
+    user.upload(wide_image)
+    user.page.hover('.ixc-hit[data-tile="10"]')
+    tip = user.page.locator("#ixc-tip")
+    # Column 4 of 7: padded x 1008 to 1344, times 3840/2352. Row 2 of 3: padded y 336 to 672, less 14, times 1600/980.
+    assert "Tile 11 row 2, column 4" in tip.inner_text()
+    assert "x 1646–2194, y 526–1074" in tip.inner_text()
+    # 157 tokens before the local map, 12 rows of 85, then 36 columns; the last is 11 rows of 85 and 11 tokens on.
+    assert "144 tokens, 1,213 to 2,159 of the sequence" in tip.inner_text()
+    assert "token rows 13–24, columns 37–48" in tip.inner_text()
+    assert user.page.locator("#ixc-ribbon .ixc-lit").get_attribute("data-tile") == "10"
+    user.screenshot("desktop-tile")
+
+
+def test_a_stretch_of_the_ribbon_lights_up_its_tile(visit, wide_image):
+    user = visit()
+    user.upload(wide_image)
+    ribbon = user.page.locator("#ixc-ribbon").bounding_box()
+    svg = user.page.locator("#ixc-ribbon svg")
+    before, total = int(svg.get_attribute("data-before")), int(svg.get_attribute("data-total"))
+    token = 157 + 13 * 85 + 2 * 12 + 6  # second row of tiles, third column: tile 9, counted from 0
+    user.page.mouse.move(ribbon["x"] + ribbon["width"] * (before + token + 0.5) / total, ribbon["y"] + ribbon["height"] * 0.3)
+    assert user.page.locator(".ixc-hit.ixc-lit").get_attribute("data-tile") == "9"
+    assert "Tile 10 row 2, column 3" in user.page.locator("#ixc-tip").inner_text()
+
+
+def test_tiles_can_be_walked_with_the_keyboard(visit, wide_image):
+    user = visit()
+    user.upload(wide_image)
+    user.page.focus('.ixc-hit[data-tile="0"]')
+    user.page.keyboard.press("ArrowRight")
+    user.page.keyboard.press("ArrowDown")
+    assert user.page.evaluate("document.activeElement.getAttribute('aria-label')") == "Tile 9: row 2, column 2"
+    assert "Tile 9" in user.page.locator("#ixc-tip").inner_text()
+
+
+def test_layers_can_be_switched_off(visit, wide_image):
+    user = visit()
+    user.upload(wide_image)
+    assert user.page.locator("#ixc-overlay .ixc-padding").is_visible()
+    user.page.uncheck("#ixc-layer-padding")
+    assert not user.page.locator("#ixc-overlay .ixc-padding").is_visible()
+    shown = "() => getComputedStyle(document.querySelector('.ixc-hit'), '::before').display"
+    assert user.page.evaluate(shown) != "none"
+    user.page.uncheck("#ixc-layer-numbers")
+    assert user.page.evaluate(shown) == "none"
+
+
+def test_the_picture_holds_its_place_while_the_slider_moves(visit, wide_image):
+    user = visit()
+    user.upload(wide_image)
+
+    def tops() -> list[float]:
+        return [user.page.locator(selector).bounding_box()["y"] for selector in (".ixc-view", "#ixc-budget", "#ixc-ribbon")]
+
+    before = tops()
+    for budget in (1, 9, 25, 55, 64):
+        user.set_budget(budget)
+        assert tops() == before
+
+
+def test_an_example_fills_image_budget_and_question(visit):
+    user = visit()
+    assert user.page.locator(".ixc-example").count() >= 6
+    user.page.locator(".ixc-example").nth(0).click()
+    user.page.wait_for_selector("#ixc-overlay svg")
+    assert user.page.locator("#ixc-question textarea").input_value() == "What does the sign say?"
+    assert user.page.evaluate("ixc.last('plan').plan.budget") == 3
+    assert user.page.locator("#ixc-budget-slider").input_value() == "3"
+
+
+def test_pasting_and_dropping_open_an_image(visit, small_image):
+    user = visit()
+    transfer = user.page.evaluate_handle(
+        """bytes => {
+            const transfer = new DataTransfer();
+            transfer.items.add(new File([new Uint8Array(bytes)], 'p.png', { type: 'image/png' }));
+            return transfer;
+        }""",
+        list(small_image.read_bytes()),
+    )
+    paste = "t => document.dispatchEvent(new ClipboardEvent('paste', { clipboardData: t, bubbles: true, cancelable: true }))"
+    user.page.evaluate(paste, transfer)
+    user.page.wait_for_selector("#ixc-overlay svg")
+    assert user.fact("size") == "300 × 200"
+    user.page.click("#ixc-remove")
+    user.page.wait_for_selector(".ixc-drop")
+    user.page.dispatch_event("body", "drop", {"dataTransfer": transfer})
+    user.page.wait_for_selector("#ixc-overlay svg")
+    assert user.fact("size") == "300 × 200"
+
+
+def test_a_very_tall_image_can_be_seen_and_zoomed(visit, tmp_path):
+    path = tmp_path / "tall.png"
+    Image.new("RGB", (816, 5133), "#dde7f2").save(path)
+    user = visit()
+    user.upload(path)
+    assert user.fact("grid") == "2 × 12"  # the reference's table, HD-25
+    narrow = user.page.locator(".ixc-canvas").bounding_box()["width"]
+    user.page.click("#ixc-zoom")
+    assert user.page.locator(".ixc-canvas").bounding_box()["width"] > 2 * narrow
+    user.page.click("#ixc-zoom")
+    assert user.page.locator(".ixc-canvas").bounding_box()["width"] == narrow
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "says"),
+    [
+        ("notes.png", b"These are only words, whatever the name says.", "not an image"),
+        ("empty.png", b"", "not an image"),
+        ("cut.png", b"\x89PNG\r\n\x1a\n" + b"\x00\x00\x00\rIHDR\x00\x00\x01\x00", "damaged"),
+        ('<img src=x onerror="window.hacked=1">.png', b"GIF89a", "damaged"),
+    ],
+)
+def test_a_bad_file_gets_one_sentence_and_the_image_stays(visit, tmp_path, small_image, name, content, says):
+    user = visit()
+    user.upload(small_image)
+    user.page.set_input_files("#ixc-file", {"name": name, "mimeType": "image/png", "buffer": content})
+    notice = user.page.locator("#ixc-image-notice")
+    notice.wait_for(state="visible")
+    text = notice.inner_text().strip()
+    assert says in text
+    assert text.endswith(".")
+    assert len(re.findall(r"[.!?](\s|$)", text)) == 1
+    assert "Traceback" not in user.page.content()
+    assert user.fact("size") == "300 × 200"
+    assert user.page.evaluate("window.hacked") is None
+    user.page.locator("#ixc-image-notice button").click()
+    assert not notice.is_visible()
+    user.upload(small_image)
+    assert not notice.is_visible()
+
+
+def test_a_file_above_the_limit_is_refused_before_it_is_sent(visit):
+    user = visit()
+    user.page.evaluate("ixc.addFile(new File([new Uint8Array(51 * 1024 * 1024)], 'big.png', { type: 'image/png' }))")
+    user.page.locator("#ixc-image-notice").wait_for(state="visible")
+    assert "larger than 50 MB" in user.page.locator("#ixc-image-notice").inner_text()
+    assert not any("/upload" in url for url in user.requests)

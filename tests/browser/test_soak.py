@@ -1,0 +1,23 @@
+"""Visits that end in every way leave nothing behind. ``python -m ixc.benchmarks.soak`` does the same two hundred times."""
+
+from __future__ import annotations
+
+import pytest
+
+from ixc.benchmarks.app_process import AppProcess
+from ixc.benchmarks.soak import run_soak
+
+NUM_CHATS = 40
+# Each visit brings a picture of 115 KB, its tiles, its cache of some MB: kept, forty of them would show.
+MAX_GROWTH_MB = 40
+
+
+@pytest.mark.slow
+def test_visits_leave_nothing_behind(chat_checkpoint):
+    with AppProcess({"IXC_MODEL": str(chat_checkpoint)}) as own_app:
+        assert own_app.wait_for_model() == "ready"
+        report = run_soak(own_app, NUM_CHATS)
+        assert report.leftovers == {}
+        assert report.growth_mb < MAX_GROWTH_MB, report.resident_mb
+        assert not [line for line in own_app.log().splitlines() if "Traceback" in line]
+        assert not list(own_app.uploads_path.rglob("*.png"))
