@@ -113,7 +113,7 @@ class ImageUpload(Widget):
 class Budget(Widget):
     """The max-patches slider with its named budgets. Handlers get an int within the limit."""
 
-    def __init__(self, value: int, limit: int, **kwargs: Any) -> None:
+    def __init__(self, limit: int, value: int = 1, **kwargs: Any) -> None:
         self.limit = limit
         shown = {"max": limit, "named": [budget for budget in NAMED_BUDGETS if budget <= limit]}
         super().__init__("budget", value, events=("input",), settings=("budgets", shown), **kwargs)

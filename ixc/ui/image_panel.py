@@ -45,7 +45,7 @@ def layout_image_panel(services: Services) -> ImagePanel:
         upload=ImageUpload(settings.images, elem_id="ixc-upload"),
         stage=Widget("stage", {"image": None, "error": None, "number": 0}, events=("remove",), elem_id="ixc-stage"),
         examples=Widget("examples", [], events=("pick",), elem_id="ixc-examples"),
-        budget=Budget(budget, settings.max_patches_limit, elem_id="ixc-budget"),
+        budget=Budget(settings.max_patches_limit, value=budget, elem_id="ixc-budget"),
         plan=Widget("plan", None, elem_id="ixc-plan"),
     )
 
