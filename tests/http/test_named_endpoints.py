@@ -10,6 +10,8 @@ import pytest
 from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 
+from ixc.benchmarks.page_client import PageClient
+
 NUM_WAITING = 20
 """The app's default."""
 
@@ -121,13 +123,18 @@ def test_the_one_that_finds_the_line_full_is_told_so(app, client):
         while app.status()["in_line"] != num_inside:
             assert time.monotonic() < deadline_s, app.status()
 
-    served = client.submit(question="Say much.", max_new_tokens=4000, temperature=1.0, api_name="/chat")
+    served = PageClient(app.url)
+    served.set_value("ixc-length", 4000)
+    transcripts = served.ask("Say much.")
+    next(transcripts)
     wait_for_line(1)
     waiting = [client.submit(question=f"Question {n}", max_new_tokens=1, api_name="/chat") for n in range(NUM_WAITING)]
     wait_for_line(NUM_WAITING + 1)
     with pytest.raises(AppError, match=f"All {NUM_WAITING} waiting places are taken; try again in a minute."):
         client.predict(question="One too many", max_new_tokens=1, api_name="/chat")
-    served.cancel()
+    served.stop()
+    assert list(transcripts)[-1]["exchanges"][0]["reason"] == "stopped"
+    served.close()
     assert all(isinstance(job.result(timeout=120), str) for job in waiting)
     wait_for_line(0)
 
