@@ -17,7 +17,10 @@ CODE_RMS = 0.5
 
 
 class Codebook:
-    """Random codes, K slots x classes x D, fixed by a seed. An empty first slot has a code too; other empty slots are zero.
+    """Codes for K slots x classes, D channels, fixed by a seed. An empty first slot has a code too; others are zero.
+
+    Every slot has D/K channels of its own, and a character has the same random code there in each: what is learned of a
+    character in one slot holds in all of them.
 
     ``margin`` is the logit of a character whose code is present exactly; half of it is the logit of "empty".
     """
@@ -26,11 +29,15 @@ class Codebook:
         generator = torch.Generator().manual_seed(seed)
         self.num_slots = num_slots
         self.margin = margin
-        self.codes_KVD = CODE_RMS * torch.randn(num_slots, NUM_CLASSES, width, generator=generator)
+        share = width // num_slots
+        codes_VD = CODE_RMS * torch.randn(NUM_CLASSES, share, generator=generator)
+        self.codes_KVD = torch.zeros(num_slots, NUM_CLASSES, width)
+        for slot in range(num_slots):
+            self.codes_KVD[slot, :, slot * share : (slot + 1) * share] = codes_VD
         self.codes_KVD[1:, EMPTY] = 0
         self.newline_D = CODE_RMS * torch.randn(width, generator=generator)
         self.separator_D = CODE_RMS * torch.randn(width, generator=generator)
-        self._scale = margin / (CODE_RMS**2 * width)
+        self._scale = margin / (CODE_RMS**2 * share)
 
     def embed(self, targets: Tensor) -> Tensor:
         """Targets [..., K] -> the sum of their codes [..., D]. Ignored slots count as empty."""

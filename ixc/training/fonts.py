@@ -19,10 +19,8 @@ FONT_ROOT = Path("/usr/share/fonts")
 _TRAINING = {
     "fonts-b612": ("opentype/b612/B612-Regular.otf", "opentype/b612/B612-Bold.otf"),
     "fonts-cantarell": ("opentype/cantarell/Cantarell-Regular.otf", "opentype/cantarell/Cantarell-Bold.otf"),
-    "fonts-comfortaa": ("truetype/comfortaa/Comfortaa-Regular.ttf", "truetype/comfortaa/Comfortaa-Bold.ttf"),
-    "fonts-courier-prime": ("opentype/courier-prime/Courier Prime.otf", "opentype/courier-prime/Courier Prime Bold.otf"),
     "fonts-crosextra-caladea": ("truetype/crosextra/Caladea-Regular.ttf", "truetype/crosextra/Caladea-Bold.ttf"),
-    "fonts-crosextra-carlito": ("truetype/crosextra/Carlito-Regular.ttf", "truetype/crosextra/Carlito-BoldItalic.ttf"),
+    "fonts-crosextra-carlito": ("truetype/crosextra/Carlito-Regular.ttf", "truetype/crosextra/Carlito-Bold.ttf"),
     "fonts-dejavu-core": (
         "truetype/dejavu/DejaVuSans.ttf",
         "truetype/dejavu/DejaVuSans-Bold.ttf",
@@ -30,23 +28,18 @@ _TRAINING = {
         "truetype/dejavu/DejaVuSerif.ttf",
         "truetype/dejavu/DejaVuSerif-Bold.ttf",
     ),
-    "fonts-dejavu-extra": ("truetype/dejavu/DejaVuSansCondensed-Bold.ttf", "truetype/dejavu/DejaVuSans-Oblique.ttf"),
-    "fonts-dosis": ("opentype/dosis/Dosis-Medium.otf", "opentype/dosis/Dosis-Bold.otf"),
+    "fonts-dejavu-extra": ("truetype/dejavu/DejaVuSansCondensed-Bold.ttf",),
     "fonts-freefont-ttf": (
         "truetype/freefont/FreeSans.ttf",
         "truetype/freefont/FreeSansBold.ttf",
         "truetype/freefont/FreeSerif.ttf",
-        "truetype/freefont/FreeMonoBold.ttf",
     ),
     "fonts-hack": ("truetype/hack/Hack-Regular.ttf", "truetype/hack/Hack-Bold.ttf"),
-    "fonts-inconsolata": ("truetype/inconsolata/Inconsolata.otf",),
-    "fonts-jura": ("opentype/jura/Jura-Medium.otf", "opentype/jura/Jura-Bold.otf"),
     "fonts-karla": ("truetype/karla/Karla-Regular.otf", "truetype/karla/Karla-Bold.otf"),
     "fonts-lato": (
         "truetype/lato/Lato-Regular.ttf",
         "truetype/lato/Lato-Bold.ttf",
         "truetype/lato/Lato-Black.ttf",
-        "truetype/lato/Lato-Italic.ttf",
     ),
     "fonts-liberation": (
         "truetype/liberation/LiberationMono-Regular.ttf",
@@ -54,7 +47,6 @@ _TRAINING = {
         "truetype/liberation/LiberationSans-Bold.ttf",
         "truetype/liberation/LiberationSansNarrow-Bold.ttf",
         "truetype/liberation/LiberationSerif-Regular.ttf",
-        "truetype/liberation/LiberationSerif-BoldItalic.ttf",
     ),
     "fonts-linuxlibertine": (
         "opentype/linux-libertine/LinBiolinum_R.otf",
@@ -64,27 +56,19 @@ _TRAINING = {
     "fonts-open-sans": (
         "truetype/open-sans/OpenSans-Regular.ttf",
         "truetype/open-sans/OpenSans-Bold.ttf",
-        "truetype/open-sans/OpenSans-CondBold.ttf",
     ),
-    "fonts-play": ("truetype/play/Play-Regular.ttf", "truetype/play/Play-Bold.ttf"),
     "fonts-roboto-slab": ("opentype/roboto/slab/RobotoSlab-Regular.otf", "opentype/roboto/slab/RobotoSlab-Bold.otf"),
     "fonts-roboto-unhinted": (
         "truetype/roboto/unhinted/RobotoTTF/Roboto-Regular.ttf",
         "truetype/roboto/unhinted/RobotoTTF/Roboto-Bold.ttf",
         "truetype/roboto/unhinted/RobotoTTF/Roboto-Black.ttf",
-        "truetype/roboto/unhinted/RobotoCondensed-Regular.ttf",
         "truetype/roboto/unhinted/RobotoCondensed-Bold.ttf",
     ),
     "fonts-sil-andika": ("truetype/andika/Andika-Regular.ttf", "truetype/andika/Andika-Bold.ttf"),
-    "fonts-sil-charis": ("truetype/charis/CharisSIL-Regular.ttf", "truetype/charis/CharisSIL-Bold.ttf"),
     "fonts-urw-base35": (
-        "opentype/urw-base35/C059-Bold.otf",
-        "opentype/urw-base35/NimbusSansNarrow-Bold.otf",
         "opentype/urw-base35/P052-Roman.otf",
-        "opentype/urw-base35/URWBookman-Demi.otf",
         "opentype/urw-base35/URWGothic-Demi.otf",
     ),
-    "fonts-vollkorn": ("truetype/vollkorn/Vollkorn-Regular.ttf", "truetype/vollkorn/Vollkorn-Bold.ttf"),
 }
 _HELD_OUT = {
     "fonts-cabin": ("opentype/cabin/Cabin-Regular.otf", "opentype/cabin/Cabin-Bold.otf"),

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from ixc.errors import CheckpointError
 from ixc.imaging.resize import cut_tiles, resize_and_pad
-from ixc.models.xcomposer2.vision import make_views
+from ixc.models.xcomposer2.vision import make_views, normalise
 from ixc.tiling import Grid, TilePlan, plan_tiles
 from ixc.training.cells import view_targets
 from ixc.training.checkpoints import load_checkpoint
@@ -22,6 +22,8 @@ from ixc.training.painting import paint
 from ixc.training.stages import Batch, Kit, bfloat16, generator_for
 from ixc.training.vision_stage import TRAINED as VISION_PARTS
 from ixc.training.wording import Split
+
+ONE_TILE = Grid(1, 1)
 
 
 class JointStage:
@@ -49,7 +51,7 @@ class JointStage:
         if first.document is None:
             return collate([(LessonIds.of(first, self._kit.processor), 0)], self._kit.processor)
         grid = plan_tiles(first.document.size_px, budget).grid
-        num_rows = max(1, self.config.views_per_batch // (grid.rows * grid.cols + 1))
+        num_rows = max(1, self.config.views_per_batch // (1 if grid == ONE_TILE else grid.rows * grid.cols + 1))
         rows = [self._picture(first, plan_tiles(first.document.size_px, budget))]
         while len(rows) < num_rows:
             lesson = draw_lesson(rng, self._fonts, Split.TRAINING, Shares())
@@ -71,8 +73,7 @@ class JointStage:
         with bfloat16(model):
             if "tiles" in batch:
                 grid = Grid(*batch["grid"])
-                views = torch.cat([make_views(tiles, grid, torch.float32) for tiles in batch["tiles"]])
-                feat_NTTE = model.encode_views(views)
+                feat_NTTE = self._encode(batch["tiles"], grid)
                 auxiliary, metrics = self._kit.codebook.loss(model.vision_proj(feat_NTTE), batch["targets"])
                 per_image = feat_NTTE.split(grid.rows * grid.cols + 1)
                 visual = model.vision_proj(torch.cat([model.lay_out(feat, grid) for feat in per_image]))
@@ -82,6 +83,13 @@ class JointStage:
         if "tiles" in batch:
             metrics = {**metrics, **answer_metrics(out.logits.detach(), batch["labels"])}
         return out.loss + self.config.auxiliary_weight * auxiliary, metrics
+
+    def _encode(self, tiles_BNCHW: Tensor, grid: Grid) -> Tensor:
+        """Merged features of every image's views, global first: [B * views, 12, 12, E]."""
+        model = self._kit.model
+        if grid == ONE_TILE:  # the global view is the tile itself: once through the tower is enough
+            return model.encode_views(normalise(tiles_BNCHW[:, 0])).repeat_interleave(2, dim=0)
+        return model.encode_views(torch.cat([make_views(tiles, grid, torch.float32) for tiles in tiles_BNCHW]))
 
     def _picture(self, lesson: Lesson, plan: TilePlan) -> tuple[LessonIds, np.ndarray, np.ndarray, TilePlan]:
         """The lesson's ids, its tiles [tiles, 3, 336, 336], its views' targets, and the plan."""

@@ -23,7 +23,7 @@ from ixc.training.wording import Split
 NEWLINE, SEPARATOR = -1, -2
 """What stands in the first slot of a newline's and of the separator's row of targets."""
 
-SHORT_ROWS = (2, 4, 8, 12)
+SHORT_ROWS = (2, 4, 4, 4, 12)
 """How many token rows of the global view short lessons show, one stretch of steps after the other."""
 
 

@@ -35,14 +35,16 @@ class TextLine:
     plate_colour: Rgb = (255, 255, 255)
 
     def boxes(self) -> np.ndarray:
-        """Ink boxes of the characters, float32 [len(text), 4]: left, top, right, bottom in document pixels.
+        """Boxes of the characters, float32 [len(text), 4]: left, top, right, bottom in document pixels.
 
-        A space has the box between its neighbours, as high as a small letter.
+        As wide as the ink (a space: as its advance), and all as high as the capitals: a line's characters then have their
+        centres on one height, full stops and descenders too, and fall into one row of visual tokens.
         """
         boxes = np.empty((len(self.text), 4), np.float32)
         starts = self.font.starts_px(self.font_px, self.text)
+        _, top, _, bottom = self.font.ink_px(self.font_px, "H")
         for index, char in enumerate(self.text):
-            left, top, right, bottom = self.font.ink_px(self.font_px, "x" if char == " " else char)
+            left, _, right, _ = self.font.ink_px(self.font_px, char)
             if char == " ":
                 left, right = 0.0, starts[index + 1] - starts[index]
             boxes[index] = (left + starts[index], top, right + starts[index], bottom)
@@ -98,7 +100,7 @@ def lay_out_sign(rng: np.random.Generator, fonts: Sequence[FontFile], split: Spl
     height = bottom - top
     share = rng.uniform(0.6, 0.96)
     doc_w = max(width / share, width + 6)
-    doc_h = max(doc_w / _log_uniform(rng, 0.8, 8), height * rng.uniform(1.15, 1.8) + 4)
+    doc_h = max(doc_w / _log_uniform(rng, 1, 6), height * rng.uniform(1.15, 1.8) + 4)
     # A tall image leaves the line less of the view: keep its characters readable.
     doc_h = min(doc_h, max(doc_w * 336 * share / (len(text) * MIN_ADVANCE_PX), doc_w, height + 6))
     size_px = SizePx(round(doc_h), round(doc_w))
@@ -126,7 +128,7 @@ def lay_out_page(rng: np.random.Generator, fonts: Sequence[FontFile], advance_px
     The page is squashed to 336x336 when painted, as the global view squashes a whole image; ``advance_px`` bounds the mean
     width of a character after that.
     """
-    stretch = _log_uniform(rng, 0.75, 3.5) if rng.random() < 0.5 else _log_uniform(rng, 0.9, 1.4)
+    stretch = _log_uniform(rng, 1, 3) if rng.random() < 0.25 else _log_uniform(rng, 0.9, 1.15)
     zoom = _log_uniform(rng, 0.7, 1.5)
     size_px = SizePx(max(96, round(336 * zoom / stretch**0.5)), max(96, round(336 * zoom * stretch**0.5)))
     background, colour = _colours(rng)
@@ -188,9 +190,9 @@ def _near_colour(rng: np.random.Generator, colour: Rgb) -> Rgb:
 
 def _finish(rng: np.random.Generator, font_px: int) -> Finish:
     return Finish(
-        gradient=float(rng.uniform(0, 40)) if rng.random() < 0.3 else 0.0,
-        noise=float(rng.uniform(1, 9)) if rng.random() < 0.3 else 0.0,
-        blur_px=float(rng.uniform(0.3, 0.035 * font_px + 0.3)) if rng.random() < 0.25 else 0.0,
-        jpeg_quality=int(rng.integers(35, 95)) if rng.random() < 0.4 else None,
+        gradient=float(rng.uniform(0, 40)) if rng.random() < 0.2 else 0.0,
+        noise=float(rng.uniform(1, 8)) if rng.random() < 0.2 else 0.0,
+        blur_px=float(rng.uniform(0.3, 0.035 * font_px + 0.3)) if rng.random() < 0.15 else 0.0,
+        jpeg_quality=int(rng.integers(35, 95)) if rng.random() < 0.3 else None,
         seed=int(rng.integers(2**31)),
     )

@@ -13,6 +13,7 @@ from torch import nn
 from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
+from ixc.training.attention import use_fast_attention
 from ixc.training.checkpoints import load_checkpoint, save_checkpoint
 from ixc.training.optim import Optimizers, accumulate, warmup_stable_decay
 from ixc.training.stages import Batch, Kit, Stage
@@ -81,6 +82,7 @@ def train_stage(stage: Stage, kit: Kit, folder: Path, *, num_workers: int = 1, s
         prefetch_factor=6 if num_workers else None,
     )
     model.train()
+    use_fast_attention(model)
     recent: dict[str, list[float]] = {}
     started, saved = time.monotonic(), time.monotonic()
     progress = tqdm(loader, initial=first, total=config.num_steps, desc=stage.name, mininterval=10)

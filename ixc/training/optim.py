@@ -63,7 +63,7 @@ class Optimizers:
             each.load_state_dict(saved)
 
 
-def warmup_stable_decay(step: int, num_steps: int, num_warmup: int, decay_share: float = 0.3) -> float:
+def warmup_stable_decay(step: int, num_steps: int, num_warmup: int, decay_share: float = 0.6) -> float:
     """Fraction of the peak learning rate: linear warm-up, constant, and linearly to zero in the last ``decay_share``.
 
     Instead of the paper's cosine: a run can be made longer or shorter while it goes on, without having been wrong before.

@@ -109,7 +109,7 @@ def split_of(text: str) -> Split:
     return Split.TEST if zlib.crc32(folded.encode()) % _TEST_SHARE == 0 else Split.TRAINING
 
 
-def random_text(rng: np.random.Generator, split: Split, max_chars: int = 24) -> str:
+def random_text(rng: np.random.Generator, split: Split, max_chars: int = 16) -> str:
     """One line for a sign or label, 2 to ``max_chars`` characters of ``CHARACTERS``, that belongs to ``split``."""
     while True:
         text = _one_text(rng)
@@ -121,7 +121,7 @@ def random_filler(rng: np.random.Generator, num_chars: int) -> str:
     """About ``num_chars`` characters of running text for dense pages, training texts only."""
     parts: list[str] = []
     while sum(map(len, parts)) + len(parts) < num_chars:
-        if rng.random() < 0.3:
+        if rng.random() < 0.1:
             parts.append("".join(_pick(rng, CHARACTERS[1:]) for _ in range(rng.integers(1, 8))))
         else:
             parts.append(random_text(rng, Split.TRAINING))
@@ -129,7 +129,7 @@ def random_filler(rng: np.random.Generator, num_chars: int) -> str:
 
 
 def _one_text(rng: np.random.Generator) -> str:
-    kinds = (_words, _words, _words, _name, _street, _code, _code, _price, _date, _time, _quantity, _pseudo, _pseudo, _contact)
+    kinds = (_words, _words, _words, _words, _name, _street, _code, _price, _price, _date, _time, _quantity, _pseudo, _contact)
     text = kinds[rng.integers(len(kinds))](rng)
     if rng.random() < 0.06:
         text += _pick(rng, "!?.:")
