@@ -107,6 +107,7 @@
         parts.push(t(key, { tokens: formatCount(stats.promptTokens), cached: formatCount(stats.cachedTokens) }));
       }
       if (view) parts.push(t("chat.stats.budget", { budget: view.budget }));
+      if (stats.waitedMs >= 1000) parts.push(t("chat.stats.waited", { seconds: (stats.waitedMs / 1000).toFixed(1) }));
       if (reason === "length") parts.push(t("chat.stats.length"));
       return parts.join(" · ");
     }

@@ -1,0 +1,82 @@
+"""What the server tells the page about a plan and about errors, and what it takes from the page."""
+
+from __future__ import annotations
+
+import json
+import logging
+
+import pytest
+
+from ixc.errors import BudgetOutOfRange, ImageTooLarge, IxcError
+from ixc.settings import Settings
+from ixc.tiling import SizePx
+from ixc.ui.components import check_budget
+from ixc.ui.engine_provider import EngineProvider
+from ixc.ui.messages import Message, api_error, message_for
+from ixc.ui.plan_view import TextAround, plan_page_value
+
+
+def test_the_plan_of_the_papers_example():
+    value = plan_page_value(SizePx(1600, 3840), "0123456789abcdef-and-more", 25, 64, TextAround(), None)
+    plan = value["plan"]
+    assert (plan["cols"], plan["rows"], plan["used"], plan["tokens"]) == (7, 3, 21, 3217)
+    assert (plan["original"], plan["resized"], plan["padded"]) == ([3840, 1600], [2352, 980], [2352, 1008])
+    assert plan["padding"] == [0, 14, 0, 14]
+    # Tile 11: padded x 1008 to 1344 and y 336 to 672 less 14, times 3840/2352; token 157 + 12 * 85 + 36 and 946 on.
+    assert value["tiles"][10] == [1646, 526, 2194, 1074, 1213, 2159]
+    assert value["imageId"] == "0123456789abcdef"
+    assert value["cost"] is None
+
+
+@pytest.mark.parametrize(("height", "width"), [(2160, 3840), (5133, 816), (1, 1), (20000, 1), (1, 20000)])
+@pytest.mark.parametrize("budget", [1, 25, 64])
+def test_a_plan_stays_light_on_the_wire(height, width, budget):
+    value = plan_page_value(SizePx(height, width), "f" * 64, budget, 64, TextAround(231, 20), None)
+    assert len(json.dumps(value)) < 19_000
+
+
+@pytest.mark.parametrize("value", [0, -1, 65, 2.5, float("nan"), float("inf"), None, "25", True, [1], {}])
+def test_only_whole_numbers_in_range_are_budgets(value):
+    with pytest.raises(BudgetOutOfRange, match="whole number from 1 to 64"):
+        check_budget(value, 64)
+
+
+def test_a_whole_float_is_a_budget():
+    assert check_budget(25.0, 64) == 25
+
+
+def test_expected_errors_keep_their_sentence():
+    message = message_for(ImageTooLarge("The image has 99 megapixels; the limit is 60."))
+    assert message == Message("ImageTooLarge", "The image has 99 megapixels; the limit is 60.")
+    assert message.sentence("en") == "The image has 99 megapixels; the limit is 60."
+    assert message.sentence("zh").startswith("图像超出限制")
+
+
+def test_an_error_of_a_new_kind_is_shown_as_its_base():
+    class NewerError(ImageTooLarge):
+        pass
+
+    assert message_for(NewerError("Too large.")).code == "ImageTooLarge"
+
+
+def test_unexpected_errors_are_logged_and_never_shown(caplog):
+    with caplog.at_level(logging.ERROR):
+        message = message_for(ZeroDivisionError("secret detail"))
+    assert message == Message("Unexpected")
+    assert "secret detail" not in message.sentence("en")
+    assert "secret detail" in caplog.text
+    assert "secret" not in str(api_error(ZeroDivisionError("secret detail")))
+
+
+def test_a_model_that_fails_to_load_leaves_a_sentence():
+    def load(settings, on_progress):
+        on_progress("reading", 0.5)
+        raise IxcError("The folder is empty; download the model again.")
+
+    provider = EngineProvider(Settings(), load)
+    assert provider.status.phase == "loading"
+    provider.start()
+    assert provider.wait(30)
+    assert provider.status.phase == "failed"
+    assert provider.status.error == Message("IxcError", "The folder is empty; download the model again.")
+    assert provider.engine is None

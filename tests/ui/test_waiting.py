@@ -1,0 +1,63 @@
+"""The line before the model: bounded, in order, and nobody is forgotten in it."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+
+from ixc.errors import EngineBusy
+from ixc.ui.waiting import WaitingLine
+
+
+def test_one_is_served_and_as_many_wait_as_may():
+    line = WaitingLine(max_waiting=2)
+    tickets = [line.enter() for _ in range(3)]
+    assert [ticket.wait(0) for ticket in tickets] == [0, 1, 2]
+    with pytest.raises(EngineBusy, match="All 2 waiting places are taken"):
+        line.enter()
+    tickets[1].leave()  # gave up
+    assert [tickets[0].wait(0), tickets[2].wait(0)] == [0, 1]
+    line.enter()
+
+
+def test_leaving_twice_or_by_an_error_frees_one_place_once():
+    line = WaitingLine(max_waiting=5)
+    first, second = line.enter(), line.enter()
+    first.leave()
+    first.leave()
+    assert line.num_inside == 1
+    assert second.wait(0) == 0
+    with pytest.raises(RuntimeError), second:
+        raise RuntimeError
+    assert line.num_inside == 0
+
+
+def test_a_waiting_one_wakes_when_it_moves_up():
+    line = WaitingLine(max_waiting=5)
+    first, second = line.enter(), line.enter()
+    woken = []
+    waiter = threading.Thread(target=lambda: woken.append(second.wait(timeout_s=30)))
+    waiter.start()
+    first.leave()
+    waiter.join(10)
+    assert woken == [0]
+
+
+def test_all_are_served_in_the_order_they_came():
+    line = WaitingLine(max_waiting=50)
+    tickets = [line.enter() for _ in range(30)]
+    served: list[int] = []
+
+    def be_served(number: int) -> None:
+        with tickets[number] as ticket:
+            while ticket.wait(5):
+                pass
+            served.append(number)
+
+    threads = [threading.Thread(target=be_served, args=(number,)) for number in range(30)]
+    for thread in reversed(threads):
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    assert served == list(range(30))
