@@ -8,7 +8,7 @@
       "aria-describedby": "ixc-budget-advice" });
     const shown = el("output", { for: "ixc-budget-slider", class: "ixc-budget-value" });
     const buttons = named.map((budget) => el("button", { type: "button", class: "ixc-pill", "data-budget": budget,
-      text: budget === 55 ? "55 · 4K" : String(budget), onclick: () => set(budget) }));
+      onclick: () => set(budget) }, String(budget), budget === 55 ? el("span", { class: "ixc-4k", text: " · 4K" }) : null));
     const suggested = el("button", { type: "button", class: "ixc-pill ixc-pill-suggested", id: "ixc-suggested", disabled: true,
       "data-t-title": "budget.suggested.title", onclick: () => set(plan().suggested) });
     const advice = el("p", { id: "ixc-budget-advice", class: "ixc-advice", "aria-live": "polite" });

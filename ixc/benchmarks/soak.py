@@ -67,8 +67,8 @@ def _visit(url: str, ending: str, moment: float, picture_seed: int) -> None:
     page = PageClient(url)
     try:
         page.upload("visit.png", _picture(picture_seed))
-        page.move_slider(1 + picture_seed % 4)
-        page.set_value("ixc-length", 24)
+        page.move_slider(1 + picture_seed % 2)
+        page.set_value("ixc-length", 16)
         last_update = round(moment * 8)
         for number, transcript in enumerate(page.ask("What does it say?")):
             if transcript["live"] is None and number > 0:

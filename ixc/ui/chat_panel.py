@@ -11,7 +11,7 @@ import gradio as gr
 
 from ixc.chat.events import Finished, PrefillProgress, TextDelta
 from ixc.chat.request import ChatRequest, StopFlag
-from ixc.errors import EmptyQuestion, ImageError
+from ixc.errors import EmptyQuestion, ImageError, SettingsError
 from ixc.tiling import plan_tiles
 from ixc.ui.answering import answer_events
 from ixc.ui.components import Widget
@@ -84,7 +84,20 @@ def connect_chat_panel(panel: ChatPanel, image: ImagePanel, services: Services) 
     panel.stop.click(handlers.stop, None, None, **direct)
     panel.transcript.undo(handlers.undo, [panel.conversation], outputs, **direct)
     panel.transcript.clear(handlers.clear, None, outputs, **direct)
-    panel.transcript.export(handlers.export, [panel.conversation, *panel.settings.inputs], [panel.downloader], **direct)
+    exported = [panel.downloader, panel.transcript]
+    panel.transcript.export(handlers.export, [panel.conversation, *panel.settings.inputs], exported, **direct)
+
+
+@dataclass(frozen=True, slots=True)
+class Asking:
+    """A question as it comes from the page: after ``past``, while ``shown`` is on the screen."""
+
+    question: str
+    past: Conversation
+    shown: Conversation
+    stage: Any
+    budget: int
+    settings: tuple[Any, ...]
 
 
 class ChatHandlers:
@@ -98,7 +111,8 @@ class ChatHandlers:
     def ask(
         self, request: gr.Request, question: str, conversation: Conversation | None, stage: Any, budget: int, *settings: Any
     ) -> Iterator[list[Any]]:
-        yield from self._answer(request, question, conversation or Conversation(), stage, budget, settings)
+        past = conversation or Conversation()
+        yield from self._answer(session_id(request), Asking(question, past, past, stage, budget, settings))
 
     def retry(
         self, request: gr.Request, conversation: Conversation | None, stage: Any, budget: int, *settings: Any
@@ -106,7 +120,8 @@ class ChatHandlers:
         if conversation and conversation.exchanges:
             last = len(conversation.exchanges) - 1
             question = conversation.exchanges[last].question
-            yield from self._answer(request, question, conversation.upto(last), stage, budget, settings, conversation)
+            asking = Asking(question, conversation.upto(last), conversation, stage, budget, settings)
+            yield from self._answer(session_id(request), asking)
 
     def edit(
         self,
@@ -119,7 +134,8 @@ class ChatHandlers:
     ) -> Iterator[list[Any]]:
         index, text = event_value(event, "index", int, -1), event_value(event, "text", str, "")
         if conversation and 0 <= index < len(conversation.exchanges):
-            yield from self._answer(request, text, conversation.upto(index), stage, budget, settings, conversation)
+            asking = Asking(text, conversation.upto(index), conversation, stage, budget, settings)
+            yield from self._answer(session_id(request), asking)
 
     def stop(self, request: gr.Request) -> None:
         self._services.store.stop(session_id(request))
@@ -137,43 +153,36 @@ class ChatHandlers:
             return [gr.skip()] * 3
         return [transcript_page_value(None), None, gr.skip()]
 
-    def export(self, event: gr.EventData, conversation: Conversation | None, *settings: Any) -> dict[str, str]:
+    def export(self, event: gr.EventData, conversation: Conversation | None, *settings: Any) -> list[Any]:
         kind, language = event_value(event, "format", str, "markdown"), event_value(event, "language", str, "en")
-        chosen = AnswerSettings.from_values(*settings)
-        return export_file(conversation or Conversation(), chosen, self._services.provider.status, kind, language)
+        shown = conversation or Conversation()
+        try:
+            chosen = AnswerSettings.from_values(*settings)
+        except SettingsError as error:
+            return [gr.skip(), transcript_page_value(shown, error=message_for(error))]
+        return [export_file(shown, chosen, self._services.provider.status, kind, language), gr.skip()]
 
     # --- one answer -----------------------------------------------------------------------------------------------
 
-    def _answer(
-        self,
-        request: gr.Request,
-        question: str,
-        past: Conversation,
-        stage: Any,
-        budget: int,
-        settings: tuple[Any, ...],
-        shown: Conversation | None = None,
-    ) -> Iterator[list[Any]]:
-        """Stream the answer to ``question`` after ``past``. Refused questions leave everything as ``shown``."""
-        services, session = self._services, session_id(request)
-        shown = shown or past
+    def _answer(self, session: str, asking: Asking) -> Iterator[list[Any]]:
+        """Stream the answer. A refused question leaves everything as it was shown, and says why."""
+        services = self._services
         ticket: Ticket | None = None
         stop: StopFlag | None = None
         try:
-            if not question.strip():
+            if not asking.question.strip():
                 raise EmptyQuestion("Type a question first.")
-            chosen = AnswerSettings.from_values(*settings)
-            view = self._view(session, stage, budget)
+            chosen = AnswerSettings.from_values(*asking.settings)
+            asked = Exchange(asking.question.strip(), self._view(session, asking.stage, asking.budget))
             stop = services.store.begin_answer(session)
             ticket = services.line.enter()
         except Exception as error:  # noqa: BLE001  every refusal becomes a sentence under the transcript
             if stop is not None:
                 self._end(session, stop)
-            yield [transcript_page_value(shown, error=message_for(error)), gr.skip(), gr.skip()]
+            yield [transcript_page_value(asking.shown, error=message_for(error)), gr.skip(), gr.skip()]
             return
         try:
-            asked = Exchange(question.strip(), view)
-            yield from self._stream(asked, past, chosen, ticket, stop, session)
+            yield from self._stream(asked, asking.past, chosen, ticket, stop, session)
         finally:
             ticket.leave()
             self._end(session, stop)

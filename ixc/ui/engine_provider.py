@@ -58,7 +58,8 @@ class EngineProvider:
         self._settings = settings
         self._load = load
         self._done = threading.Event()
-        self._status = ModelStatus("loading", settings.model)
+        self._name = settings.model.rstrip("/").rpartition("/")[2]  # of a folder, what the page has room for
+        self._status = ModelStatus("loading", self._name)
         self._engine: Engine | None = None
         self._thread: threading.Thread | None = None
 
@@ -81,11 +82,10 @@ class EngineProvider:
         return self._done.wait(timeout_s)
 
     def _run(self) -> None:
-        name = self._settings.model
         try:
             engine = self._load(self._settings, self._on_progress)
         except Exception as error:  # noqa: BLE001  shown in the page, which goes on working without a model
-            self._status = ModelStatus("failed", name, error=message_for(error))
+            self._status = ModelStatus("failed", self._name, error=message_for(error))
         else:
             self._engine = engine
             self._status = ModelStatus("ready", engine.model_name, device=engine.device_name, note=engine.limits_note)
@@ -94,4 +94,4 @@ class EngineProvider:
             self._done.set()
 
     def _on_progress(self, step: str, fraction: float | None) -> None:
-        self._status = ModelStatus("loading", self._settings.model, step, fraction)
+        self._status = ModelStatus("loading", self._name, step, fraction)

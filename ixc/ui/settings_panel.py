@@ -8,6 +8,7 @@ from typing import Any
 
 import gradio as gr
 
+from ixc.errors import SettingsError
 from ixc.settings import GenerationSettings
 from ixc.ui.components import Widget
 from ixc.ui.engine_provider import EngineProvider
@@ -24,7 +25,7 @@ class SettingsPanel:
     top_p: gr.Slider
     repetition: gr.Slider
     beams: gr.Slider
-    seed: gr.Number
+    seed: gr.Textbox
     system: gr.Textbox
 
     @property
@@ -55,7 +56,7 @@ class AnswerSettings:
 
     @classmethod
     def from_values(
-        cls, length: float, temperature: float, top_p: float, repetition: float, beams: float, seed: float | None, system: str
+        cls, length: float, temperature: float, top_p: float, repetition: float, beams: float, seed: str | None, system: str
     ) -> AnswerSettings:
         """Raises SettingsError for a value out of range. Beams exclude sampling, and temperature 0 means none."""
         generation = GenerationSettings(
@@ -65,7 +66,7 @@ class AnswerSettings:
             top_p=float(top_p),
             repetition_penalty=float(repetition),
             num_beams=int(beams),
-            seed=None if seed is None else int(seed) % 2**63,
+            seed=_parse_seed(seed),
         )
         return cls(generation, system or "")
 
@@ -80,7 +81,8 @@ def layout_settings_panel(model_name: str) -> SettingsPanel:
     with gr.Column(elem_id="ixc-settings"):
         with gr.Row():
             model = gr.Dropdown([model_name], value=model_name, label=label("model"), interactive=True)
-            seed = gr.Number(None, label=label("seed"), precision=0)
+            # A text field, because Gradio's number field turns "none" into 0.
+            seed = gr.Textbox("", label=label("seed"), max_lines=1, max_length=20, elem_id="ixc-seed")
         with gr.Row():
             length = gr.Slider(1, 4096, defaults.max_new_tokens, step=1, label=label("length"), elem_id="ixc-length")
             temperature = gr.Slider(0, 2, defaults.temperature, step=0.05, label=label("temperature"))
@@ -88,7 +90,7 @@ def layout_settings_panel(model_name: str) -> SettingsPanel:
             top_p = gr.Slider(0.01, 1, defaults.top_p, step=0.01, label=label("top_p"))
             repetition = gr.Slider(0.5, 2, defaults.repetition_penalty, step=0.005, label=label("repetition"))
         beams = gr.Slider(1, 8, defaults.num_beams, step=1, label=label("beams"))
-        system = gr.Textbox("", label=label("system"), lines=3, max_lines=8)
+        system = gr.Textbox("", label=label("system"), lines=3, max_lines=8, elem_id="ixc-system")
     return SettingsPanel(model, length, temperature, top_p, repetition, beams, seed, system)
 
 
@@ -102,7 +104,8 @@ def defaults_update(provider: EngineProvider, current: Sequence[Any]) -> list[An
         return [gr.skip()] * (1 + len(current))
     own = _control_values(engine.default_generation, engine.default_system)
     initial = _control_values(GenerationSettings(), "")
-    updates = [new if now == old else gr.skip() for new, old, now in zip(own, initial, current, strict=True)]
+    is_free = [now == old and now != new for new, old, now in zip(own, initial, current, strict=True)]
+    updates = [new if free else gr.skip() for new, free in zip(own, is_free, strict=True)]
     return [gr.Dropdown([engine.model_name], value=engine.model_name), *updates]
 
 
@@ -110,4 +113,14 @@ def _control_values(generation: GenerationSettings, system: str) -> list[Any]:
     """The values of ``SettingsPanel.inputs`` that say ``generation`` and ``system``."""
     temperature = 0.0 if generation.is_greedy else min(generation.temperature, 2.0)
     numbers = [generation.max_new_tokens, temperature, generation.top_p, generation.repetition_penalty, generation.num_beams]
-    return [*numbers, generation.seed, system]
+    return [*numbers, "" if generation.seed is None else str(generation.seed), system]
+
+
+def _parse_seed(text: str | None) -> int | None:
+    """None for an empty field. Raises SettingsError unless it holds a whole number that a generator takes."""
+    text = (text or "").strip()
+    if not text:
+        return None
+    if not (text.isascii() and text.isdigit() and int(text) < 2**63):
+        raise SettingsError("The seed must be a whole number from 0 to 9223372036854775807, or left empty.")
+    return int(text)

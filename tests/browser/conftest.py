@@ -19,7 +19,7 @@ from tests.checkpoints import write_chat_checkpoint
 ARTIFACTS = Path(os.environ.get("IXC_ARTIFACTS") or Path(__file__).parents[1] / "artifacts")
 FLAGS = (
     "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking --disable-component-update "
-    "--disable-sync"
+    "--disable-sync --use-fake-ui-for-media-stream --use-fake-device-for-media-stream"
 )
 DESKTOP = {"width": 1440, "height": 900}
 PHONE = {"width": 390, "height": 844}

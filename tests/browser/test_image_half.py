@@ -174,6 +174,17 @@ def test_pasting_and_dropping_open_an_image(visit, small_image):
     assert user.fact("size") == "300 × 200"
 
 
+def test_the_camera_takes_a_picture(visit):
+    user = visit()
+    user.page.click("#ixc-camera")  # Chromium's own test camera
+    user.page.wait_for_function("() => document.querySelector('.ixc-dialog video')?.videoWidth > 0")
+    width = user.page.evaluate("document.querySelector('.ixc-dialog video').videoWidth")
+    user.page.get_by_text("Take the picture").click()
+    user.page.wait_for_selector("#ixc-overlay svg")
+    assert user.fact("size").startswith(f"{width} × ")
+    assert user.page.locator(".ixc-dialog").count() == 0
+
+
 def test_a_very_tall_image_can_be_seen_and_zoomed(visit, tmp_path):
     path = tmp_path / "tall.png"
     Image.new("RGB", (816, 5133), "#dde7f2").save(path)

@@ -74,6 +74,7 @@ def test_phone(visit, wide_image):
     assert box["x"] + box["width"] <= PHONE["width"]
     user.page.tap("#ixc-to-chat")
     assert not user.page.locator("#ixc-stage").is_visible()
+    user.set_budget(2)
     user.limit_answer(8)
     user.ask("What is this?")
     user.wait_for_answer(1)

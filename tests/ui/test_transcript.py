@@ -91,7 +91,13 @@ def test_controls_become_settings():
     chosen = AnswerSettings.from_values(100, 0, 0.8, 1.0, 1, None, None)
     assert chosen.generation.is_greedy
     assert chosen.system == ""
-    beams = AnswerSettings.from_values(100, 1.0, 0.8, 1.0, 3, 5, "s").generation
+    beams = AnswerSettings.from_values(100, 1.0, 0.8, 1.0, 3, " 5 ", "s").generation
     assert (beams.num_beams, beams.do_sample, beams.seed) == (3, False, 5)
     with pytest.raises(SettingsError):
         AnswerSettings.from_values(100, 9, 0.8, 1.0, 1, None, "")
+
+
+@pytest.mark.parametrize("seed", ["x", "-1", "1.5", "1e3", "٣", str(2**63)])
+def test_a_seed_that_is_no_whole_number_is_refused(seed):
+    with pytest.raises(SettingsError, match="seed must be a whole number"):
+        AnswerSettings.from_values(100, 1, 0.8, 1.0, 1, seed, "")
