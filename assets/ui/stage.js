@@ -206,7 +206,7 @@
         picture.src = `${root}/${next.src}`;
         globalPicture.src = picture.src;
         // On a phone the frame is as high as this image needs with some padding; it depends on nothing that the slider changes.
-        view.style.setProperty("--image-height", `${Math.round((135 * next.height) / next.width)}vw`);
+        frame.style.setProperty("--image-height", `${Math.round((135 * next.height) / next.width)}vw`);
       }
       drawPlan();
     })();
