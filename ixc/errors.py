@@ -53,3 +53,7 @@ class OutOfMemory(IxcError):
 
 class UploadFailed(IxcError):
     """A file could not be stored, for example because the disk is full."""
+
+
+class EvaluationError(IxcError):
+    """A benchmark's data or an evaluation's own files cannot be used; the message names the file."""

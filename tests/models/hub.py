@@ -1,4 +1,4 @@
-"""A stand-in for the Hub's HTTP API on loopback, just enough for its own client to list and download a model."""
+"""A stand-in for the Hub's HTTP API on loopback, just enough for its own client to list and download a model or a data set."""
 
 from __future__ import annotations
 
@@ -52,15 +52,15 @@ def _handler(hub: StandInHub) -> type[BaseHTTPRequestHandler]:
 
         def _answer(self) -> None:
             path = self.path.split("?")[0]
-            if match := re.fullmatch(rf"/{REPOSITORY}/resolve/[^/]+/(.+)", path):
+            if match := re.fullmatch(rf"(?:/datasets)?/{REPOSITORY}/resolve/[^/]+/(.+)", path):
                 return self._file(match[1])
-            if re.fullmatch(rf"/api/models/{REPOSITORY}/tree/{COMMIT}", path):
+            if re.fullmatch(rf"/api/(?:models|datasets)/{REPOSITORY}/tree/{COMMIT}", path):
                 entries = [
                     {"type": "file", "path": name, "size": len(data), "oid": hashlib.sha1(data).hexdigest()}
                     for name, data in hub.files.items()
                 ]
                 return self._json(200, entries)
-            if re.fullmatch(rf"/api/models/{REPOSITORY}(/revision/main)?", path):
+            if re.fullmatch(rf"/api/(?:models|datasets)/{REPOSITORY}(/revision/main)?", path):
                 siblings = [{"rfilename": name} for name in hub.files]
                 return self._json(200, {"id": REPOSITORY, "modelId": REPOSITORY, "sha": COMMIT, "siblings": siblings})
             return self._json(404, {"error": "Repository not found"}, {"X-Error-Code": "RepoNotFound"})
