@@ -1,0 +1,165 @@
+"""Answers as the benchmark runners get them: another prompt than the chat's, beams, no repetition penalty.
+
+Source: reference/ixc2_vl/README.md, "Official benchmark prompt"; reference/ixc2_4khd/README.md, "Prompt (chat)", at its end.
+"""
+
+from __future__ import annotations
+
+import itertools
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+
+from ixc.chat.engine import Engine
+from ixc.chat.kv_cache import InPlaceCache
+from ixc.chat.prompt import EncodedPrompt, ImageSegment, TextSegment
+from ixc.chat.runner import ModelRunner
+from ixc.chat.sampling import TokenSampler
+from ixc.chat.text_stream import TextStream
+from ixc.conversation import TURN_END, ImageView
+from ixc.errors import ConversationTooLong, ImageUnreadable, OutOfMemory
+from ixc.evaluation.tasks import evaluation_prompt
+from ixc.imaging.decode import DecodedImage
+from ixc.settings import GenerationSettings
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What the model said, and what it took."""
+
+    text: str
+    num_prompt_tokens: int
+    num_new_tokens: int
+    elapsed_ms: float
+
+
+@dataclass(slots=True)
+class _SeenImage:
+    """The image of the last question, and the keys and values of BOS and image, which the next question about it reuses."""
+
+    path: Path
+    segment: ImageSegment
+    cache: InPlaceCache
+
+
+class ReferenceAnswerer:
+    """Answers questions about image files with the engine's model, one at a time, in the thread that asks.
+
+    It ends an answer where the runners do: generation runs to ``</s>`` alone and the text is cut at the end of the turn. With
+    beams that is not the same as stopping there, because a beam's score is divided by its length.
+    """
+
+    def __init__(self, engine: Engine, max_patches: int, generation: GenerationSettings) -> None:
+        self._processor = engine.processor
+        tokenizer = engine.processor.tokenizer
+        self._max_patches = max_patches
+        self._generation = generation
+        self._turn_end_id = tokenizer.convert_tokens_to_ids(TURN_END)
+        self._runner = ModelRunner(
+            engine.runner.model,
+            prefill_chunk_tokens=engine.runner.prefill_chunk_tokens,
+            views_per_pass=engine.runner.views_per_pass,
+            stop_ids=frozenset((tokenizer.eos_token_id,)),
+        )
+        self._seen: _SeenImage | None = None
+
+    def answer(self, image: Path, question: str) -> Answer:
+        """Raises ImageUnreadable, ConversationTooLong or OutOfMemory."""
+        started_s = time.perf_counter()
+        try:
+            with torch.inference_mode():
+                return self._answer(image, question, started_s)
+        except (torch.OutOfMemoryError, MemoryError) as error:
+            raise _out_of_memory(image) from error
+        except RuntimeError as error:
+            if "allocate memory" not in str(error):  # PyTorch's plain RuntimeError for a failed allocation on a CPU
+                raise
+            raise _out_of_memory(image) from error
+
+    def _answer(self, image: Path, question: str, started_s: float) -> Answer:
+        ids = self._processor.tokenizer(evaluation_prompt(question), add_special_tokens=False)["input_ids"]
+        if self._seen is None or self._seen.path != image:
+            self._seen = None  # free the old one first
+            self._seen = self._see(image, len(ids))
+        seen = self._seen
+        prompt = self._prompt(seen.segment, ids)
+        max_new_tokens = self._max_new_tokens(prompt, image)
+        seen.cache.truncate(1 + len(seen.segment))
+        new_ids = self._generate(prompt, seen.cache, max_new_tokens)
+        text_ids = itertools.takewhile(lambda token_id: token_id != self._turn_end_id, new_ids)
+        elapsed_ms = (time.perf_counter() - started_s) * 1000
+        return Answer(self._text(text_ids), len(prompt), len(new_ids), elapsed_ms)
+
+    def _see(self, path: Path, num_text_tokens: int) -> _SeenImage:
+        """Run BOS and image through the model."""
+        image = DecodedImage.from_pixels(load_pixels(path))
+        plan = self._processor.image_processor.plan(image.size_px, self._max_patches)
+        segment = ImageSegment(ImageView(image.image_id, self._max_patches), plan)
+        prompt = self._prompt(segment, ())
+        max_new_tokens = self._max_new_tokens(prompt, path)
+        tiles_NCHW = torch.from_numpy(self._processor.image_processor.cut(image.pixels_HWC, plan))
+        embeds_TD = self._runner.embed_image(tiles_NCHW, plan.grid, _never, _ignore)
+        cache = self._runner.new_cache(len(prompt) + num_text_tokens + max_new_tokens)
+        self._runner.fill_cache(prompt, {segment.view: embeds_TD}, cache, len(prompt), _never, _ignore)
+        return _SeenImage(path, segment, cache)
+
+    def _prompt(self, segment: ImageSegment, text_ids: tuple[int, ...] | list[int]) -> EncodedPrompt:
+        bos = TextSegment((self._processor.tokenizer.bos_token_id,))
+        return EncodedPrompt((bos, segment, TextSegment(tuple(text_ids))))
+
+    def _generate(self, prompt: EncodedPrompt, cache: InPlaceCache, max_new_tokens: int) -> list[int]:
+        """New ids, with what comes after the end of the turn. ``cache`` holds the image."""
+        runner, settings = self._runner, self._generation
+        if settings.num_beams > 1:
+            runner.fill_cache(prompt, {}, cache, len(prompt) - 1, _never, _ignore)
+            last_D = runner.embed_ids(prompt.text_ids[-1:])[0]
+            return runner.beam_search(prompt, last_D, cache, settings, max_new_tokens, _never)
+        logits_V = runner.prefill(prompt, {}, cache, _never, _ignore)
+        sampler = TokenSampler(settings, [], runner.model.device)
+        ids = []
+        for token_id in runner.decode(logits_V, sampler, cache, max_new_tokens, _never):
+            ids.append(token_id)
+            if token_id == self._turn_end_id:  # greedy: what follows cannot change what came before
+                break
+        return ids
+
+    def _text(self, ids: itertools.takewhile[int]) -> str:
+        stream = TextStream(self._processor.tokenizer.token_bytes)
+        return ("".join(stream.push(token_id) for token_id in ids) + stream.finish()).strip()
+
+    def _max_new_tokens(self, prompt: EncodedPrompt, image: Path) -> int:
+        """What the context has room for. Raises ConversationTooLong when that is nothing."""
+        limit = self._runner.model.config.max_context_tokens
+        if len(prompt) >= limit:
+            raise ConversationTooLong(
+                f"A question about {image.name} has {len(prompt):,} tokens, the model takes {limit:,}; lower the max patches."
+            )
+        return min(self._generation.max_new_tokens, limit - len(prompt))
+
+
+def load_pixels(path: Path) -> np.ndarray:
+    """uint8 RGB [H, W, 3], opened as the reference runners do: by Pillow's ``convert("RGB")`` alone.
+
+    Unlike the app's decoder this neither turns the image upright nor puts white behind transparency. Raises ImageUnreadable.
+    """
+    try:
+        with Image.open(path) as image:
+            return np.array(image.convert("RGB"))
+    except Exception as error:  # damaged files make Pillow raise nearly anything
+        raise ImageUnreadable(f"The image {path} cannot be opened; copy or download it again.") from error
+
+
+def _out_of_memory(image: Path) -> OutOfMemory:
+    return OutOfMemory(f"The device ran out of memory at {image.name}; lower the max patches or the number of beams.")
+
+
+def _never() -> bool:
+    return False
+
+
+def _ignore(num_done: int, num_total: int) -> None:
+    pass

@@ -1,0 +1,29 @@
+"""Writing an evaluation's files, and the one sentence for when that fails."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+from ixc.errors import EvaluationError
+
+
+def write_json(path: Path, content: object) -> Path:
+    """Whole or not at all. Raises EvaluationError."""
+    half = path.with_name(f".{path.name}.{os.getpid()}")
+    text = json.dumps(content, indent=1, ensure_ascii=False) + "\n"
+    try:
+        try:
+            half.write_text(text, encoding="utf-8", errors="backslashreplace")
+            half.replace(path)
+        finally:
+            half.unlink(missing_ok=True)
+    except OSError as error:
+        raise unwritable(path, error) from error
+    return path
+
+
+def unwritable(path: Path, error: OSError) -> EvaluationError:
+    reason = error.strerror or "unknown reason"
+    return EvaluationError(f"{path} cannot be written ({reason}); make room or give another --out, and start again.")
