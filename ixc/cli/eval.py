@@ -1,0 +1,120 @@
+"""``ixc eval``: a benchmark as the papers run it; can be interrupted and goes on where it stopped."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ixc.cli.options import given
+from ixc.cli.status import StatusLine
+from ixc.errors import BudgetOutOfRange, SettingsError
+from ixc.settings import GenerationSettings, Settings
+
+if TYPE_CHECKING:
+    from ixc.chat.engine import Engine
+    from ixc.evaluation.answering import ReferenceAnswerer
+    from ixc.evaluation.datasets import Dataset
+    from ixc.evaluation.predictions import PredictionLog
+    from ixc.evaluation.samples import Sample
+    from ixc.evaluation.tasks import Task
+
+DEFAULT_OUT = Path("eval-results")
+_LOG_FILE_INTERVAL_S = 30.0
+"""Between two states of the progress bar when it does not go to a terminal."""
+
+
+def add_command(commands: argparse._SubParsersAction) -> None:
+    parser = commands.add_parser(
+        "eval",
+        help="measure a model on a benchmark",
+        description="Measure a model on DocVQA, ChartQA, InfographicVQA, TextVQA or OCRBench, with the reference's prompt, "
+        "budget and beams. The same command again goes on where an interrupted one stopped.",
+    )
+    parser.add_argument("benchmark", metavar="BENCHMARK", help="docvqa, chartqa, infovqa, textvqa or ocrbench")
+    parser.add_argument(
+        "--data",
+        metavar="FOLDER|FILE|NAME",
+        required=True,
+        help="the benchmark's own folder, a .jsonl file, or owner/name of a data set on the Hub in one of these layouts",
+    )
+    parser.add_argument("--split", metavar="NAME", help="part of the benchmark (default: the one whose answers are public)")
+    parser.add_argument("--model", metavar="NAME|FOLDER", help="a known model or a checkpoint folder (default: IXC_MODEL)")
+    parser.add_argument("--max-patches", metavar="N", type=int, help="most tiles to cut (default: the reference's)")
+    parser.add_argument("--beams", metavar="N", type=int, help="beam search; 1 takes the likeliest token (default: 3)")
+    parser.add_argument("--limit", metavar="N", type=int, help="ask the first N questions only")
+    parser.add_argument("--out", metavar="FOLDER", type=Path, default=DEFAULT_OUT, help="results (default: %(default)s)")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace, settings: Settings) -> None:
+    """Ask what has not been answered, score, print and write. What can be wrong is found before the model is loaded.
+
+    Raises IxcError.
+    """
+    from ixc.evaluation.tasks import REFERENCE_GENERATION, check_split, find_task
+
+    task = find_task(args.benchmark)
+    split = check_split(task, args.split or task.default_split)
+    generation = replace(REFERENCE_GENERATION, **given(num_beams=args.beams))
+    if args.max_patches is not None and args.max_patches < 1:
+        raise BudgetOutOfRange(f"The max patches must be at least 1, not {args.max_patches}.")
+    if args.limit is not None and args.limit < 1:
+        raise SettingsError(f"The limit must be at least 1, not {args.limit}.")
+    with StatusLine(sys.stderr, is_shown=sys.stderr.isatty()) as status:
+        status.show("Reading the questions")
+        from ixc.evaluation.datasets import load_dataset
+
+        dataset = load_dataset(task, split, args.data)
+        from ixc.chat.loading import load_engine  # slow import, and not needed to refuse bad data
+
+        engine = load_engine(replace(settings, **given(model=args.model)), lambda stage, _: status.show(stage))
+    with closing(engine):
+        _evaluate(args, dataset, engine, generation, settings.precision)
+
+
+def _evaluate(
+    args: argparse.Namespace, dataset: Dataset, engine: Engine, generation: GenerationSettings, precision: str
+) -> None:
+    from ixc.evaluation.answering import ReferenceAnswerer
+    from ixc.evaluation.report import result_table
+    from ixc.evaluation.run import open_log, settings_for, summarise, write_result, write_submission
+
+    run_settings = settings_for(dataset, engine, generation, args.max_patches, precision)
+    samples = dataset.samples[: args.limit]
+    folder = args.out / run_settings.folder_name
+    with open_log(folder, run_settings) as log:
+        _answer(dataset.task, samples, ReferenceAnswerer(engine, run_settings.max_patches, generation), log)
+        result = summarise(dataset.task, samples, log.answers, len(dataset.samples))
+        if result.score is None:
+            write_submission(folder, samples, log.answers)
+    write_result(folder, dataset, run_settings, result)
+    print(result_table(dataset, run_settings, result))
+    print(f"\nwrote {folder}", file=sys.stderr)
+
+
+def _answer(task: Task, samples: Sequence[Sample], answerer: ReferenceAnswerer, log: PredictionLog) -> None:
+    """Fill ``log``, showing progress and the score so far. Ctrl-C says how to go on and goes up."""
+    from tqdm import tqdm
+
+    from ixc.evaluation.run import answer_all
+
+    done = [sample for sample in samples if sample.id in log.answers]
+    total_score = sum(task.score(log.answers[sample.id], sample) for sample in done)
+    print(f"{log.path}: {len(done)} of {len(samples)} questions are answered", file=sys.stderr, flush=True)
+    interval_s = 0.1 if sys.stderr.isatty() else _LOG_FILE_INTERVAL_S
+    try:
+        with tqdm(total=len(samples), initial=len(done), desc=task.title, mininterval=interval_s) as bar:
+            for num_done, sample in enumerate(answer_all(samples, answerer, log), start=len(done) + 1):
+                if sample.answers:
+                    total_score += task.score(log.answers[sample.id], sample)
+                    bar.set_postfix_str(f"{task.metric_name} {100 * total_score / num_done:.1f}", refresh=False)
+                bar.update()
+    except KeyboardInterrupt:
+        num_done = sum(sample.id in log.answers for sample in samples)
+        print(f"stopped: {num_done} of {len(samples)} answers are kept, the same command goes on from there", file=sys.stderr)
+        raise
