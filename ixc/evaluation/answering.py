@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import itertools
 import time
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -107,7 +108,7 @@ class ReferenceAnswerer:
         self._runner.fill_cache(prompt, {segment.view: embeds_TD}, cache, len(prompt), _never, _ignore)
         return _SeenImage(path, segment, cache)
 
-    def _prompt(self, segment: ImageSegment, text_ids: tuple[int, ...] | list[int]) -> EncodedPrompt:
+    def _prompt(self, segment: ImageSegment, text_ids: Sequence[int]) -> EncodedPrompt:
         bos = TextSegment((self._processor.tokenizer.bos_token_id,))
         return EncodedPrompt((bos, segment, TextSegment(tuple(text_ids))))
 
@@ -127,7 +128,7 @@ class ReferenceAnswerer:
                 break
         return ids
 
-    def _text(self, ids: itertools.takewhile[int]) -> str:
+    def _text(self, ids: Iterable[int]) -> str:
         stream = TextStream(self._processor.tokenizer.token_bytes)
         return ("".join(stream.push(token_id) for token_id in ids) + stream.finish()).strip()
 
