@@ -7,8 +7,8 @@ import pytest
 from ixc.benchmarks.app_process import AppProcess
 from ixc.benchmarks.soak import run_soak
 
-NUM_CHATS = 40
-# Each visit brings a picture of 115 KB, its tiles, its cache of some MB: kept, forty of them would show.
+NUM_CHATS = 30
+# Each visit brings a picture of 115 KB, its tiles, its cache of some MB: kept, thirty of them would show.
 MAX_GROWTH_MB = 40
 
 
