@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import io
+import logging
 import os
 import sys
 import warnings
@@ -16,6 +17,9 @@ from ixc import __version__
 from ixc.cli import app, ask, convert, eval, plan
 from ixc.errors import IxcError
 from ixc.settings import Settings
+
+_TALKATIVE_LIBRARIES = ("torchao", "torch.utils._pytree")
+"""Where torchao is installed transformers imports it, and both then say things about CUDA files and enums."""
 
 EXIT_ERROR, EXIT_INTERRUPTED, EXIT_BROKEN_PIPE = 1, 130, 141
 
@@ -29,6 +33,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = build_parser().parse_args(argv)
     # Libraries warn about damaged metadata and the like; what matters to the user comes as an error.
     warnings.simplefilter("ignore")
+    for library in _TALKATIVE_LIBRARIES:
+        logging.getLogger(library).setLevel(logging.ERROR)
     try:
         args.run(args, Settings.from_env(os.environ))
         sys.stdout.flush()

@@ -114,8 +114,10 @@ def _disk_sentence(error: OSError, repo_id: str) -> str:
 def _reporting_bar(total_bytes: int, on_share: OnShare) -> type[tqdm]:
     """A progress bar that draws nothing and reports; the Hub client wants a tqdm class.
 
-    The client's own total grows while files are being opened, so the share is of ``total_bytes``.
+    The client's own total grows while files are being opened, so the share is of ``total_bytes``. It never falls, though the
+    client's threads may report out of turn.
     """
+    shown = 0.0
 
     class ReportingBar(tqdm):
         def __init__(self, *args: object, **kwargs: object) -> None:
@@ -125,8 +127,10 @@ def _reporting_bar(total_bytes: int, on_share: OnShare) -> type[tqdm]:
             self.n, self.total = 0, kwargs.get("total")
 
         def update(self, n: float | None = 1) -> None:
+            nonlocal shown
             self.n += n or 0
             if self._is_bytes_written and total_bytes:
-                on_share(min(self.n / total_bytes, 1.0))
+                shown = max(shown, min(self.n / total_bytes, 1.0))
+                on_share(shown)
 
     return ReportingBar
