@@ -42,21 +42,21 @@ class GenerationSettings:
     seed: int | None = None
 
     def __post_init__(self) -> None:
-        for name, low, high in (
-            ("max_new_tokens", 1, 4096),
-            ("temperature", 0.0, 5.0),
-            ("top_p", 0.01, 1.0),
-            ("repetition_penalty", 0.5, 3.0),
-            ("num_beams", 1, 8),
+        for name, title, low, high in (
+            ("max_new_tokens", "answer length (max_new_tokens)", 1, 4096),
+            ("temperature", "temperature", 0.0, 5.0),
+            ("top_p", "top_p", 0.01, 1.0),
+            ("repetition_penalty", "repetition_penalty", 0.5, 3.0),
+            ("num_beams", "number of beams (num_beams)", 1, 8),
         ):
             value = getattr(self, name)
             is_number = isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
-            _require(is_number and low <= value <= high, f"{name} must be between {low} and {high}, not {value!r}")
+            _require(is_number and low <= value <= high, f"the {title} must be between {low} and {high}, not {value!r}")
             if isinstance(low, int):
-                _require(float(value).is_integer(), f"{name} must be a whole number, not {value!r}")
+                _require(float(value).is_integer(), f"the {title} must be a whole number, not {value!r}")
                 object.__setattr__(self, name, int(value))  # JSON and sliders write 512 as 512.0
         is_seed = self.seed is None or (isinstance(self.seed, int) and 0 <= self.seed <= MAX_SEED)
-        _require(is_seed, f"seed must be empty or a whole number from 0 to {MAX_SEED}, not {self.seed!r}")
+        _require(is_seed, f"the seed must be empty or a whole number from 0 to {MAX_SEED}, not {self.seed!r}")
 
     @property
     def is_greedy(self) -> bool:

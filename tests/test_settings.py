@@ -121,7 +121,7 @@ def test_generation_ranges_are_closed_and_named(name, lowest, highest, below, ab
     for fine in (lowest, highest):
         assert getattr(GenerationSettings(**{name: fine}), name) == fine
     for wrong in (below, above, math.nan, math.inf, "1", None, True):
-        with pytest.raises(SettingsError, match=name.capitalize()):
+        with pytest.raises(SettingsError, match=rf"^The .*{name}"):
             GenerationSettings(**{name: wrong})
 
 
@@ -140,7 +140,7 @@ def test_seeds_that_fit_a_generator(seed):
 
 @pytest.mark.parametrize("seed", [-1, 2**63, 1.5, "7"])
 def test_seeds_that_do_not(seed):
-    with pytest.raises(SettingsError, match="Seed must be"):
+    with pytest.raises(SettingsError, match="The seed must be"):
         GenerationSettings(seed=seed)
 
 

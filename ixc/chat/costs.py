@@ -14,6 +14,8 @@ from ixc.single_view import ImagePlan
 
 _SMOOTHING = 0.3
 """Weight of the newest answer when measured times correct the estimate."""
+_MAX_CORRECTION = 3.0
+"""Beyond this factor a time says more about what else the machine was doing."""
 _WARM_UP_TOKENS = 256
 _VISION_ACTIVATIONS = 8
 """Tensors of a view's width that are alive at once in a vision layer: states, norms, q, k, v and the two MLP halves."""
@@ -88,7 +90,8 @@ class CostModel:
         """Learn from a finished prefill of ``num_tokens`` new tokens after ``num_views`` views."""
         expected_ms = self._time_ms(num_views, num_tokens, corrected=False)
         if expected_ms:
-            self._correction += _SMOOTHING * (measured_ms / expected_ms - self._correction)
+            ratio = min(max(measured_ms / expected_ms, 1 / _MAX_CORRECTION), _MAX_CORRECTION)
+            self._correction += _SMOOTHING * (ratio - self._correction)
 
     def _time_ms(self, num_views: int, num_tokens: int, *, corrected: bool) -> float | None:
         if self._view_ms is None or not self._lm_flops_per_ms:

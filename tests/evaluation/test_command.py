@@ -167,7 +167,7 @@ def failure(arguments, capsys, monkeypatch):
 
 
 def test_mistakes_are_found_before_a_model_is_loaded(failure, docvqa, tmp_path):
-    assert failure("--beams", 9).startswith("Num_beams must be between 1 and 8")
+    assert failure("--beams", 9).startswith("The number of beams (num_beams) must be between 1 and 8")
     assert failure("--max-patches", 0) == "The max patches must be at least 1, not 0."
     assert failure("--limit", 0) == "The limit must be at least 1, not 0."
     assert failure("--split", "train").startswith("DocVQA has no split 'train' here")
