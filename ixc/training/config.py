@@ -81,6 +81,7 @@ class JointConfig(StageConfig):
     views_per_batch: int = 16
     budgets: tuple[int, ...] = (1, 1, 2, 4, 9)
     language_lr_scale: float = 0.2
+    vision_lr_scale: float = 1.0
     vision_lr_decay: float = 0.9
     auxiliary_weight: float = 0.3
 
@@ -88,6 +89,7 @@ class JointConfig(StageConfig):
         StageConfig.__post_init__(self)
         _require(self.views_per_batch >= 2, "views_per_batch must be at least 2")
         _require(all(budget >= 1 for budget in self.budgets) and self.budgets, "budgets must be 1 or more")
+        _require(0 <= self.vision_lr_scale <= 1, "vision_lr_scale must be between 0 (frozen) and 1")
         _require(0 < self.language_lr_scale <= 1 and 0 < self.vision_lr_decay <= 1, "scales must be between 0 and 1")
         _require(self.auxiliary_weight >= 0, "auxiliary_weight must not be negative")
 

@@ -38,10 +38,10 @@ class JointStage:
         self.extra = nn.Module()
 
     def learning_rate_scale(self, name: str) -> float:
-        if name.startswith(VISION_PARTS) or "Plora" in name:
+        if name.startswith(VISION_PARTS):
             num_layers = self._kit.model.config.vision_config.num_hidden_layers
-            return layerwise_decay(name, num_layers, self.config.vision_lr_decay)
-        return self.config.language_lr_scale
+            return self.config.vision_lr_scale * layerwise_decay(name, num_layers, self.config.vision_lr_decay)
+        return 1.0 if "Plora" in name else self.config.language_lr_scale
 
     def make_batch(self, step: int) -> Batch:
         """As many lessons cut alike as ``views_per_batch`` allows; a batch without images where the first lesson has none."""

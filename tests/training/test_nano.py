@@ -1,0 +1,59 @@
+"""The shipped small model, asked as the app asks: it reads, it loads fast, it is small, and it says what it is.
+
+The signs were drawn by ``ixc.evaluation.nano.make_signs`` from a seed and texts that training never saw, half of them in font
+families that it never saw; they are kept as files so that the test needs no fonts.
+"""
+
+import json
+import time
+from pathlib import Path
+
+import pytest
+
+from ixc.chat.loading import load_engine
+from ixc.chat.request import ChatRequest, StopFlag
+from ixc.evaluation.nano import Sign, read_sign
+from ixc.models.presets import find_model
+from ixc.settings import Settings
+
+SIGNS = Path(__file__).parents[1] / "data" / "signs"
+FOLDER = find_model("ixc-nano").source
+
+
+@pytest.fixture(scope="module")
+def engine():
+    engine = load_engine(Settings())
+    yield engine
+    engine.close()
+
+
+def test_it_loads_in_under_five_seconds():
+    started = time.process_time()  # of this process, so that a busy machine does not count
+    load_engine(Settings()).close()
+    assert time.process_time() - started < 5
+
+
+def test_it_is_small_enough_to_ship():
+    assert sum(path.stat().st_size for path in FOLDER.iterdir()) < 25_000_000
+
+
+def test_it_reads_at_least_half_of_unseen_signs_exactly(engine):
+    rows = json.loads((SIGNS / "signs.json").read_text(encoding="utf-8"))
+    readings = [
+        read_sign(
+            engine,
+            Sign((SIGNS / row["file"]).read_bytes(), row["question"], row["text"], row["fonts"]),
+            engine.default_max_patches,
+        )
+        for row in rows
+    ]
+    misread = {reading.sign.text: reading.answer for reading in readings if not reading.is_exact}
+    assert len(readings) == 40
+    assert len(misread) <= 20, misread
+
+
+def test_without_an_image_it_says_what_it_is_for(engine):
+    request = ChatRequest("test", "Hello", system=engine.default_system, generation=engine.default_generation)
+    answer = "".join(getattr(event, "text", "") for event in engine.answer(request, StopFlag()))
+    assert "ixc-nano" in answer
+    assert "sign" in answer
