@@ -1,7 +1,7 @@
-"""Attention of the vision tower, faster on a CPU: plain matrix products in bfloat16, one image at a time so that caches hold them.
+"""Attention of the vision tower, faster on a CPU: plain bfloat16 matrix products, one image at a time so that caches hold them.
 
-PyTorch's fused CPU kernel takes 2.5 times as long at 577 patches and heads of 32 channels, and was two thirds of a training step.
-The numbers are the same up to rounding; finished models run with the fused one.
+PyTorch's fused CPU kernel takes 2.5 times as long at 577 patches and heads of 32 channels; it was two thirds of a training
+step. The numbers are the same up to rounding; finished models run with the fused one.
 """
 
 from __future__ import annotations
