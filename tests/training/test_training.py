@@ -173,8 +173,8 @@ def test_patch_filters_start_orthogonal():
 def test_schedule_warms_up_holds_and_ends_at_zero():
     rates = [warmup_stable_decay(step, 100, 10) for step in range(101)]
     assert rates[0] == pytest.approx(0.1)
-    assert rates[9:71] == [1.0] * 62
-    assert rates[85] == pytest.approx(0.5)
+    assert rates[9:41] == [1.0] * 32  # the last 60 % fall
+    assert rates[70] == pytest.approx(0.5)
     assert rates[100] == 0
 
 
