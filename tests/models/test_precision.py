@@ -1,5 +1,7 @@
 """Number formats by name, and int8 weights that leave Partial LoRA alone."""
 
+from importlib.util import find_spec
+
 import pytest
 import torch
 
@@ -12,6 +14,12 @@ from tests.checkpoints import tiny_model
 CPU = torch.device("cpu")
 
 
+@pytest.mark.skipif(find_spec("torchao") is not None, reason="torchao is installed")
+def test_int8_without_torchao_says_what_to_install():
+    with pytest.raises(SettingsError, match="needs the package torchao"):
+        quantise_int8(tiny_model())
+
+
 def test_names_and_defaults():
     assert parse_precision("int8") is Precision.INT8
     with pytest.raises(SettingsError, match="one of auto, bf16, fp16, fp32, int8, not '4bit'"):
@@ -21,6 +29,10 @@ def test_names_and_defaults():
     assert load_dtype(Precision.AUTO, CPU, 8 * 10**9) == torch.bfloat16
 
 
+needs_torchao = pytest.mark.skipif(find_spec("torchao") is None, reason="pip install torchao, see requirements-gpu.txt")
+
+
+@needs_torchao
 @torch.no_grad()
 def test_int8_rounds_the_linears_by_row_and_nothing_else():
     """The oracle quantises by hand: each row to whole steps of its largest magnitude / 127.5, within one step."""
@@ -37,6 +49,7 @@ def test_int8_rounds_the_linears_by_row_and_nothing_else():
     assert all(torch.equal(actual[name], parameter) for name, parameter in kept.items())
 
 
+@needs_torchao
 @torch.no_grad()
 def test_int8_answers_stay_close():
     model, exact = tiny_model(), tiny_model()

@@ -47,12 +47,6 @@ def misread(engine):
     return [(reading.sign.text, reading.answer) for reading in readings if not reading.is_exact]
 
 
-def test_it_reads_a_good_part_of_unseen_signs_exactly(misread):
-    """The floor under the shipped weights; the goal is the next test."""
-    assert len(misread) <= 30, misread
-
-
-@pytest.mark.xfail(strict=True, reason="the shipped weights read 14 of 40; train on, then remove this mark")
 def test_it_reads_at_least_half_of_unseen_signs_exactly(misread):
     assert len(misread) <= 20, misread
 
