@@ -260,14 +260,14 @@ def test_ask_finds_mistakes_before_it_loads_a_model(failure, monkeypatch, image,
     assert failure("ask", tmp_path / "none.png", "What?").startswith("There is no file none.png")
     assert "between 1 and 64, not 0" in failure("ask", image, "What?", "--max-patches", 0)
     for option, value, name in (
-        ("--temperature", -1, "Temperature"),
-        ("--temperature", "nan", "Temperature"),
-        ("--top-p", 0, "Top_p"),
-        ("--beams", 9, "Num_beams"),
-        ("--max-new-tokens", 0, "Max_new_tokens"),
-        ("--repetition-penalty", 9, "Repetition_penalty"),
+        ("--temperature", -1, "temperature"),
+        ("--temperature", "nan", "temperature"),
+        ("--top-p", 0, "top_p"),
+        ("--beams", 9, "number of beams (num_beams)"),
+        ("--max-new-tokens", 0, "answer length (max_new_tokens)"),
+        ("--repetition-penalty", 9, "repetition_penalty"),
     ):
-        assert failure("ask", image, "What?", option, value).startswith(f"{name} must be")
+        assert failure("ask", image, "What?", option, value).startswith(f"The {name} must be")
 
 
 def test_ask_names_a_model_that_is_not_there(failure, image):
