@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from ixc.image_layout import LayoutKind
+from ixc.single_view import ImagePlan, SingleViewPlan
 from ixc.tiling import MAX_SLIDER_PATCHES, TILE_PX, TOKENS_PER_SIDE, RectPx, SizePx, TilePlan, suggest_max_patches
 
 
-def plan_facts(plan: TilePlan, *, max_patches_limit: int = MAX_SLIDER_PATCHES) -> dict[str, object]:
+def plan_facts(plan: ImagePlan, *, max_patches_limit: int = MAX_SLIDER_PATCHES) -> dict[str, object]:
     """Everything about ``plan`` as dicts, lists, numbers and booleans, ready for JSON.
 
-    Sizes are {"height", "width"} in pixels. Tiles, rows, columns and tokens count from 0; tokens count from the image's first
-    visual token. ``max_patches_limit`` bounds the suggested budget.
+    "layout" says which kind of plan it is. Sizes are {"height", "width"} in pixels. Tiles, rows, columns and tokens count from
+    0; tokens count from the image's first visual token. ``max_patches_limit`` bounds the suggested budget.
     """
+    if isinstance(plan, SingleViewPlan):
+        return _single_view_facts(plan)
     return {
+        "layout": str(LayoutKind.DYNAMIC_PARTITION),
         "original_px": _size(plan.original_px),
         "resized_px": _size(plan.resized_px),
         "padded_px": _size(plan.padded_px),
@@ -52,6 +57,22 @@ def tile_facts(plan: TilePlan, tile: int) -> dict[str, object]:
             "run_tokens": TOKENS_PER_SIDE,
             "run_stride": plan.local_row_tokens,
         },
+    }
+
+
+def _single_view_facts(plan: SingleViewPlan) -> dict[str, object]:
+    scale_x, scale_y = plan.view_px / plan.original_px.width, plan.view_px / plan.original_px.height
+    return {
+        "layout": str(LayoutKind.SINGLE_VIEW),
+        "original_px": _size(plan.original_px),
+        "resized_px": _size(plan.resized_px),
+        "view_px": plan.view_px,
+        "num_views": plan.num_views,
+        "num_visual_tokens": plan.num_visual_tokens,
+        "tokens_per_side": plan.tokens_per_side,
+        "scale_factor_x": round(scale_x, 6),
+        "scale_factor_y": round(scale_y, 6),
+        "padding_share": 0.0,
     }
 
 

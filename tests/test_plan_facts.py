@@ -5,6 +5,7 @@ import json
 import pytest
 
 from ixc.plan_facts import plan_facts, tile_facts
+from ixc.single_view import SingleViewPlan
 from ixc.tiling import SizePx, plan_tiles
 
 WIDE = plan_tiles(SizePx(height=1600, width=3840), 25)
@@ -15,6 +16,7 @@ def test_a_wide_image_at_25():
     facts = json.loads(json.dumps(plan_facts(WIDE)))
     tiles = facts.pop("tiles")
     assert facts == {
+        "layout": "dynamic_partition",
         "original_px": {"height": 1600, "width": 3840},
         "resized_px": {"height": 980, "width": 2352},
         "padded_px": {"height": 1008, "width": 2352},
@@ -47,6 +49,23 @@ def test_one_tile():
     }
     with pytest.raises(IndexError):
         tile_facts(WIDE, 21)
+
+
+def test_a_squashed_view():
+    # 700 x 350 on 490 x 490: 0.7 along the width, 1.4 along the height; 35 patches of 14 px a side, one token each.
+    facts = plan_facts(SingleViewPlan(SizePx(height=350, width=700), 490))
+    assert facts == {
+        "layout": "single_view",
+        "original_px": {"height": 350, "width": 700},
+        "resized_px": {"height": 490, "width": 490},
+        "view_px": 490,
+        "num_views": 1,
+        "num_visual_tokens": 1225,
+        "tokens_per_side": 35,
+        "scale_factor_x": 0.7,
+        "scale_factor_y": 1.4,
+        "padding_share": 0.0,
+    }
 
 
 def test_every_local_token_that_is_no_newline_is_in_exactly_one_tile():

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from ixc.tiling import TILE_PX, RectPx, SizePx, TilePlan
+from ixc.plan_cells import PlanCells, plan_cells
+from ixc.single_view import ImagePlan
+from ixc.tiling import RectPx, SizePx, TilePlan
 
 LAYERS = ("padding", "tiles", "numbers", "newlines")
 """What can be drawn, from the bottom up."""
@@ -21,7 +23,7 @@ VIEW_UNITS = 720
 
 _EM_AT_VIEW = 12
 _EM_PER_TILE = 0.3
-"""Text never takes more than this share of a tile, however small the tiles are shown."""
+"""Text never takes more than this share of a tile (or other cell), however small the tiles are shown."""
 
 # The return arrow in units of the text size, from its box's centre: one stroke that goes back over the arrow's tip.
 _RETURN_ARROW = ((0.45, -0.45), (0.45, 0.2), (-0.45, 0.2), (-0.15, -0.1), (-0.45, 0.2), (-0.15, 0.5))
@@ -48,26 +50,24 @@ class PlanDrawing:
     """Where the image lies; the rest is padding."""
     padding: tuple[RectPx, ...]
     tiles: tuple[RectPx, ...]
+    """The plan's cells: its tiles, or the regions of a single view."""
     numbers: tuple[Badge, ...]
     """One per tile, counting from 1."""
     newline_boxes: tuple[RectPx, ...]
-    """One per tile row, at its right end; it stands for the newline tokens of that row's 12 token rows."""
+    """One per tile row, at its right end, for the newline tokens of that row's 12 token rows; only tiles have them."""
     newline_arrows: tuple[tuple[tuple[float, float], ...], ...]
     """For each of them a polyline of (x, y)."""
 
 
-def draw_plan(plan: TilePlan) -> PlanDrawing:
+def draw_plan(plan: ImagePlan) -> PlanDrawing:
     """Lay out the drawing of ``plan``."""
-    size, pad, resized = plan.padded_px, plan.padding_px, plan.resized_px
+    size, pad, resized, cells = plan.padded_px, plan.padding_px, plan.resized_px, plan_cells(plan)
     unit = max(size.height, size.width) / VIEW_UNITS
-    em = _snap(min(_EM_AT_VIEW * unit, _EM_PER_TILE * TILE_PX), unit)
+    em = _snap(min(_EM_AT_VIEW * unit, _EM_PER_TILE * cells.side_px), unit)
     picture = RectPx(pad.left, pad.top, pad.left + resized.width, pad.top + resized.height)
-    tiles = tuple(
-        RectPx(col * TILE_PX, row * TILE_PX, (col + 1) * TILE_PX, (row + 1) * TILE_PX)
-        for row in range(plan.grid.rows)
-        for col in range(plan.grid.cols)
-    )
-    centres = [(size.width - 1.1 * em, (row + 0.5) * TILE_PX) for row in range(plan.grid.rows)]
+    tiles = _cell_rects(cells)
+    newline_rows = range(cells.grid.rows) if isinstance(plan, TilePlan) else ()
+    centres = [(size.width - 1.1 * em, (row + 0.5) * cells.side_px) for row in newline_rows]
     boxes = (RectPx(x - 0.75 * em, y - 0.65 * em, x + 0.75 * em, y + 0.65 * em) for x, y in centres)
     return PlanDrawing(
         size_px=size,
@@ -92,7 +92,16 @@ def check_layers(layers: Iterable[str]) -> frozenset[str]:
     return chosen
 
 
-def _padding_rects(plan: TilePlan, picture: RectPx) -> tuple[RectPx, ...]:
+def _cell_rects(cells: PlanCells) -> tuple[RectPx, ...]:
+    side = cells.side_px
+    return tuple(
+        RectPx(col * side, row * side, (col + 1) * side, (row + 1) * side)
+        for row in range(cells.grid.rows)
+        for col in range(cells.grid.cols)
+    )
+
+
+def _padding_rects(plan: ImagePlan, picture: RectPx) -> tuple[RectPx, ...]:
     """The padding on each side; it is never on two neighbouring sides, so the rectangles cannot overlap."""
     size = plan.padded_px
     rects = (

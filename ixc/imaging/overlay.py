@@ -22,7 +22,9 @@ from ixc.imaging.drawing import (
     check_layers,
     draw_plan,
 )
-from ixc.tiling import TILE_PX, RectPx, TilePlan
+from ixc.plan_cells import plan_cells
+from ixc.single_view import ImagePlan
+from ixc.tiling import RectPx, TilePlan
 
 _DOCUMENT_PICTURE_PX = 1600
 """Longer side of the picture that a file of its own carries, at most."""
@@ -30,12 +32,12 @@ _DOCUMENT_SIDE_PX = 1440
 """Longer side at which a file of its own opens."""
 
 
-def plan_svg(plan: TilePlan, *, layers: Iterable[str] = LAYERS) -> str:
+def plan_svg(plan: ImagePlan, *, layers: Iterable[str] = LAYERS) -> str:
     """The drawing of ``plan`` as an ``<svg>`` element whose view box is the padded image.
 
     The picture lies at ``picture_box_percent(plan)`` of it. Each layer is ``<g class="ixc-LAYER">``, so a style sheet can hide
-    it; colours are attributes, so a style sheet can change them. Each tile is ``<rect data-tile="N">``, counting from 0, in the
-    layer "tiles" and takes the pointer. Raises ValueError for an unknown layer.
+    it; colours are attributes, so a style sheet can change them. Each tile (or other cell) is ``<rect data-tile="N">``,
+    counting from 0, in the layer "tiles" and takes the pointer. Raises ValueError for an unknown layer.
     """
     return _svg(plan, draw_plan(plan), check_layers(layers))
 
@@ -56,20 +58,20 @@ def plan_svg_document(plan: TilePlan, pixels_HWC: np.ndarray | None = None, *, l
     return f'<?xml version="1.0" encoding="UTF-8"?>\n{svg}\n'
 
 
-def picture_box_percent(plan: TilePlan) -> RectPx:
+def picture_box_percent(plan: ImagePlan) -> RectPx:
     """Where the original picture lies in the drawing, in percent of its width and height."""
     box, size = draw_plan(plan).picture, plan.padded_px
     x, y = 100 / size.width, 100 / size.height
     return RectPx(box.left * x, box.top * y, box.right * x, box.bottom * y)
 
 
-def _svg(plan: TilePlan, drawing: PlanDrawing, layers: frozenset[str], *, size: str = "", background: str = "") -> str:
-    width, height = drawing.size_px.width, drawing.size_px.height
+def _svg(plan: ImagePlan, drawing: PlanDrawing, layers: frozenset[str], *, size: str = "", background: str = "") -> str:
+    width, height, cells = drawing.size_px.width, drawing.size_px.height, plan_cells(plan)
     draw = {"padding": _padding, "tiles": _tiles, "numbers": _numbers, "newlines": _newlines}
     groups = "".join(draw[layer](drawing) for layer in LAYERS if layer in layers)
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" class="ixc-plan" viewBox="0 0 {width} {height}"{size} '
-        f'data-rows="{plan.grid.rows}" data-cols="{plan.grid.cols}">{background}{groups}</svg>'
+        f'data-rows="{cells.grid.rows}" data-cols="{cells.grid.cols}">{background}{groups}</svg>'
     )
 
 
@@ -89,9 +91,8 @@ def _padding(drawing: PlanDrawing) -> str:
 def _tiles(drawing: PlanDrawing) -> str:
     """The borders as one path, because its lines keep their width at any scale, and a transparent rectangle per tile."""
     width, height = drawing.size_px.width, drawing.size_px.height
-    lines = [f"M0 {y}h{width}" for y in range(0, height + 1, TILE_PX)] + [
-        f"M{x} 0v{height}" for x in range(0, width + 1, TILE_PX)
-    ]
+    lines = [f"M0 {_number(y)}h{width}" for y in _edges((tile.top, tile.bottom) for tile in drawing.tiles)]
+    lines += [f"M{_number(x)} 0v{height}" for x in _edges((tile.left, tile.right) for tile in drawing.tiles)]
     rects = "".join(f'<rect data-tile="{tile}" {_place(rect)}/>' for tile, rect in enumerate(drawing.tiles))
     path = f'd="{"".join(lines)}" vector-effect="non-scaling-stroke" pointer-events="none"'
     return (
@@ -99,6 +100,10 @@ def _tiles(drawing: PlanDrawing) -> str:
         f'<path class="ixc-halo" {path} stroke="#fff" stroke-opacity=".4" stroke-width="3"/>'
         f'<path class="ixc-borders" {path} stroke="{ACCENT}" stroke-opacity=".8" stroke-width="1.2"/></g>'
     )
+
+
+def _edges(pairs: Iterable[tuple[float, float]]) -> list[float]:
+    return sorted({edge for pair in pairs for edge in pair})
 
 
 def _numbers(drawing: PlanDrawing) -> str:

@@ -7,6 +7,8 @@ A page may insert the result as it is: it holds numbers and fixed words only.
 
 from __future__ import annotations
 
+from ixc.plan_cells import PlanCells, plan_cells
+from ixc.single_view import ImagePlan
 from ixc.tiling import NUM_GLOBAL_TOKENS, TOKENS_PER_SIDE, TilePlan
 
 WIDTH, HEIGHT = 1000, 24
@@ -30,27 +32,29 @@ _MIN_TICK_PERIOD = 2.0
 """Closer together than this, ticks would run into one line: then only the last newline of each tile row is marked."""
 
 
-def ribbon_svg(plan: TilePlan, num_text_before: int, num_text_after: int) -> str:
+def ribbon_svg(plan: ImagePlan, num_text_before: int, num_text_after: int) -> str:
     """The whole prompt as an ``<svg>`` 1000 units wide: ``num_text_before`` + visual + ``num_text_after`` tokens.
 
     Stretches are to scale. They carry ``data-part`` ("text-before", "global", "separator", "text-after"), ``data-row`` (the
     band of one tile row) or ``data-tile``: one path for each tile, dashed so that it covers exactly that tile's 12 runs of 12
     tokens and takes the pointer there. ``data-before`` and ``data-total`` on the ``<svg>`` turn a place into a token. Rows and
-    tiles count from 0. Raises ValueError for a negative number of tokens.
+    tiles count from 0. A plan without tiles has neither global view, separator nor newlines; its cells stand in for the tiles.
+    Raises ValueError for a negative number of tokens.
     """
     if num_text_before < 0 or num_text_after < 0:
         raise ValueError(f"numbers of text tokens cannot be negative: {num_text_before}, {num_text_after}")
     total = num_text_before + plan.num_visual_tokens + num_text_after
     unit = WIDTH / total
     start = num_text_before * unit
+    cells = plan_cells(plan)
+    image = _cell_rows(cells, start, unit) + _cell_runs(cells, start, unit)
+    if isinstance(plan, TilePlan):
+        global_view = _rect("global", start, NUM_GLOBAL_TOKENS * unit, GLOBAL_FILL)
+        global_view += _ticks(start, TOKENS_PER_SIDE + 1, TOKENS_PER_SIDE, unit)
+        image = global_view + image + _local_ticks(plan, start, unit) + _separator(plan, start, unit)
     parts = (
         _rect("text-before", 0, start, TEXT_FILL)
-        + _rect("global", start, NUM_GLOBAL_TOKENS * unit, GLOBAL_FILL)
-        + _ticks(start, TOKENS_PER_SIDE + 1, TOKENS_PER_SIDE, unit)
-        + _local_rows(plan, start, unit)
-        + _tile_runs(plan, start, unit)
-        + _local_ticks(plan, start, unit)
-        + _separator(plan, start, unit)
+        + image
         + _rect("text-after", start + plan.num_visual_tokens * unit, num_text_after * unit, TEXT_FILL)
     )
     return (
@@ -72,28 +76,28 @@ def _separator(plan: TilePlan, start: float, unit: float) -> str:
     return _rect("separator", middle - width / 2, width, SEPARATOR_FILL)
 
 
-def _local_rows(plan: TilePlan, start: float, unit: float) -> str:
-    width = TOKENS_PER_SIDE * plan.local_row_tokens * unit
-    first = start + plan.local_start * unit
+def _cell_rows(cells: PlanCells, start: float, unit: float) -> str:
+    width = cells.side_tokens * cells.row_tokens * unit
+    first = start + cells.first_token * unit
     bands = "".join(
         f'<path data-row="{row}" d="M{_number(first + row * width)} {HEIGHT // 2}h{_number(width)}"'
         + (f' stroke="{LOCAL_FILLS[1]}"' if row % 2 else "")
         + "/>"
-        for row in range(plan.grid.rows)
+        for row in range(cells.grid.rows)
     )
     return f'<g class="ixc-rows" stroke="{LOCAL_FILLS[0]}" stroke-width="{HEIGHT}">{bands}</g>'
 
 
-def _tile_runs(plan: TilePlan, start: float, unit: float) -> str:
-    """One path a tile. All tiles have the same dashes: a run of 12 tokens, then the rest of the token row."""
-    run = TOKENS_PER_SIDE * unit
-    gap = (plan.local_row_tokens - TOKENS_PER_SIDE) * unit
+def _cell_runs(cells: PlanCells, start: float, unit: float) -> str:
+    """One path a cell. All cells have the same dashes: a run of its tokens, then the rest of the token row."""
+    run = cells.side_tokens * unit
+    gap = (cells.row_tokens - cells.side_tokens) * unit
     paths = ""
-    for tile in range(plan.num_tiles):
-        ranges = plan.tile_token_ranges(tile)
+    for cell in range(cells.num_cells):
+        ranges = cells.token_ranges(cell)
         first, stop = ranges[0].start, ranges[-1].stop
         paths += (
-            f'<path data-tile="{tile}" d="M{_number(start + first * unit)} {HEIGHT // 2}h{_number((stop - first) * unit)}"/>'
+            f'<path data-tile="{cell}" d="M{_number(start + first * unit)} {HEIGHT // 2}h{_number((stop - first) * unit)}"/>'
         )
     return (
         f'<g class="ixc-runs" fill="none" stroke="{ACCENT}" stroke-opacity="0" stroke-width="{HEIGHT}" '

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
 
 from ixc.errors import CheckpointError
+from ixc.image_layout import DYNAMIC_PARTITION, ImageLayout, LayoutKind, layout_of_config
 
 ASSETS = Path(__file__).resolve().parents[2] / "assets"
 
@@ -20,6 +22,8 @@ class ModelPreset:
     source: Path | str
     note: str
     revision: str = "main"
+    layout: ImageLayout = DYNAMIC_PARTITION
+    """How it cuts images; of a Hub repository that is not listed here it is only known once the model is loaded."""
 
 
 NANO = ModelPreset(
@@ -42,6 +46,7 @@ XC2_VL_7B = ModelPreset(
     title="InternLM-XComposer2-VL 7B",
     source="internlm/internlm-xcomposer2-vl-7b",
     note="Looks once, at 490 x 490 pixels, so it misses small print; it can be wrong, so check what matters.",
+    layout=ImageLayout(LayoutKind.SINGLE_VIEW, 490),
 )
 PRESETS = {preset.name: preset for preset in (NANO, XC2_4KHD_7B, XC2_VL_7B)}
 _REPOSITORY_ID = re.compile(r"[\w.-]+/[\w.-]+", re.ASCII)
@@ -55,8 +60,17 @@ def find_model(name: str) -> ModelPreset:
             return preset
     folder = Path(name).expanduser()
     if folder.is_dir():
-        return ModelPreset(folder.name, folder.name, folder, _UNKNOWN_NOTE)
+        return ModelPreset(folder.name, folder.name, folder, _UNKNOWN_NOTE, layout=read_layout(folder))
     if _REPOSITORY_ID.fullmatch(name):
         return ModelPreset(name, name, name, _UNKNOWN_NOTE)
     known = ", ".join(PRESETS)
     raise CheckpointError(f"There is no model {name!r}; give a checkpoint folder, a Hub name, or one of: {known}.")
+
+
+def read_layout(folder: Path) -> ImageLayout:
+    """How the model in ``folder`` cuts images, by its config.json; whatever is wrong with the folder, loading it will say."""
+    try:
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return DYNAMIC_PARTITION
+    return layout_of_config(config) if isinstance(config, dict) else DYNAMIC_PARTITION

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ixc.imaging.ribbon import ribbon_svg
+from ixc.single_view import SingleViewPlan
 from ixc.tiling import SizePx, plan_tiles
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -94,6 +95,20 @@ def test_parts_and_rows_follow_each_other_without_gaps():
         assert x == pytest.approx(position, abs=TOLERANCE)
         position = x + width
     assert position == pytest.approx(spans["text-after"][0], abs=TOLERANCE)
+
+
+def test_a_single_view_is_rows_of_tokens_and_nothing_else():
+    # 490 px: 35 x 35 tokens, 7 x 7 regions of 5 x 5. Region 9 (row 1, column 2) begins at token 5 * 35 + 10.
+    root = ElementTree.fromstring(ribbon_svg(SingleViewPlan(SizePx(100, 300), 490), 90, 21))
+    unit = 1000 / (90 + 1225 + 21)
+    assert [rect.get("data-part") for rect in root.findall(f"{SVG}rect")] == ["text-before", "text-after"]
+    assert len(root.findall(f".//{SVG}path[@data-row]")) == 7
+    assert not [path for path in root.findall(f"{SVG}path") if path.get("class") == "ixc-ticks"]
+    (group,) = [group for group in root.findall(f"{SVG}g") if group.get("class") == "ixc-runs"]
+    path = group.findall(f"{SVG}path")[9]
+    starts = [90 + 35 * row + 10 for row in range(5, 10)]
+    for found, start in zip(dashes(path, group.get("stroke-dasharray")), starts, strict=True):
+        assert found == pytest.approx((start * unit, (start + 5) * unit), abs=TOLERANCE)
 
 
 def test_without_text_there_are_no_text_parts():

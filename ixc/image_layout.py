@@ -1,0 +1,60 @@
+"""How each kind of model cuts an image, and what its user may choose about it. Known before any weights are loaded.
+
+Everything that shows or prices a plan asks the chosen model's ``ImageLayout`` for it. Standard library only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from ixc.single_view import ImagePlan, SingleViewPlan
+from ixc.tiling import TILE_PX, SizePx, plan_tiles
+
+
+class LayoutKind(StrEnum):
+    """The ways in which the project's models look at an image."""
+
+    DYNAMIC_PARTITION = "dynamic_partition"
+    """As many tiles as a budget allows, and a global view: InternLM-XComposer2-4KHD."""
+    SINGLE_VIEW = "single_view"
+    """The whole image squashed into one square: InternLM-XComposer2-VL."""
+
+
+@dataclass(frozen=True, slots=True)
+class ImageLayout:
+    """One model's way, as its checkpoint has it. Raises ValueError for a view that holds no whole patches."""
+
+    kind: LayoutKind = LayoutKind.DYNAMIC_PARTITION
+    view_px: int = TILE_PX
+    """Side of one view."""
+
+    def __post_init__(self) -> None:
+        self.plan(SizePx(1, 1), 1)
+
+    @property
+    def has_budget(self) -> bool:
+        """Whether the max-patches budget means anything to this model."""
+        return self.kind is LayoutKind.DYNAMIC_PARTITION
+
+    def plan(self, size_px: SizePx, max_patches: int) -> ImagePlan:
+        """How an image of this size is looked at. Raises ValueError for a budget below 1."""
+        if self.kind is LayoutKind.SINGLE_VIEW:
+            return SingleViewPlan(size_px, self.view_px)
+        return plan_tiles(size_px, max_patches)
+
+
+DYNAMIC_PARTITION = ImageLayout()
+
+
+def layout_of_config(config: Mapping[str, Any]) -> ImageLayout:
+    """From a checkpoint's config.json. Anything but a usable ``img_size`` means the dynamic partition."""
+    view_px = config.get("img_size")
+    if isinstance(view_px, int):
+        try:
+            return ImageLayout(LayoutKind.SINGLE_VIEW, view_px)
+        except ValueError:
+            pass  # loading it will say what is wrong with it
+    return DYNAMIC_PARTITION

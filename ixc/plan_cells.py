@@ -1,0 +1,78 @@
+"""The parts of a plan that a person can point at, and the tokens of each: tiles, regions of one view. Standard library only.
+
+A tile is a cell by itself. A single view has none, so its token map is divided into equal squares.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ixc.single_view import ImagePlan, SingleViewPlan
+from ixc.tiling import TILE_PX, TOKENS_PER_SIDE, Grid, RectPx, SizePx
+
+_MAX_REGIONS_PER_SIDE = 8
+"""Of a single view: more could not be told apart with a finger."""
+
+
+@dataclass(frozen=True, slots=True)
+class PlanCells:
+    """A grid of equal cells over a plan's token map, row-major from 0.
+
+    A cell's tokens stand in ``side_tokens`` runs of ``side_tokens``; ``row_tokens`` lie between the starts of two runs, and the
+    first cell begins at token ``first_token`` of the image.
+    """
+
+    grid: Grid
+    side_px: float
+    """Side of a cell in the pixels that the model gets."""
+    side_tokens: int
+    row_tokens: int
+    first_token: int
+
+    @property
+    def num_cells(self) -> int:
+        return self.grid.rows * self.grid.cols
+
+    @property
+    def size_px(self) -> SizePx:
+        """All cells together: what is cut, padding included."""
+        return SizePx(round(self.grid.rows * self.side_px), round(self.grid.cols * self.side_px))
+
+    def place(self, cell: int) -> tuple[int, int]:
+        """Row and column. Raises IndexError."""
+        if not 0 <= cell < self.num_cells:
+            raise IndexError(f"cell {cell} is outside 0 to {self.num_cells - 1}")
+        return divmod(cell, self.grid.cols)
+
+    def token_ranges(self, cell: int) -> tuple[range, ...]:
+        """Index ranges of one cell's tokens, one per token row. Raises IndexError."""
+        row, col = self.place(cell)
+        first = self.first_token + row * self.side_tokens * self.row_tokens + col * self.side_tokens
+        starts = range(first, first + self.side_tokens * self.row_tokens, self.row_tokens)
+        return tuple(range(start, start + self.side_tokens) for start in starts)
+
+
+def plan_cells(plan: ImagePlan) -> PlanCells:
+    """The cells of ``plan``."""
+    if isinstance(plan, SingleViewPlan):
+        side = plan.tokens_per_side
+        regions = max(n for n in range(1, _MAX_REGIONS_PER_SIDE + 1) if side % n == 0)
+        return PlanCells(Grid(regions, regions), plan.view_px / regions, side // regions, side, 0)
+    return PlanCells(plan.grid, TILE_PX, TOKENS_PER_SIDE, plan.local_row_tokens, plan.local_start)
+
+
+def cell_rect(plan: ImagePlan, cell: int) -> RectPx:
+    """The part of the original image in one cell; empty where the cell holds padding only. Raises IndexError."""
+    cells = plan_cells(plan)
+    row, col = cells.place(cell)
+    size, pad = plan.original_px, plan.padding_px
+    x_scale, y_scale = size.width / plan.resized_px.width, size.height / plan.resized_px.height
+
+    def across(edge_px: float) -> float:
+        return min(max((edge_px - pad.left) * x_scale, 0.0), size.width)
+
+    def down(edge_px: float) -> float:
+        return min(max((edge_px - pad.top) * y_scale, 0.0), size.height)
+
+    side = cells.side_px
+    return RectPx(across(col * side), down(row * side), across((col + 1) * side), down((row + 1) * side))
