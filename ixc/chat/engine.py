@@ -32,6 +32,7 @@ from ixc.chat.store import SessionStore
 from ixc.chat.text_stream import TextStream
 from ixc.conversation import ImageView
 from ixc.errors import EngineBusy, OutOfMemory
+from ixc.image_layout import DYNAMIC_PARTITION, ImageLayout
 from ixc.models.xcomposer2 import XComposer2Processor
 from ixc.settings import GenerationSettings, Settings
 from ixc.single_view import ImagePlan
@@ -52,6 +53,7 @@ class ModelInfo:
     default_generation: GenerationSettings
     default_system: str
     default_max_patches: int
+    layout: ImageLayout = DYNAMIC_PARTITION
 
 
 @dataclass(slots=True)
@@ -122,6 +124,11 @@ class Engine:
     def default_max_patches(self) -> int:
         return self.info.default_max_patches
 
+    @property
+    def layout(self) -> ImageLayout:
+        """How the model cuts images."""
+        return self.info.layout
+
     def answer(self, request: ChatRequest, stop: StopFlag) -> Iterator[Event]:
         """Stream the answer's events; see ``ixc.chat.events``.
 
@@ -165,10 +172,10 @@ class Engine:
         return len(self.processor.tokenizer(text)["input_ids"])
 
     def memory_report(self) -> dict[str, int]:
-        """Sessions, entries and bytes in the caches, and requests under way."""
+        """Sessions, entries and bytes in the caches, bytes of the weights, and requests under way."""
         with self._lock:
             num_jobs = len(self._jobs)
-        return {**self._store.report(), "requests": num_jobs}
+        return {**self._store.report(), "model_bytes": self.runner.model.get_memory_footprint(), "requests": num_jobs}
 
     def close(self) -> None:
         """Stop running answers and end the threads."""

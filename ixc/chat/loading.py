@@ -14,6 +14,7 @@ from ixc.chat.costs import CostModel
 from ixc.chat.engine import Engine, ModelInfo
 from ixc.chat.runner import ModelRunner
 from ixc.conversation import TURN_END
+from ixc.image_layout import layout_of_config
 from ixc.models.checkpoints import Checkpoint, load_checkpoint
 from ixc.models.precision import parse_precision
 from ixc.models.presets import ModelPreset, find_model
@@ -52,6 +53,7 @@ def load_engine(settings: Settings, on_progress: OnProgress | None = None) -> En
         note=preset.note,
         default_generation=_default_generation(checkpoint),
         default_system=checkpoint.processor.default_system,
+        layout=layout_of_config(checkpoint.model.config.to_dict()),
         default_max_patches=min(checkpoint.processor.image_processor.max_patches, settings.max_patches_limit),
     )
     logger.info("loaded %s on %s as %s", preset.name, info.device, checkpoint.model.dtype)
