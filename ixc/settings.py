@@ -81,6 +81,8 @@ class Settings:
 
     model: str = "ixc-nano"
     """A preset's name or a checkpoint folder."""
+    models: str = ""
+    """What the page offers besides, separated by commas; empty: every preset where only this machine reaches the page."""
     precision: str = "auto"
     """auto, bf16, fp16, fp32 or int8."""
     host: str = "127.0.0.1"
@@ -109,6 +111,7 @@ class Settings:
 
 _TOP_VARIABLES = {
     "IXC_MODEL": "model",
+    "IXC_MODELS": "models",
     "IXC_PRECISION": "precision",
     "IXC_HOST": "host",
     "IXC_PORT": "port",

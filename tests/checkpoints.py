@@ -48,20 +48,23 @@ def real_tokenizer() -> InternLM2Tokenizer:
     return InternLM2Tokenizer(str(TOKENIZER_FILE))
 
 
-def write_chat_checkpoint(folder: Path, seed: int = 0) -> Path:
+def write_chat_checkpoint(folder: Path, seed: int = 0, reference: Path = REFERENCE) -> Path:
     """A loadable folder with the real tokenizer: the tiny reference layers under a vocabulary of 92,544 random rows.
 
-    Its answers are noise that depends on every input token: wrong text shows at once, right text cannot be guessed.
+    Its answers are noise that depends on every input token: wrong text shows at once, right text cannot be guessed. With
+    ``VL_REFERENCE`` it looks once, at 490 pixels.
     """
-    config = tiny_config()
+    config = tiny_config(reference)
     config.vocab_size, config.image_token_id = 92544, 92541
     model = XComposer2ForCausalLM(config)
-    weights = load_file(REFERENCE / "weights.safetensors")
+    weights = load_file(reference / "weights.safetensors")
     generator = torch.Generator().manual_seed(seed)
     for key in ("model.tok_embeddings.weight", "output.weight"):
         weights[key] = torch.randn(92544, config.hidden_size, generator=generator)
     model.load_state_dict(weights, strict=True)
     model.generation_config.eos_token_id = [2, 92542]
     model.save_pretrained(folder)
-    XComposer2Processor(XComposer2ImageProcessor(max_patches=4), real_tokenizer()).save_pretrained(folder)
+    XComposer2Processor(XComposer2ImageProcessor(max_patches=4, img_size=config.img_size), real_tokenizer()).save_pretrained(
+        folder
+    )
     return folder

@@ -13,6 +13,7 @@ from ixc.settings import CacheLimits, GenerationSettings, ImageLimits, Settings
 MIB = 1_048_576
 VARIABLES = {  # variable, text, where it lands, value there
     "IXC_MODEL": ("/models/my-4khd", "model", "/models/my-4khd"),
+    "IXC_MODELS": ("vl-7b, 4khd-7b", "models", "vl-7b, 4khd-7b"),
     "IXC_PRECISION": ("int8", "precision", "int8"),
     "IXC_HOST": ("0.0.0.0", "host", "0.0.0.0"),
     "IXC_PORT": ("8000", "port", 8000),

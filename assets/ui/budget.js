@@ -20,9 +20,10 @@
     ixc.translateTree(element);
 
     const plan = () => ixc.last("plan")?.plan;
+    const layout = () => ixc.last("model")?.layout ?? { kind: "dynamic_partition" };
 
     function set(budget) {
-      if (budget === host.props.value) return;
+      if (budget === host.props.value || layout().kind !== "dynamic_partition") return;
       host.props.value = budget;
       show();
       host.trigger("input");
@@ -34,11 +35,16 @@
       slider.style.setProperty("--filled", `${((budget - 1) / (max - 1)) * 100}%`);
       shown.textContent = budget;
       for (const button of buttons) button.setAttribute("aria-pressed", String(Number(button.dataset.budget) === budget));
-      const facts = plan();
-      suggested.disabled = !facts;
+      const hasBudget = layout().kind === "dynamic_partition";
+      const facts = plan()?.suggested ? plan() : null;
+      for (const control of [slider, ...buttons]) control.disabled = !hasBudget;
+      element.classList.toggle("ixc-no-budget", !hasBudget);
+      if (!hasBudget) shown.textContent = "–";
+      suggested.disabled = !facts || !hasBudget;
       suggested.textContent = facts ? t("budget.suggested", { budget: facts.suggested }) : t("budget.suggested.none");
       suggested.setAttribute("aria-pressed", String(Boolean(facts) && facts.suggested === budget));
-      advice.textContent = facts ? adviceText(facts) : t("budget.help");
+      advice.textContent = !hasBudget ? t(`budget.none.${layout().kind}`, { px: layout().viewPx })
+        : facts ? adviceText(facts) : t("budget.help");
       advice.title = t("budget.help");
     }
 
@@ -52,6 +58,7 @@
     slider.addEventListener("input", () => set(Number(slider.value)));
     host.watch("value", show);
     hear("plan", show);
+    hear("model", show);
     hear("language", show);
     show();
   };

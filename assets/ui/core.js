@@ -114,10 +114,15 @@ window.ixc = (() => {
   // The model's own sentence about itself is English; some have a translation.
   const modelNote = (model) => strings[language][`model.note.${model.name}`] ?? model.note;
 
+  // How an image is looked at, in words: "7 × 3 tiles", "one view of 490 × 490".
+  const viewWords = (view) => t(`view.${view.kind}`, { cols: view.cols, rows: view.rows, px: view.viewPx });
+
+  const formatBytes = (n) => (n >= 1e9 ? `${(n / 1e9).toFixed(1)} GB` : `${Math.max(1, Math.round(n / 1e6))} MB`);
+
   const formatCount = (n) => Math.round(n).toLocaleString("en-US");
 
   return {
-    t, tell, hear, el, icon, translateTree, setLanguage, follow, errorSentence, modelNote, formatCount, store, readStored,
+    t, tell, hear, el, icon, translateTree, setLanguage, follow, errorSentence, modelNote, viewWords, formatBytes, formatCount, store, readStored,
     get language() { return language; },
     last: (topic) => last[topic],
   };

@@ -1,6 +1,6 @@
 // The token ribbon and the numbers under the picture.
 (() => {
-  const { t, el, hear, tell, follow, formatCount } = ixc;
+  const { t, el, hear, tell, follow, formatBytes, formatCount } = ixc;
 
   ixc.plan = (element, host) => {
     const tokens = el("span", { id: "ixc-visual-tokens" });
@@ -27,8 +27,10 @@
     }
 
     function showLegend({ plan, text }) {
-      const parts = [["global", t("ribbon.global")], ["separator", t("ribbon.separator")],
-        ["local", t("ribbon.local", { rows: plan.localRows, rowTokens: plan.localRowTokens - 1 })]];
+      const parts = plan.kind === "dynamic_partition"
+        ? [["global", t("ribbon.global")], ["separator", t("ribbon.separator")],
+          ["local", t("ribbon.local", { rows: plan.localRows, rowTokens: plan.localRowTokens - 1 })]]
+        : [["local", t("ribbon.map", { rows: plan.localRows, rowTokens: plan.localRowTokens })]];
       if (text.before || text.after) parts.push(["text", t("ribbon.text")]);
       legend.replaceChildren(...parts.map(([kind, label]) => el("span", {}, el("i", { class: `ixc-key ixc-key-${kind}` }), label)));
     }
@@ -39,15 +41,25 @@
       const size = ([width, height]) => `${width} × ${height}`;
       facts.replaceChildren(
         fact("size", size(plan.original), t("facts.size"), t("facts.resized", { resized: size(plan.resized), padded: size(plan.padded) })),
-        fact("grid", `${plan.cols} × ${plan.rows}`, t("facts.grid", { used: plan.used, budget: plan.budget })),
-        fact("scale", `${plan.scale.toFixed(2)}×`, t(`facts.scale.${scaleKey}`, { factor: factor.toFixed(2) })),
+        plan.kind === "dynamic_partition"
+          ? fact("grid", `${plan.cols} × ${plan.rows}`, t("facts.grid", { used: plan.used, budget: plan.budget }))
+          : fact("grid", "1", t("facts.view", { px: plan.viewPx })),
+        plan.kind === "single_view" ? squashFact(plan)
+          : fact("scale", `${plan.scale.toFixed(2)}×`, t(`facts.scale.${scaleKey}`, { factor: factor.toFixed(2) })),
         fact("padding", `${(100 * plan.paddingShare).toFixed(1)} %`, t("facts.padding")),
         costFact(cost));
     }
 
+    // A squashed view has two scales; what matters is the smaller one, and how far they are apart.
+    function squashFact({ scaleX, scaleY }) {
+      const factor = Math.max(scaleX, scaleY) / Math.min(scaleX, scaleY);
+      const number = `${scaleX.toFixed(2)} | ${scaleY.toFixed(2)}×`;
+      return fact("scale", number, t("facts.scale.squashed"), factor < 1.005 ? null : t("facts.distorted", { factor: factor.toFixed(2) }));
+    }
+
     function costFact(cost) {
       if (!cost) return fact("cost", "–", t("facts.cost.none"));
-      const memory = cost.bytes >= 1e9 ? `${(cost.bytes / 1e9).toFixed(1)} GB` : `${Math.max(1, Math.round(cost.bytes / 1e6))} MB`;
+      const memory = formatBytes(cost.bytes);
       if (cost.ttftMs == null) return fact("cost", memory, t("facts.cost.memory", { device: cost.device.split(" (")[0] }));
       const seconds = cost.ttftMs < 95 ? (cost.ttftMs / 1000).toFixed(2) : (cost.ttftMs / 1000).toFixed(1);
       return fact("cost", `${seconds} s · ${memory}`, t("facts.cost", { device: cost.device.split(" (")[0] }));

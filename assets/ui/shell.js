@@ -35,6 +35,7 @@
       const parts = { ready: [model.device.split(" (")[0]], failed: [t("model.failed")], loading: [loading(model)] };
       chipText.textContent = [model.name, ...parts[model.phase]].filter(Boolean).join(" · ");
       chip.setAttribute("aria-label", `${t("model.about")}: ${chipText.textContent}`);
+      document.body.dataset.layout = model.layout.kind;
       note.textContent = model.phase === "failed" ? t("model.failed.long", { detail: errorSentence(model.error) }) : ixc.modelNote(model);
       if (!note.textContent) toggleNote(false);
     })();
@@ -42,6 +43,9 @@
     function loading(model) {
       return model.percent == null ? `${t("model.loading")}…` : `${t("model.loading")} ${model.percent} %`;
     }
+
+    // Somebody else may have switched the model that all pages share; an answer by another one tells.
+    hear("answered-by", (name) => { if (ixc.last("model")?.phase === "ready" && name && name !== ixc.last("model").name) host.trigger("refresh"); });
 
     hear("language", (language) => {
       for (const button of languages.querySelectorAll("button")) {

@@ -15,13 +15,14 @@
       toolButton("replace", "stage.replace", "ixc-replace", () => ixc.chooseFile()),
       toolButton("close", "stage.remove", "ixc-remove", () => host.trigger("remove")));
     const globalPicture = el("img", { class: "ixc-picture", alt: "", draggable: "false" });
-    const globalBox = el("div", { class: "ixc-global", role: "img", "data-t-label": "stage.global.alt" }, globalPicture);
+    const globalBox = el("div", { class: "ixc-global", role: "img", "data-t-label": "stage.side.dynamic_partition.alt" }, globalPicture);
+    const globalTitle = el("strong");
     const globalSize = el("span");
     const globalTokens = el("span");
     const globalDetail = el("p", { class: "ixc-small ixc-lines" }, globalSize, globalTokens);
     const layers = el("fieldset", { class: "ixc-layers" }, el("legend", { "data-t": "stage.layers" }), ...LAYERS.map(layerSwitch));
     const side = el("div", { class: "ixc-side" },
-      el("figure", {}, globalBox, el("figcaption", {}, el("strong", { "data-t": "stage.global" }), globalDetail)), layers, tools);
+      el("figure", {}, globalBox, el("figcaption", {}, globalTitle, globalDetail)), layers, tools);
     const frame = el("div", { class: "ixc-frame" }, view);
     const notice = el("div", { class: "ixc-notice", role: "alert", id: "ixc-image-notice", hidden: true });
     const toChat = el("button", { type: "button", class: "ixc-button ixc-primary ixc-to-chat", id: "ixc-to-chat",
@@ -41,7 +42,7 @@
     function layerSwitch(layer) {
       const box = el("input", { type: "checkbox", checked: true, id: `ixc-layer-${layer}`,
         onchange: () => element.classList.toggle(`ixc-hide-${layer}`, !box.checked) });
-      return el("label", { for: box.id }, box, el("span", { "data-t": `stage.layer.${layer}` }));
+      return el("label", { for: box.id, "data-layer": layer }, box, el("span", { "data-t": `stage.layer.${layer}` }));
     }
 
     function switchZoom() {
@@ -83,14 +84,29 @@
       if (!data || !image || data.imageId !== image.id) return;
       const { cols, rows } = data.plan;
       place(picture);
-      place(globalPicture);
-      picture.alt = t("stage.alt", { width: image.width, height: image.height, cols, rows });
-      globalSize.textContent = t("stage.global.size");
-      globalTokens.textContent = t("stage.global.tokens", { tokens: data.plan.globalTokens });
+      picture.alt = t(`stage.alt.${data.plan.kind}`, { width: image.width, height: image.height, cols, rows, px: data.plan.viewPx });
+      drawSide();
       overlay.innerHTML = data.overlay; // drawn by our server from integers alone
       drawHits(cols, rows);
       layout();
       mark(null);
+    }
+
+    // Beside the tiles their global view; beside a squashed view the picture in its own shape.
+    function drawSide() {
+      const { kind, globalTokens: tokens } = data.plan;
+      document.body.dataset.cut = kind;
+      globalTitle.textContent = t(`stage.side.${kind}`);
+      globalBox.dataset.tLabel = `stage.side.${kind}.alt`;
+      globalSize.textContent = t(`stage.side.${kind}.size`, { width: image.width, height: image.height });
+      globalTokens.textContent = tokens ? t("stage.global.tokens", { tokens }) : "";
+      if (kind === "single_view") {
+        const [wide, high] = image.width > image.height ? [1, image.height / image.width] : [image.width / image.height, 1];
+        Object.assign(globalPicture.style, { left: `${50 * (1 - wide)}%`, top: `${50 * (1 - high)}%`, width: `${100 * wide}%`, height: `${100 * high}%` });
+      } else place(globalPicture);
+      const cells = layers.querySelector('[data-layer="tiles"] span');
+      cells.dataset.t = kind === "dynamic_partition" ? "stage.layer.tiles" : "stage.layer.regions";
+      ixc.translateTree(element);
     }
 
     function drawHits(cols, rows) {
@@ -103,9 +119,9 @@
       [...hits.children].forEach((hit, tile) => {
         hit.dataset.tile = tile;
         hit.dataset.number = tile + 1;
-        hit.classList.toggle("ixc-row-end", tile % cols === cols - 1);
+        hit.classList.toggle("ixc-row-end", data.plan.kind === "dynamic_partition" && tile % cols === cols - 1);
         hit.tabIndex = tile === 0 ? 0 : -1;
-        hit.setAttribute("aria-label", t("stage.tile.label", { tile: tile + 1, row: Math.floor(tile / cols) + 1, col: (tile % cols) + 1 }));
+        hit.setAttribute("aria-label", t(`stage.cell.${data.plan.kind}.label`, { tile: tile + 1, row: Math.floor(tile / cols) + 1, col: (tile % cols) + 1 }));
       });
     }
 
@@ -156,9 +172,9 @@
       const col = tile % cols;
       const empty = right <= left || bottom <= top;
       tip.replaceChildren(
-        el("p", {}, el("strong", { text: t("stage.tile", { tile: tile + 1 }) }), ` ${t("stage.tile.place", { row: row + 1, col: col + 1 })}`),
+        el("p", {}, el("strong", { text: t(`stage.cell.${data.plan.kind}`, { tile: tile + 1 }) }), ` ${t("stage.tile.place", { row: row + 1, col: col + 1 })}`),
         el("p", { text: empty ? t("stage.tile.padding") : t("stage.tile.pixels", { left, right, top, bottom }) }),
-        el("p", { text: t("stage.tile.tokens", { first: formatCount(first), last: formatCount(last) }) }),
+        el("p", { text: t("stage.tile.tokens", { tokens: tileSide * tileSide, first: formatCount(first), last: formatCount(last) }) }),
         el("p", { text: t("stage.tile.range", { firstRow: row * tileSide + 1, lastRow: (row + 1) * tileSide,
           firstCol: col * tileSide + 1, lastCol: (col + 1) * tileSide }) }));
     }

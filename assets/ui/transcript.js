@@ -1,6 +1,6 @@
 // The conversation. Each exchange keeps its DOM while it does not change, so that streaming moves nothing but the new text.
 (() => {
-  const { t, el, icon, hear, tell, follow, errorSentence, formatCount, renderMarkdown } = ixc;
+  const { t, el, icon, hear, follow, errorSentence, formatBytes, formatCount, renderMarkdown, viewWords } = ixc;
 
   ixc.transcript = (element, host) => {
     const exporter = menu("chat.export", "download", [["markdown", "chat.export.markdown"], ["json", "chat.export.json"]], (format) =>
@@ -41,10 +41,17 @@
     function noteBetween(before, after) {
       if (!before && !after) return null;
       if (!after) return t("chat.note.removed");
-      const { budget, cols, rows } = after;
-      if (!before) return t("chat.note.added", { cols, rows });
-      if (before.image !== after.image) return t("chat.note.image", { cols, rows });
-      return before.budget === budget ? null : t("chat.note.budget", { budget, cols, rows });
+      const view = viewWords(after);
+      if (!before) return t("chat.note.added", { view });
+      if (before.image !== after.image) return t("chat.note.image", { view });
+      return before.budget === after.budget ? null : t("chat.note.budget", { budget: after.budget, view });
+    }
+
+    // Another model, another image, another budget: whatever the answer after the note does not share with the one before.
+    function noteBefore(before, { view, model }) {
+      if (!before) return null;
+      if (!model || !before.model || before.model === model) return noteBetween(before.view, view);
+      return view ? t("chat.note.model.view", { model, view: viewWords(view) }) : t("chat.note.model", { model });
     }
 
     function question(exchange, index) {
@@ -106,7 +113,7 @@
         const key = stats.cachedTokens ? "chat.stats.cached" : "chat.stats.prompt";
         parts.push(t(key, { tokens: formatCount(stats.promptTokens), cached: formatCount(stats.cachedTokens) }));
       }
-      if (view) parts.push(t("chat.stats.budget", { budget: view.budget }));
+      if (view) parts.push(view.kind === "dynamic_partition" ? t("chat.stats.budget", { budget: view.budget }) : viewWords(view));
       if (stats.waitedMs >= 1000) parts.push(t("chat.stats.waited", { seconds: (stats.waitedMs / 1000).toFixed(1) }));
       if (reason === "length") parts.push(t("chat.stats.length"));
       return parts.join(" · ");
@@ -140,11 +147,11 @@
 
     function showLive(live, before) {
       if (!live) { liveNode?.remove(); liveNode = null; liveKey = ""; return; }
-      const key = JSON.stringify([live.question, live.view, shown.length, ixc.language]);
+      const key = JSON.stringify([live.question, live.view, live.model, shown.length, ixc.language]);
       if (key !== liveKey) {
         liveNode?.remove();
         liveKey = key;
-        const note = shown.length ? noteBetween(before?.view ?? null, live.view) : null;
+        const note = noteBefore(before, live);
         liveNode = el("div", { class: "ixc-exchange", id: "ixc-live" }, note ? el("p", { class: "ixc-note", text: note }) : null,
           question(live, null), el("div", { class: "ixc-answered" }, liveBody, liveBar, el("div", { class: "ixc-under" }, liveStage)));
         log.append(liveNode);
@@ -178,9 +185,9 @@
       const { exchanges, live, error } = value;
       exchanges.forEach((exchange, index) => {
         const isLast = index === exchanges.length - 1 && !live;
-        const key = JSON.stringify([exchange, isLast, exchanges[index - 1]?.view, ixc.language]);
+        const key = JSON.stringify([exchange, isLast, exchanges[index - 1]?.view, exchanges[index - 1]?.model, ixc.language]);
         if (shown[index]?.key === key) return;
-        const note = index ? noteBetween(exchanges[index - 1].view, exchange.view) : null;
+        const note = noteBefore(exchanges[index - 1], exchange);
         const node = el("div", { class: "ixc-exchange" }, note ? el("p", { class: "ixc-note", text: note }) : null,
           question(exchange, index), answer(exchange, index, isLast));
         if (shown[index]) shown[index].node.replaceWith(node);
@@ -196,6 +203,7 @@
       fresh.disabled = busy || !exchanges.length;
       exporter.querySelector("button").disabled = !exchanges.length;
       showNotice(error);
+      if (!live && exchanges.length) ixc.tell("answered-by", exchanges[exchanges.length - 1].model);
       showPending();
       if (follows) scrollDown(); else onScroll();
     }
@@ -212,11 +220,22 @@
     function showPending() {
       const last = value.exchanges[value.exchanges.length - 1];
       const plan = ixc.last("image") ? ixc.last("plan") : null;
-      const view = plan ? { image: plan.imageId, budget: plan.plan.budget, cols: plan.plan.cols, rows: plan.plan.rows } : null;
-      const note = last && !value.live ? noteBetween(last.view, view) : null;
+      const view = plan ? { image: plan.imageId, ...plan.plan } : null;
+      const model = ixc.last("model");
+      const note = value.live ? null : pendingNote(last, view, model);
       pending.hidden = !note;
       if (note && pending.textContent !== note) pending.textContent = note;
       if (note && follows) scrollDown();
+    }
+
+    function pendingNote(last, view, model) {
+      const notes = [];
+      const isOther = last?.model && model && last.model !== model.name;
+      if (model?.phase === "loading" && isOther) return t("chat.note.loading", { model: model.name });
+      if (model?.phase === "ready" && model.error) notes.push(t("chat.note.kept", { model: model.name, detail: errorSentence(model.error) }));
+      if (last) notes.push(noteBefore(last, { view, model: model?.phase === "ready" ? model.name : "" }));
+      if (model?.freed?.bytes && (isOther || !last)) notes.push(t("chat.note.freed", { size: formatBytes(model.freed.bytes), model: model.freed.name }));
+      return notes.filter(Boolean).join(". ");
     }
 
     function showEmpty() {
@@ -235,7 +254,7 @@
 
     hear("plan", showPending);
     hear("image", showPending);
-    hear("model", showEmpty);
+    hear("model", () => { showEmpty(); showPending(); });
     hear("language", () => { showEmpty(); draw(); });
     hear("pane", () => { if (follows) scrollDown(); });
     follow(host, (next) => { value = next; draw(); })();

@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
 
 from ixc.chat.events import AnswerStats, Event, Finished, FinishReason, PrefillProgress
 from ixc.chat.request import ChatRequest, StopFlag
-from ixc.errors import CheckpointError
 from ixc.ui.services import Services
 from ixc.ui.waiting import Ticket
+
+if TYPE_CHECKING:
+    from ixc.chat.engine import Engine
 
 _LOOK_EVERY_S = 0.2
 """How often a waiting question looks whether it was stopped."""
 
 
 def answer_events(
-    services: Services, ticket: Ticket, stop: StopFlag, build_request: Callable[[], ChatRequest]
+    services: Services, ticket: Ticket, stop: StopFlag, build_request: Callable[[Engine], ChatRequest]
 ) -> Iterator[Event]:
     """The engine's events, after PrefillProgress of stage "line" (``num_total`` ahead) and "loading" (percent done).
 
-    ``build_request`` is called once it is this question's turn. Raises IxcError; CheckpointError when no model could be loaded.
+    ``build_request`` is called with the model that will answer, once it is this question's turn. Raises IxcError;
+    CheckpointError when no model could be loaded.
     """
     shown: Event | None = None
     while not stop.is_set:
@@ -32,11 +36,8 @@ def answer_events(
     if stop.is_set:
         yield Finished(FinishReason.STOPPED, AnswerStats(None, 0, 0, 0, None, 0))
         return
-    engine = services.provider.engine
-    if engine is None:
-        error = services.provider.status.error
-        raise CheckpointError(error.detail if error and error.detail else "No model could be loaded; look at the app's log.")
-    yield from engine.answer(build_request(), stop)
+    with services.provider.borrowed() as engine:
+        yield from engine.answer(build_request(engine), stop)
 
 
 def _what_to_wait_for(services: Services, ticket: Ticket) -> PrefillProgress | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
@@ -16,12 +16,14 @@ from ixc.errors import EmptyQuestion, SettingsError, UploadFailed
 from ixc.imaging.decode import DecodedImage, decode_image
 from ixc.plan_facts import plan_facts
 from ixc.settings import GenerationSettings
-from ixc.tiling import plan_tiles
 from ixc.ui.answering import answer_events
 from ixc.ui.components import ImageUpload, check_budget
 from ixc.ui.image_panel import DEFAULT_BUDGET
 from ixc.ui.messages import api_error
 from ixc.ui.services import Services
+
+if TYPE_CHECKING:
+    from ixc.chat.engine import Engine
 
 
 def add_api(services: Services) -> None:
@@ -55,14 +57,17 @@ class ApiHandlers:
         self._services = services
 
     def plan(self, image: Path | None, max_patches: float = DEFAULT_BUDGET) -> dict[str, Any]:
-        """How ``image`` is cut under a budget of ``max_patches`` tiles; the same data as ``ixc plan --json``."""
+        """How the app's model cuts ``image`` under a budget of ``max_patches`` tiles; the same data as ``ixc plan --json``.
+
+        A model that looks once has no budget: "layout" in the answer says which kind it is.
+        """
         limit = self._services.settings.max_patches_limit
         try:
             budget = check_budget(max_patches, limit)
             decoded = self._decode(image)
             if decoded is None:
                 raise UploadFailed("An image is needed; upload one.")
-            return plan_facts(plan_tiles(decoded.size_px, budget), max_patches_limit=limit)
+            return plan_facts(self._services.provider.layout.plan(decoded.size_px, budget), max_patches_limit=limit)
         except Exception as error:
             raise api_error(error) from error
 
@@ -101,8 +106,7 @@ class ApiHandlers:
             turns = _turns(history, decoded, budget)
             text = ""
 
-            def build_request() -> ChatRequest:
-                engine = self._services.provider.engine
+            def build_request(engine: Engine) -> ChatRequest:
                 return ChatRequest(
                     session_id=session,
                     question=question,

@@ -21,11 +21,10 @@ from ixc.ui.api import add_api
 from ixc.ui.assets import page_head
 from ixc.ui.chat_panel import ChatPanel, connect_chat_panel, layout_chat_panel
 from ixc.ui.components import Widget
-from ixc.ui.examples import example_page_values
-from ixc.ui.image_panel import ImageHandlers, ImagePanel, connect_image_panel, event_value, layout_image_panel
+from ixc.ui.image_panel import connect_image_panel, event_value, layout_image_panel
+from ixc.ui.model_panel import connect_model, layout_header
 from ixc.ui.pictures import ContentPolicy, picture_route
 from ixc.ui.services import Services
-from ixc.ui.settings_panel import defaults_update
 from ixc.ui.status import status_route
 from ixc.ui.strings import load_strings, translate
 
@@ -54,17 +53,16 @@ def build_app(settings: Settings, services: Services | None = None) -> gr.Blocks
     services = services or Services.start(settings)
     with gr.Blocks(title="4KHD", fill_width=True, analytics_enabled=False) as demo:
         with gr.Column(elem_id="ixc-page"):
-            header = Widget("header", services.provider.status.page_value(), events=("language",), elem_id="ixc-header")
+            header = layout_header(services)
             Widget("panes", None, elem_id="ixc-panes")
             with gr.Row(elem_id="ixc-main"):
                 with gr.Column(elem_id="ixc-image-pane"):
                     image = layout_image_panel(services)
                 with gr.Column(elem_id="ixc-chat-pane"):
                     chat = layout_chat_panel(services)
-            timer = gr.Timer(1.0)
         connect_image_panel(image, chat.question, services)
         connect_chat_panel(chat, image, services)
-        _connect_model_status(demo, header, timer, image, chat, services)
+        connect_model(demo, header, image, chat, services)
         _connect_language(header, chat)
         demo.unload(_forget_session(services))
         add_api(services)
@@ -111,31 +109,6 @@ def launch(demo: gr.Blocks, **kwargs: Any) -> Any:
         },
         **kwargs,
     )
-
-
-def _connect_model_status(
-    demo: gr.Blocks, header: Widget, timer: gr.Timer, image: ImagePanel, chat: ChatPanel, services: Services
-) -> None:
-    """The chip follows the model while it loads; once it is there, its defaults fill the settings and its costs the plan."""
-    provider, handlers = services.provider, ImageHandlers(services)
-    defaults = [chat.settings.model, *chat.settings.inputs]
-    hidden: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
-
-    def on_load(*settings: Any) -> list[Any]:
-        status = provider.status
-        clock = gr.Timer(active=status.phase == "loading")
-        return [list(example_page_values()), status.page_value(), clock, *defaults_update(provider, settings)]
-
-    def on_tick(request: gr.Request, budget: int, *settings: Any) -> list[Any]:
-        status = provider.status
-        if status.phase == "loading":
-            return [status.page_value(), gr.skip(), gr.skip(), *[gr.skip()] * len(defaults)]
-        update = defaults_update(provider, settings)
-        return [status.page_value(), gr.Timer(active=False), handlers.replan(budget, request), *update]
-
-    inputs = chat.settings.inputs
-    demo.load(on_load, inputs, [image.examples, header, timer, *defaults], **hidden)
-    timer.tick(on_tick, [image.budget, *inputs], [header, timer, image.plan, *defaults], trigger_mode="once", **hidden)
 
 
 def _connect_language(header: Widget, chat: ChatPanel) -> None:

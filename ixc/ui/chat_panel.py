@@ -12,7 +12,6 @@ import gradio as gr
 from ixc.chat.events import Finished, PrefillProgress, TextDelta
 from ixc.chat.request import ChatRequest, StopFlag
 from ixc.errors import EmptyQuestion, ImageError, SettingsError
-from ixc.tiling import plan_tiles
 from ixc.ui.answering import answer_events
 from ixc.ui.components import Widget
 from ixc.ui.export import export_file
@@ -59,7 +58,7 @@ def layout_chat_panel(services: Services) -> ChatPanel:
         send = gr.Button(translate("en", "composer.send"), variant="primary", elem_id="ixc-send", scale=0)
         stop = gr.Button(translate("en", "composer.stop"), elem_id="ixc-stop", scale=0)
     Widget("composerHint", None, elem_id="ixc-hint")
-    settings = layout_settings_panel(services.provider.status.name)
+    settings = layout_settings_panel(services.settings)
     downloader = Widget("downloader", None, elem_id="ixc-downloader")
     return ChatPanel(transcript, question, send, stop, downloader, gr.State(None), settings)
 
@@ -173,7 +172,11 @@ class ChatHandlers:
             if not asking.question.strip():
                 raise EmptyQuestion("Type a question first.")
             chosen = AnswerSettings.from_values(*asking.settings)
-            asked = Exchange(asking.question.strip(), self._view(session, asking.stage, asking.budget))
+            asked = Exchange(
+                asking.question.strip(),
+                self._view(session, asking.stage, asking.budget),
+                model=self._services.provider.status.name,
+            )
             stop = services.store.begin_answer(session)
             ticket = services.line.enter()
         except Exception as error:  # noqa: BLE001  every refusal becomes a sentence under the transcript
@@ -190,14 +193,16 @@ class ChatHandlers:
     def _stream(
         self, asked: Exchange, past: Conversation, chosen: AnswerSettings, ticket: Ticket, stop: StopFlag, session: str
     ) -> Iterator[list[Any]]:
-        live = LiveAnswer(asked.question, asked.view)
+        live = LiveAnswer(asked.question, asked.view, model=asked.model)
         yield [transcript_page_value(past, live), past, ""]
         done = asked
         shown_s = 0.0
         try:
-            for event in answer_events(self._services, ticket, stop, lambda: self._request(asked, past, chosen, session)):
+            for event in answer_events(self._services, ticket, stop, lambda _: self._request(asked, past, chosen, session)):
                 if isinstance(event, Finished):
-                    done = replace(asked, answer=live.text, stats=event.stats, reason=event.reason)
+                    # Still borrowed: this is the model that answered, not one that was chosen while the question waited.
+                    model = self._services.provider.status.name
+                    done = replace(asked, answer=live.text, stats=event.stats, reason=event.reason, model=model)
                     break
                 if isinstance(event, TextDelta):
                     live = replace(live, text=live.text + event.text, stage="")
@@ -215,7 +220,7 @@ class ChatHandlers:
         """What the question is about. The page says only whether it shows an image; which one, the store knows."""
         held = self._services.store.current(session)
         if held is not None:
-            return AskedView(held.image.image_id, plan_tiles(held.image.size_px, budget))
+            return AskedView(held.image.image_id, self._services.provider.layout.plan(held.image.size_px, budget))
         if isinstance(stage, dict) and stage.get("image"):
             raise ImageError("The image is no longer held by the server; upload it again.")
         return None

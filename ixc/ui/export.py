@@ -10,6 +10,7 @@ from typing import Any
 
 from ixc import __version__
 from ixc.plan_facts import plan_facts
+from ixc.single_view import ImagePlan
 from ixc.tiling import TilePlan
 from ixc.ui.engine_provider import ModelStatus
 from ixc.ui.settings_panel import AnswerSettings
@@ -51,21 +52,17 @@ def export_markdown(
     for exchange in conversation.exchanges:
         lines += [*(f"> {line}" for line in exchange.question.splitlines()), ""]
         lines += [exchange.answer or translate(language, "chat.noanswer"), ""]
-        lines += [f"*{line}*" for line in _figures(exchange, language)] + [""]
+        lines += [f"*{line}*" for line in _figures(exchange, language, model.name)] + [""]
     settings = json.dumps({**asdict(chosen.generation), "system": chosen.system}, ensure_ascii=False, indent=2)
     fence = "`" * (max([2, *(len(run) for run in re.findall("`+", settings))]) + 1)
     lines += [f"## {translate(language, 'settings.title')}", "", f"{fence}json", settings, fence, ""]
     return "\n".join(lines)
 
 
-def _figures(exchange: Exchange, language: str) -> list[str]:
-    figures = []
+def _figures(exchange: Exchange, language: str, model_name: str) -> list[str]:
+    figures = [exchange.model] if exchange.model and exchange.model != model_name else []
     if exchange.view:
-        plan = exchange.view.plan
-        figures.append(
-            f"{plan.original_px.width} × {plan.original_px.height} px, HD-{plan.max_patches}, "
-            f"{plan.grid.cols} × {plan.grid.rows}, {translate(language, 'ribbon.tokens', tokens=plan.num_visual_tokens)}"
-        )
+        figures.append(_plan_figures(exchange.view.plan, language))
     if exchange.stats:
         stats, parts = exchange.stats, []
         if stats.time_to_first_token_ms is not None:
@@ -80,10 +77,20 @@ def _figures(exchange: Exchange, language: str) -> list[str]:
     return figures
 
 
+def _plan_figures(plan: ImagePlan, language: str) -> str:
+    size = f"{plan.original_px.width} × {plan.original_px.height} px"
+    if isinstance(plan, TilePlan):
+        cut = f"HD-{plan.max_patches}, {plan.grid.cols} × {plan.grid.rows}"
+    else:
+        cut = translate(language, "view.single_view", px=plan.view_px)
+    return f"{size}, {cut}, {translate(language, 'ribbon.tokens', tokens=plan.num_visual_tokens)}"
+
+
 def _exchange_json(exchange: Exchange) -> dict[str, Any]:
     return {
         "question": exchange.question,
         "answer": exchange.answer,
+        "model": exchange.model,
         "reason": str(exchange.reason) if exchange.reason else None,
         "error": exchange.error.sentence("en") if exchange.error else None,
         "image_id": exchange.view.image_id if exchange.view else None,
@@ -92,8 +99,6 @@ def _exchange_json(exchange: Exchange) -> dict[str, Any]:
     }
 
 
-def _plan_json(plan: TilePlan) -> dict[str, object]:
+def _plan_json(plan: ImagePlan) -> dict[str, object]:
     """The plan without its tiles, which follow from it."""
-    facts = plan_facts(plan)
-    del facts["tiles"]
-    return facts
+    return {name: value for name, value in plan_facts(plan).items() if name != "tiles"}

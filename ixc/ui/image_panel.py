@@ -105,9 +105,8 @@ class ImageHandlers:
         services = self._services
         engine = services.provider.engine
         text = text_around(engine)
-        return plan_page_value(
-            held.image.size_px, held.image.image_id, budget, services.settings.max_patches_limit, text, engine
-        )
+        plan = services.provider.layout.plan(held.image.size_px, budget)
+        return plan_page_value(plan, held.image.image_id, services.settings.max_patches_limit, text, engine)
 
     def _answer(self, put: Callable[[], HeldImage], budget: int, request: gr.Request) -> tuple[Any, Any]:
         try:

@@ -1,13 +1,16 @@
-"""A tile plan as the page shows it: numbers and two small drawings, never the picture."""
+"""A plan as the page shows it: numbers and two small drawings, never the picture."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from ixc.image_layout import LayoutKind
 from ixc.imaging.overlay import plan_svg
 from ixc.imaging.ribbon import ribbon_svg
-from ixc.tiling import TOKENS_PER_SIDE, SizePx, TilePlan, plan_tiles, suggest_max_patches
+from ixc.plan_cells import cell_rect, plan_cells
+from ixc.single_view import ImagePlan, SingleViewPlan
+from ixc.tiling import SizePx, TilePlan, suggest_max_patches
 
 if TYPE_CHECKING:
     from ixc.chat.engine import Engine
@@ -25,15 +28,12 @@ class TextAround:
     num_after: int = 0
 
 
-def plan_page_value(
-    size_px: SizePx, image_id: str, max_patches: int, limit: int, text: TextAround, engine: Engine | None
-) -> dict[str, Any]:
-    """Everything that changes when the slider moves."""
-    plan = plan_tiles(size_px, max_patches)
+def plan_page_value(plan: ImagePlan, image_id: str, limit: int, text: TextAround, engine: Engine | None) -> dict[str, Any]:
+    """Everything that changes when the slider moves or another model is chosen. ``limit`` bounds the suggested budget."""
     return {
         "imageId": image_id[:16],
         "plan": plan_numbers(plan, limit),
-        "tiles": tile_numbers(plan),
+        "tiles": cell_numbers(plan),
         "overlay": plan_svg(plan, layers=_DRAWN_LAYERS),
         "ribbon": ribbon_svg(plan, text.num_before, text.num_after),
         "text": {"before": text.num_before, "after": text.num_after},
@@ -41,41 +41,58 @@ def plan_page_value(
     }
 
 
-def plan_numbers(plan: TilePlan, limit: int) -> dict[str, Any]:
-    padding = plan.padding_px
+def plan_numbers(plan: ImagePlan, limit: int) -> dict[str, Any]:
+    """``cols`` and ``rows`` are the cells': tiles, or the regions into which the page divides a single view."""
+    cells, padding = plan_cells(plan), plan.padding_px
+    scale_x, scale_y = plan.resized_px.width / plan.original_px.width, plan.resized_px.height / plan.original_px.height
     return {
-        "budget": plan.max_patches,
-        "suggested": suggest_max_patches(plan.original_px, limit),
-        "cols": plan.grid.cols,
-        "rows": plan.grid.rows,
+        **plan_words(plan),
+        "suggested": suggest_max_patches(plan.original_px, limit) if isinstance(plan, TilePlan) else None,
+        "cols": cells.grid.cols,
+        "rows": cells.grid.rows,
         "used": plan.num_tiles,
         "original": _width_height(plan.original_px),
         "resized": _width_height(plan.resized_px),
         "padded": _width_height(plan.padded_px),
         "padding": [padding.left, padding.top, padding.right, padding.bottom],
         "scale": round(plan.scale_factor, 4),
+        "scaleX": round(scale_x, 4),
+        "scaleY": round(scale_y, 4),
         "paddingShare": round(plan.padding_share, 4),
         "tokens": plan.num_visual_tokens,
-        "globalTokens": plan.separator_index,
-        "localStart": plan.local_start,
-        "localRows": plan.num_local_rows,
-        "localRowTokens": plan.local_row_tokens,
-        "tileSide": TOKENS_PER_SIDE,
-        "clamped": plan.is_clamped,
+        "globalTokens": plan.separator_index if isinstance(plan, TilePlan) else 0,
+        "localStart": cells.first_token,
+        "localRows": cells.grid.rows * cells.side_tokens,
+        "localRowTokens": cells.row_tokens,
+        "tileSide": cells.side_tokens,
+        "clamped": isinstance(plan, TilePlan) and plan.is_clamped,
     }
 
 
-def tile_numbers(plan: TilePlan) -> list[list[int]]:
-    """For each tile: left, top, right, bottom in the original image, then its first and last visual token."""
-    tiles = []
-    for tile in range(plan.num_tiles):
-        rect, ranges = plan.tile_rect(tile), plan.tile_token_ranges(tile)
+def plan_words(plan: ImagePlan) -> dict[str, Any]:
+    """What the page needs to name a plan in a sentence."""
+    kind = LayoutKind.SINGLE_VIEW if isinstance(plan, SingleViewPlan) else LayoutKind.DYNAMIC_PARTITION
+    view_px = plan.view_px if isinstance(plan, SingleViewPlan) else 0
+    return {
+        "kind": str(kind),
+        "budget": plan.max_patches,
+        "cols": plan.grid.cols,
+        "rows": plan.grid.rows,
+        "viewPx": view_px,
+    }
+
+
+def cell_numbers(plan: ImagePlan) -> list[list[int]]:
+    """For each cell: left, top, right, bottom in the original image, then its first and last visual token."""
+    cells, numbers = plan_cells(plan), []
+    for cell in range(cells.num_cells):
+        rect, ranges = cell_rect(plan, cell), cells.token_ranges(cell)
         corners = [round(rect.left), round(rect.top), round(rect.right), round(rect.bottom)]
-        tiles.append([*corners, ranges[0].start, ranges[-1].stop - 1])
-    return tiles
+        numbers.append([*corners, ranges[0].start, ranges[-1].stop - 1])
+    return numbers
 
 
-def cost_numbers(plan: TilePlan, text: TextAround, engine: Engine | None) -> dict[str, Any] | None:
+def cost_numbers(plan: ImagePlan, text: TextAround, engine: Engine | None) -> dict[str, Any] | None:
     """Memory and time to first token expected with the loaded model; None without one."""
     if engine is None:
         return None

@@ -9,9 +9,10 @@ from typing import Any
 import gradio as gr
 
 from ixc.errors import SettingsError
-from ixc.settings import GenerationSettings
+from ixc.settings import GenerationSettings, Settings
 from ixc.ui.components import Widget
 from ixc.ui.engine_provider import EngineProvider
+from ixc.ui.model_choice import offered_models
 from ixc.ui.strings import translate
 
 
@@ -71,7 +72,7 @@ class AnswerSettings:
         return cls(generation, system or "")
 
 
-def layout_settings_panel(model_name: str) -> SettingsPanel:
+def layout_settings_panel(settings: Settings) -> SettingsPanel:
     def label(key: str) -> str:
         return translate("en", f"settings.{key}")
 
@@ -80,7 +81,10 @@ def layout_settings_panel(model_name: str) -> SettingsPanel:
     Widget("settingsToggle", None, elem_id="ixc-settings-toggle")
     with gr.Column(elem_id="ixc-settings"):
         with gr.Row():
-            model = gr.Dropdown([model_name], value=model_name, label=label("model"), interactive=True)
+            choices = model_choices(settings)
+            model = gr.Dropdown(
+                choices, value=settings.model, label=label("model"), interactive=len(choices) > 1, elem_id="ixc-model"
+            )
             # A text field, because Gradio's number field turns "none" into 0.
             seed = gr.Textbox("", label=label("seed"), max_lines=1, max_length=20, elem_id="ixc-seed")
         with gr.Row():
@@ -95,18 +99,22 @@ def layout_settings_panel(model_name: str) -> SettingsPanel:
 
 
 def defaults_update(provider: EngineProvider, current: Sequence[Any]) -> list[Any]:
-    """The loaded model's name and own defaults, for ``SettingsPanel.model`` and ``inputs``, whose values now are ``current``.
+    """The chosen model and its own defaults, for ``SettingsPanel.model`` and ``inputs``, whose values now are ``current``.
 
-    Nothing changes without a model, and nothing that the user has changed already.
+    Nothing but the choice changes without a model, and nothing that the user has changed: a value that is no model's default.
     """
-    engine = provider.engine
-    if engine is None:
-        return [gr.skip()] * (1 + len(current))
-    own = _control_values(engine.default_generation, engine.default_system)
-    initial = _control_values(GenerationSettings(), "")
-    is_free = [now == old and now != new for new, old, now in zip(own, initial, current, strict=True)]
-    updates = [new if free else gr.skip() for new, free in zip(own, is_free, strict=True)]
-    return [gr.Dropdown([engine.model_name], value=engine.model_name), *updates]
+    chosen = provider.status.key
+    if not provider.defaults or provider.engine is None:
+        return [chosen, *[gr.skip()] * len(current)]
+    *before, own = [_control_values(*defaults) for defaults in provider.defaults]
+    untouched = list(zip(_control_values(GenerationSettings(), ""), *before, strict=True))
+    is_free = [now in olds and now != new for new, olds, now in zip(own, untouched, current, strict=True)]
+    return [chosen, *(new if free else gr.skip() for new, free in zip(own, is_free, strict=True))]
+
+
+def model_choices(settings: Settings) -> list[tuple[str, str]]:
+    """Title and key of every model that can be chosen."""
+    return [(model.title, model.key) for model in offered_models(settings)]
 
 
 def _control_values(generation: GenerationSettings, system: str) -> list[Any]:

@@ -8,8 +8,9 @@ from typing import Any
 
 from ixc.chat.events import AnswerStats, FinishReason
 from ixc.conversation import ImageView, Turn
-from ixc.tiling import TilePlan
+from ixc.single_view import ImagePlan
 from ixc.ui.messages import Message
+from ixc.ui.plan_view import plan_words
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,15 +18,14 @@ class AskedView:
     """The image and plan that a question was asked about."""
 
     image_id: str
-    plan: TilePlan
+    plan: ImagePlan
 
     @property
     def image_view(self) -> ImageView:
         return ImageView(self.image_id, self.plan.max_patches)
 
     def page_value(self) -> dict[str, Any]:
-        grid = self.plan.grid
-        return {"image": self.image_id[:16], "budget": self.plan.max_patches, "cols": grid.cols, "rows": grid.rows}
+        return {"image": self.image_id[:16], **plan_words(self.plan)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,9 +38,12 @@ class Exchange:
     stats: AnswerStats | None = None
     reason: FinishReason | None = None
     error: Message | None = None
+    model: str = ""
+    """The name of the model that answered."""
 
     def page_value(self) -> dict[str, Any]:
         return {
+            "model": self.model,
             "question": self.question,
             "view": self.view.page_value() if self.view else None,
             "answer": self.answer,
@@ -81,9 +84,11 @@ class LiveAnswer:
     stage: str = "start"
     num_done: int = 0
     num_total: int = 0
+    model: str = ""
 
     def page_value(self) -> dict[str, Any]:
         return {
+            "model": self.model,
             "question": self.question,
             "view": self.view.page_value() if self.view else None,
             "text": self.text,

@@ -9,7 +9,7 @@ import pytest
 
 from ixc.errors import BudgetOutOfRange, ImageTooLarge, IxcError
 from ixc.settings import Settings
-from ixc.tiling import SizePx
+from ixc.tiling import SizePx, plan_tiles
 from ixc.ui.components import check_budget
 from ixc.ui.engine_provider import EngineProvider
 from ixc.ui.messages import Message, api_error, message_for
@@ -17,7 +17,7 @@ from ixc.ui.plan_view import TextAround, plan_page_value
 
 
 def test_the_plan_of_the_papers_example():
-    value = plan_page_value(SizePx(1600, 3840), "0123456789abcdef-and-more", 25, 64, TextAround(), None)
+    value = plan_page_value(plan_tiles(SizePx(1600, 3840), 25), "0123456789abcdef-and-more", 64, TextAround(), None)
     plan = value["plan"]
     assert (plan["cols"], plan["rows"], plan["used"], plan["tokens"]) == (7, 3, 21, 3217)
     assert (plan["original"], plan["resized"], plan["padded"]) == ([3840, 1600], [2352, 980], [2352, 1008])
@@ -31,7 +31,7 @@ def test_the_plan_of_the_papers_example():
 @pytest.mark.parametrize(("height", "width"), [(2160, 3840), (5133, 816), (1, 1), (20000, 1), (1, 20000)])
 @pytest.mark.parametrize("budget", [1, 25, 64])
 def test_a_plan_stays_light_on_the_wire(height, width, budget):
-    value = plan_page_value(SizePx(height, width), "f" * 64, budget, 64, TextAround(231, 20), None)
+    value = plan_page_value(plan_tiles(SizePx(height, width), budget), "f" * 64, 64, TextAround(231, 20), None)
     assert len(json.dumps(value)) < 19_000
 
 

@@ -48,7 +48,7 @@ def test_the_page_value_is_plain_data():
     value = transcript_page_value(Conversation((ANSWERED, FAILED)))
     assert json.loads(json.dumps(value)) == value
     first, second = value["exchanges"]
-    assert first["view"] == {"image": "image-1", "budget": 25, "cols": 7, "rows": 3}
+    assert first["view"] == {"image": "image-1", "kind": "dynamic_partition", "budget": 25, "cols": 7, "rows": 3, "viewPx": 0}
     assert (first["stats"]["cachedTokens"], first["reason"]) == (3200, "end_of_turn")
     assert second["error"] == {"code": "OutOfMemory", "detail": "The device ran out of memory."}
 

@@ -1,0 +1,78 @@
+"""The model's chip and choice: they follow it while it loads, put another in its place, and refresh what depends on it."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from typing import Any
+
+import gradio as gr
+
+from ixc.errors import IxcError
+from ixc.ui.chat_panel import ChatPanel
+from ixc.ui.components import Widget
+from ixc.ui.examples import example_page_values
+from ixc.ui.image_panel import ImageHandlers, ImagePanel, session_id
+from ixc.ui.model_choice import offered_models
+from ixc.ui.services import Services
+from ixc.ui.settings_panel import defaults_update
+
+logger = logging.getLogger(__name__)
+
+_LOOK_EVERY_S = 1.0
+
+
+def layout_header(services: Services) -> Widget:
+    return Widget("header", services.provider.status.page_value(), events=("language", "refresh"), elem_id="ixc-header")
+
+
+def connect_model(demo: gr.Blocks, header: Widget, image: ImagePanel, chat: ChatPanel, services: Services) -> None:
+    """Attach the handlers. Call inside the Blocks."""
+    timer = gr.Timer(_LOOK_EVERY_S)
+    handlers = ModelHandlers(services, len(chat.settings.inputs))
+    hidden: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
+    inputs, outputs = (
+        [image.budget, *chat.settings.inputs],
+        [header, timer, image.plan, chat.settings.model, *chat.settings.inputs],
+    )
+    demo.load(handlers.load, inputs, [image.examples, *outputs], **hidden)
+    timer.tick(handlers.look, inputs, outputs, trigger_mode="once", **hidden)
+    header.refresh(handlers.look, inputs, outputs, trigger_mode="once", **hidden)
+    chat.settings.model.input(handlers.switch, [chat.settings.model, *inputs], outputs, trigger_mode="once", **hidden)
+
+
+class ModelHandlers:
+    """Functions of (session, input); all return chip, clock, plan, the choice and the answers' settings."""
+
+    def __init__(self, services: Services, num_settings: int) -> None:
+        self._services = services
+        self._images = ImageHandlers(services)
+        self._num_settings = num_settings
+
+    def load(self, request: gr.Request, budget: int, *settings: Any) -> list[Any]:
+        """A page was opened: the examples come first."""
+        return [list(example_page_values()), *self.look(request, budget, *settings)]
+
+    def look(self, request: gr.Request, budget: int, *settings: Any) -> list[Any]:
+        """How far the model is. Once it is there, its defaults fill the settings and its costs the plan."""
+        status = self._services.provider.status
+        if status.phase == "loading":
+            return [status.page_value(), gr.Timer(active=True), gr.skip(), gr.skip(), *[gr.skip()] * self._num_settings]
+        return self._all(request, budget, settings, is_loading=False)
+
+    def switch(self, request: gr.Request, model: Any, budget: int, *settings: Any) -> list[Any]:
+        """Another model was chosen. The session's own answer is stopped; those of others are finished first."""
+        services = self._services
+        if model in {offered.key for offered in offered_models(services.settings)}:
+            try:
+                services.provider.switch(model)
+            except IxcError as error:  # the choice goes back to the model that is there, and the chip says what is going on
+                logger.info("no switch: %s", error)
+            else:
+                services.store.stop(session_id(request))
+        return self._all(request, budget, settings, is_loading=services.provider.status.phase == "loading")
+
+    def _all(self, request: gr.Request, budget: int, settings: Sequence[Any], *, is_loading: bool) -> list[Any]:
+        provider = self._services.provider
+        update = defaults_update(provider, settings)
+        return [provider.status.page_value(), gr.Timer(active=is_loading), self._images.replan(budget, request), *update]

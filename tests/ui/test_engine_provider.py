@@ -1,0 +1,179 @@
+"""The model behind the page can be changed while people talk to it: nothing of the old one stays, and no answer breaks."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors import safe_open
+
+from ixc.chat.events import Finished, FinishReason
+from ixc.chat.request import ChatRequest, StopFlag
+from ixc.conversation import ImageView
+from ixc.errors import CheckpointError, IxcError
+from ixc.image_layout import DYNAMIC_PARTITION, ImageLayout, LayoutKind
+from ixc.imaging.decode import DecodedImage
+from ixc.settings import GenerationSettings, Settings
+from ixc.ui.engine_provider import EngineProvider
+from ixc.ui.model_choice import offered_models
+from ixc.ui.settings_panel import defaults_update
+from tests.checkpoints import VL_REFERENCE, write_chat_checkpoint
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory) -> tuple[Path, Path]:
+    """A model that cuts tiles, and one that looks once."""
+    root = tmp_path_factory.mktemp("models")
+    return write_chat_checkpoint(root / "tiled"), write_chat_checkpoint(root / "single", reference=VL_REFERENCE)
+
+
+def num_values(folder: Path) -> int:
+    """Numbers in a checkpoint's file, counted without our code."""
+    with safe_open(folder / "model.safetensors", "pt") as file:
+        return sum(file.get_tensor(name).numel() for name in file.keys())  # noqa: SIM118
+
+
+def ask(provider: EngineProvider, image: DecodedImage) -> Finished:
+    request = ChatRequest(
+        "session",
+        "What is it?",
+        ImageView(image.image_id, 4),
+        images={image.image_id: image},
+        generation=GenerationSettings(max_new_tokens=3, do_sample=False),
+    )
+    with provider.borrowed() as engine:
+        return list(engine.answer(request, StopFlag()))[-1]
+
+
+def test_another_model_takes_the_place_of_the_first_which_leaves_nothing(folders, rng_image):
+    tiled, single = folders
+    provider = EngineProvider(Settings(model=str(tiled)))
+    assert provider.layout == DYNAMIC_PARTITION
+    provider.start()
+    assert provider.wait(60)
+    assert ask(provider, rng_image).stats.num_visual_tokens == 157 + 24 * 25  # 2 x 2 tiles: 24 rows of 24 and a newline
+    with provider.borrowed() as engine:
+        bytes_per_value = engine.runner.model.dtype.itemsize
+        cached = engine.memory_report()["bytes"]
+        del engine
+    assert cached > 0
+
+    provider.switch(str(single))
+    assert provider.layout == ImageLayout(LayoutKind.SINGLE_VIEW, 490)  # at once, while the weights load
+    assert provider.wait(60)
+    status = provider.status
+    assert (status.phase, status.key, status.error) == ("ready", str(single), None)
+    assert status.freed.name == "tiled"
+    # All weights of the file and the session's caches; buffers beside the weights are small.
+    assert status.freed.num_bytes == pytest.approx(num_values(tiled) * bytes_per_value + cached, rel=0.01)
+    assert ask(provider, rng_image).stats.num_visual_tokens == 1225
+
+    with pytest.raises(CheckpointError, match="There is no model"):
+        provider.switch(str(tiled.parent / "nothing"))
+    assert provider.status.phase == "ready"
+    empty = tiled.parent / "empty"
+    empty.mkdir()
+    provider.switch(str(empty))
+    assert provider.wait(60)
+    assert (provider.status.phase, provider.status.key) == ("ready", str(single))
+    assert "config.json" in provider.status.error.detail
+    assert ask(provider, rng_image).reason in (FinishReason.LENGTH, FinishReason.END_OF_TURN)
+    provider.engine.close()
+
+
+@pytest.fixture
+def rng_image() -> DecodedImage:
+    return DecodedImage.from_pixels(np.random.default_rng(1).integers(0, 256, (60, 60, 3), dtype=np.uint8))
+
+
+class QuietEngine:
+    """What the provider asks of an engine, and nothing else."""
+
+    device_name, limits_note, default_system, layout = "a test", "", "", DYNAMIC_PARTITION
+
+    def __init__(self, settings: Settings) -> None:
+        self.model_name = settings.model
+        self.default_generation = GenerationSettings(max_new_tokens=10 + len(settings.model))
+        self.is_closed = False
+
+    def memory_report(self) -> dict[str, int]:
+        return {"bytes": 5, "model_bytes": 70}
+
+    def close(self) -> None:
+        self.is_closed = True
+
+
+def quiet_provider() -> EngineProvider:
+    provider = EngineProvider(Settings(model="ixc-nano"), lambda settings, _: QuietEngine(settings))
+    provider.start()
+    assert provider.wait(10)
+    return provider
+
+
+def test_an_answer_under_way_is_finished_before_its_model_goes():
+    provider = quiet_provider()
+    with provider.borrowed() as engine:
+        provider.switch("vl-7b")
+        assert not provider.wait(0.05)
+        assert not engine.is_closed
+        late: list[str] = []
+        asker = threading.Thread(target=lambda: late.append(_borrowed_name(provider)))
+        asker.start()
+        with pytest.raises(IxcError, match="being loaded"):
+            provider.switch("4khd-7b")
+        del engine
+    asker.join(10)
+    assert late == ["vl-7b"]  # who came after the switch is answered by the new model
+    assert provider.status.freed.num_bytes == 75
+
+
+def test_memory_that_something_still_holds_is_not_called_free(monkeypatch):
+    monkeypatch.setattr("ixc.ui.engine_provider._GONE_WITHIN_S", 0.0)
+    provider = quiet_provider()
+    held = provider.engine
+    provider.switch("vl-7b")
+    assert provider.wait(10)
+    assert held.is_closed
+    assert provider.status.freed.num_bytes == 0
+
+
+def test_what_the_user_set_survives_a_switch_and_defaults_follow_the_model():
+    provider = quiet_provider()
+    update = defaults_update(provider, _controls(max_new_tokens=1024))
+    assert update[1] == 18  # "ixc-nano" has eight letters
+    provider.switch("vl-7b")
+    assert provider.wait(10)
+    assert defaults_update(provider, _controls(max_new_tokens=18))[1] == 15
+    chosen = defaults_update(provider, _controls(max_new_tokens=300))
+    assert chosen[1] != 15
+    assert chosen[0] == "vl-7b"
+
+
+def test_a_page_on_a_network_offers_only_what_its_owner_allows():
+    keys = [
+        [model.key for model in offered_models(settings)]
+        for settings in (
+            Settings(),
+            Settings(host="0.0.0.0"),
+            Settings(host="0.0.0.0", models="vl-7b"),
+            Settings(models="vl-7b"),
+            replace(Settings(), model="internlm/internlm-xcomposer2-vl-7b", models="vl-7b"),
+        )
+    ]
+    assert {"ixc-nano", "4khd-7b", "vl-7b"} <= set(keys[0])
+    assert keys[0][0] == "ixc-nano"
+    assert keys[1:] == [["ixc-nano"], ["ixc-nano", "vl-7b"], ["ixc-nano", "vl-7b"], ["internlm/internlm-xcomposer2-vl-7b"]]
+
+
+def _borrowed_name(provider: EngineProvider) -> str:
+    with provider.borrowed() as engine:
+        return engine.model_name
+
+
+def _controls(max_new_tokens: int) -> list:
+    """The settings' controls as they stand after the first page load, with another answer length."""
+    defaults = GenerationSettings()
+    return [max_new_tokens, defaults.temperature, defaults.top_p, defaults.repetition_penalty, defaults.num_beams, "", ""]
