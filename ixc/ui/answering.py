@@ -25,6 +25,12 @@ def answer_events(
     ``build_request`` is called with the model that will answer, once it is this question's turn. Raises IxcError;
     CheckpointError when no model could be loaded.
     """
+    return services.traffic.watch(_events(services, ticket, stop, build_request), stop)
+
+
+def _events(
+    services: Services, ticket: Ticket, stop: StopFlag, build_request: Callable[[Engine], ChatRequest]
+) -> Iterator[Event]:
     shown: Event | None = None
     while not stop.is_set:
         progress = _what_to_wait_for(services, ticket)

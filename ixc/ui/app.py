@@ -7,6 +7,7 @@ import json
 import logging
 import os
 import socket
+from collections.abc import Sequence
 from typing import Any
 
 # Before gradio is imported: it reads this once, and would otherwise call out at start.
@@ -14,6 +15,7 @@ os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
 
 import gradio as gr
 from starlette.middleware import Middleware
+from starlette.routing import BaseRoute
 
 from ixc.errors import SettingsError
 from ixc.settings import Settings
@@ -82,14 +84,24 @@ def serve(settings: Settings) -> None:
     demo.block_thread()
 
 
-def launch(demo: gr.Blocks, **kwargs: Any) -> Any:
-    """Start the server for a page made by ``build_app``; ``kwargs`` go to Gradio's ``launch``."""
+def launch(
+    demo: gr.Blocks,
+    *,
+    routes: Sequence[BaseRoute] = (),
+    middleware: Sequence[Middleware] = (),
+    share: bool = False,
+    **kwargs: Any,
+) -> Any:
+    """Start the server for a page made by ``build_app``; ``kwargs`` go to Gradio's ``launch``.
+
+    ``routes`` come before Gradio's own, ``middleware`` sees every request first.
+    """
     services: Services = demo.ixc_services
     settings = services.settings
     return demo.launch(
         server_name=settings.host,
         server_port=settings.port or None,
-        share=False,
+        share=share,
         quiet=True,
         show_error=False,
         footer_links=[],
@@ -104,8 +116,8 @@ def launch(demo: gr.Blocks, **kwargs: Any) -> Any:
         theme=_theme(),
         head=page_head(json.dumps(load_strings(), ensure_ascii=False)),
         app_kwargs={
-            "routes": [picture_route(services.store), status_route(services)],
-            "middleware": [Middleware(ContentPolicy)],
+            "routes": [picture_route(services.store), status_route(services), *routes],
+            "middleware": [Middleware(ContentPolicy), *middleware],
         },
         **kwargs,
     )

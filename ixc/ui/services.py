@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from ixc.settings import Settings
 from ixc.ui.engine_provider import EngineProvider
 from ixc.ui.session import SessionStore
+from ixc.ui.traffic import Traffic
 from ixc.ui.waiting import WaitingLine
 
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """Settings, the model, the sessions' store and the line before the model."""
+    """Settings, the model, the sessions' store, the line before the model, and the answers under way."""
 
     settings: Settings
     provider: EngineProvider
     store: SessionStore
     line: WaitingLine
+    traffic: Traffic = field(default_factory=Traffic)
 
     @classmethod
     def start(cls, settings: Settings, provider: EngineProvider | None = None) -> Services:
