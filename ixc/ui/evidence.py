@@ -1,0 +1,141 @@
+"""What was measured and published, for the Evidence tab: read from ``assets/results/*.json``, drawn by the page.
+
+Read are, each as far as it is there and makes sense (a file that does not is logged and left out):
+
+``*_eval.json``: {"model": name, "seed": n, "budgets": {"HD-1": {GROUP: FIGURES, ...}, ...}, "ablation": ...}
+    GROUP names a set of test documents ("all" is drawn first); FIGURES are {"exact": share, "num": documents}. A GROUP may hold
+    groups itself ({"tasks": {"receipt": FIGURES}}). "ablation" holds, by variant, FIGURES or {"HD-9": FIGURES, ...}.
+``inference_*.json``: {"model", "hardware", "torch", "date", "repeats", "figures": [{"name", "value", "unit", "baseline",
+    "baseline_name", "ratio", "target"}]}, as ``python -m ixc.benchmarks.inference`` writes it.
+``published.json``: the papers' own numbers.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import re
+from collections.abc import Iterator, Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from ixc.ui.assets import ASSETS_FOLDER
+
+logger = logging.getLogger(__name__)
+
+RESULTS_FOLDER = ASSETS_FOLDER / "results"
+_FIRST = "all"
+"""The group that sums the others up."""
+
+
+@cache
+def evidence_page_value(folder: Path = RESULTS_FOLDER) -> dict[str, Any]:
+    """Curves, ablations and speeds of every file in ``folder``, and what the papers report (None where there is no file)."""
+    evaluations = [each for path in sorted(folder.glob("*_eval.json")) if (each := _read(path))]
+    speeds = [each for path in sorted(folder.glob("inference_*.json")) if (each := _read(path))]
+    return {
+        "curves": [curve for each in evaluations if (curve := read_curve(each))],
+        "ablations": [table for each in evaluations if (table := read_ablation(each))],
+        "speeds": [speed for each in speeds if (speed := read_speed(each))],
+        "published": _read(folder / "published.json"),
+    }
+
+
+def read_curve(evaluation: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Share of exact answers by budget, one series for each group of documents; None without any."""
+    series: dict[str, list[dict[str, float | int]]] = {}
+    for budget, groups in sorted(_by_budget(evaluation.get("budgets")).items()):
+        for name, share, num in _groups(groups):
+            series.setdefault(name, []).append({"budget": budget, "share": share, "num": num})
+    if not series:
+        return None
+    names = sorted(series, key=lambda name: name != _FIRST)  # stable: the others as they were written
+    return {
+        "model": str(evaluation.get("model", "")),
+        "series": [{"name": name, "points": series[name]} for name in names],
+    }
+
+
+def read_ablation(evaluation: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Variants in rows, budgets in columns (0: the file names none); None without any."""
+    table = evaluation.get("ablation")
+    if not isinstance(table, Mapping):
+        return None
+    rows, budgets = [], set()
+    for variant, figures in table.items():
+        by_budget = _by_budget(figures) or {0: figures}
+        cells = {budget: share for budget, each in by_budget.items() if (share := _overall(each)) is not None}
+        if cells:
+            rows.append((str(variant), cells))
+            budgets |= set(cells)
+    columns = sorted(budgets)
+    if not rows:
+        return None
+    return {
+        "model": str(evaluation.get("model", "")),
+        "budgets": columns,
+        "rows": [{"name": name, "shares": [cells.get(budget) for budget in columns]} for name, cells in rows],
+    }
+
+
+def read_speed(result: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Measured medians beside their baselines; None without any."""
+    figures = []
+    for each in result.get("figures") or []:
+        if isinstance(each, Mapping) and _is_number(each.get("value")):
+            numbers = {name: each.get(name) if _is_number(each.get(name)) else None for name in ("baseline", "ratio")}
+            texts = {name: str(each.get(name) or "") for name in ("name", "unit", "baseline_name", "target")}
+            figures.append({"value": each["value"], **numbers, **texts})
+    if not figures:
+        return None
+    return {**{name: str(result.get(name) or "") for name in ("model", "hardware", "torch", "date")}, "figures": figures}
+
+
+def _groups(groups: Any, depth: int = 0) -> Iterator[tuple[str, float, int]]:
+    """Name, share of exact answers and number of documents of every group, those inside others included."""
+    if not isinstance(groups, Mapping) or depth > 2:
+        return
+    for name, figures in groups.items():
+        if not isinstance(figures, Mapping):
+            continue
+        share, num = figures.get("exact"), figures.get("num")
+        if _is_number(share) and 0 <= share <= 1:
+            yield str(name), float(share), int(num) if _is_number(num) else 0
+        else:
+            yield from _groups(figures, depth + 1)
+
+
+def _overall(figures: Any) -> float | None:
+    """The share that sums a group up: its own, else that of "all", else its first group's."""
+    shares: dict[str, float] = {}
+    for name, share, _ in _groups({_FIRST: figures}):
+        shares.setdefault(name, share)
+    return shares.get(_FIRST, next(iter(shares.values()), None))
+
+
+def _by_budget(groups: Any) -> dict[int, Any]:
+    """{"HD-16": ...} or {"16": ...} by number; other keys are left out."""
+    if not isinstance(groups, Mapping):
+        return {}
+    named = ((re.fullmatch(r"(?:HD-)?(\d{1,3})", str(key)), value) for key, value in groups.items())
+    return {int(match[1]): value for match, value in named if match}
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _read(path: Path) -> dict[str, Any] | None:
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        logger.warning("%s cannot be read: %s", path.name, error)
+        return None
+    if not isinstance(data, dict):
+        logger.warning("%s holds no results", path.name)
+        return None
+    return data

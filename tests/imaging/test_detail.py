@@ -1,0 +1,55 @@
+"""A detail is what one would cut out of the whole resized image, which is checked against the reference elsewhere."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ixc.imaging.detail import seen_detail
+from ixc.imaging.resize import resize_and_pad, squash
+from ixc.single_view import SingleViewPlan
+from ixc.tiling import RectPx, SizePx, plan_tiles
+
+
+@settings(max_examples=30)
+@given(
+    st.tuples(st.integers(20, 400), st.integers(20, 400)),
+    st.tuples(*[st.floats(0, 0.9)] * 2),
+    st.integers(1, 12),
+    st.booleans(),
+)
+def test_a_detail_is_a_crop_of_the_whole(size, corner, max_patches, is_squashed):
+    height, width = size
+    pixels = np.random.default_rng(height * width).integers(0, 256, (height, width, 3), dtype=np.uint8)
+    left, top = corner[0] * width, corner[1] * height
+    rect = RectPx(left, top, min(left + 17, width), min(top + 11, height))
+    if is_squashed:
+        plan = SingleViewPlan(SizePx(height, width), 70)
+        whole = squash(pixels, 70)
+    else:
+        plan = plan_tiles(SizePx(height, width), max_patches)
+        pad, resized = plan.padding_px, plan.resized_px
+        whole = resize_and_pad(pixels, plan)[pad.top : pad.top + resized.height, pad.left : pad.left + resized.width]
+    seen = seen_detail(pixels, plan, rect)
+    assert seen.rect.left <= rect.left + 1e-3
+    assert seen.rect.bottom >= rect.bottom - 1e-3
+    x, y = round(seen.rect.left * whole.shape[1] / width), round(seen.rect.top * whole.shape[0] / height)
+    expected = whole[y : y + seen.pixels_HWC.shape[0], x : x + seen.pixels_HWC.shape[1]]
+    assert np.abs(seen.pixels_HWC.astype(int) - expected).max() <= 1
+
+
+def test_one_pixel_stripes_survive_tiles_and_die_in_one_view():
+    """980 stripes, one pixel each: three tiles across keep 1008 of them apart, 490 pixels cannot."""
+    stripes = np.zeros((980, 980, 3), np.uint8)
+    stripes[:, ::2] = 255
+    rect = RectPx(400, 400, 420, 420)
+    tiles = seen_detail(stripes, plan_tiles(SizePx(980, 980), 16), rect).pixels_HWC
+    single = seen_detail(stripes, SingleViewPlan(SizePx(980, 980), 490), rect).pixels_HWC
+    assert np.ptp(tiles) > 150
+    assert np.ptp(single) < 20
+
+
+@pytest.mark.parametrize("rect", [RectPx(0, 0, 0, 5), RectPx(-1, 0, 5, 5), RectPx(0, 0, 31, 5)])
+def test_a_rectangle_outside_the_image_is_refused(rect):
+    with pytest.raises(ValueError, match="no part of an image of 30x20"):
+        seen_detail(np.zeros((20, 30, 3), np.uint8), plan_tiles(SizePx(20, 30), 1), rect)

@@ -1,0 +1,78 @@
+"""The Evidence tab shows what the evaluations wrote, whatever they come to write, and the papers' numbers as they are."""
+
+from __future__ import annotations
+
+import json
+
+from ixc.evaluation.tasks import TASKS
+from ixc.ui.evidence import evidence_page_value, read_ablation, read_curve
+
+
+def test_a_curve_has_a_point_for_each_budget_and_group():
+    groups = {
+        "all": {"num": 50, "exact": 0.5, "misread": []},
+        "tasks": {"receipt": {"exact": 0.25, "num": 8}},
+        "misread": [["a", "b"]],
+    }
+    curve = read_curve({"model": "m", "budgets": {"HD-16": groups, "HD-1": {"all": {"num": 50, "exact": 0.1}}}})
+    assert curve == {
+        "model": "m",
+        "series": [
+            {"name": "all", "points": [{"budget": 1, "share": 0.1, "num": 50}, {"budget": 16, "share": 0.5, "num": 50}]},
+            {"name": "receipt", "points": [{"budget": 16, "share": 0.25, "num": 8}]},
+        ],
+    }
+
+
+def test_ablations_come_with_or_without_budgets():
+    assert read_ablation({"ablation": {"full": {"exact": 0.9, "num": 10}, "no newline": {"exact": 0.8}}})["rows"] == [
+        {"name": "full", "shares": [0.9]},
+        {"name": "no newline", "shares": [0.8]},
+    ]
+    table = read_ablation(
+        {"ablation": {"full": {"HD-9": {"exact": 0.9}, "HD-16": {"all": {"exact": 0.95}}}, "bare": {"HD-9": {"exact": 0.7}}}}
+    )
+    assert table["budgets"] == [9, 16]
+    assert [row["shares"] for row in table["rows"]] == [[0.9, 0.95], [0.7, None]]
+
+
+def test_nonsense_is_left_out(tmp_path):
+    for name, text in {
+        "a_eval.json": "{",
+        "b_eval.json": "[]",
+        "c_eval.json": '{"budgets": {"HD-x": {}, "HD-4": {"all": {"exact": "many"}}}}',
+        "d_eval.json": '{"budgets": [1], "ablation": {"full": 3}}',
+        "inference_x.json": '{"figures": [{"value": null}, 7]}',
+    }.items():
+        (tmp_path / name).write_text(text)
+    assert evidence_page_value(tmp_path) == {"curves": [], "ablations": [], "speeds": [], "published": None}
+
+
+def test_a_speed_table_is_read(tmp_path):
+    figure = {
+        "name": "HD-9 decode",
+        "value": 50.0,
+        "unit": "tokens/s",
+        "baseline": 20.0,
+        "baseline_name": "generate",
+        "ratio": 2.5,
+    }
+    (tmp_path / "inference_cpu.json").write_text(json.dumps({"model": "m", "hardware": "2 cores", "figures": [figure]}))
+    (speed,) = evidence_page_value(tmp_path)["speeds"]
+    assert (speed["hardware"], speed["figures"][0]["ratio"]) == ("2 cores", 2.5)
+
+
+def test_what_is_shipped_is_shown():
+    assert any(curve["series"][0]["name"] == "all" for curve in evidence_page_value()["curves"])
+
+
+def test_published_numbers_are_those_that_evaluations_are_compared_with():
+    published = evidence_page_value()["published"]
+    for column, title in enumerate(published["tasks"]):
+        task = next((task for task in TASKS.values() if task.title == title), None)
+        if task is None:
+            continue
+        scores = {each.label: each.score for each in task.published}
+        for row in published["budgets"]:
+            label = f"paper, trained at HD-{row['trained']}, run at HD-{row['run']}"
+            assert scores[label] == row["scores"][column]
