@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import torch
 
+from ixc.chat.interface import CostEstimate
 from ixc.chat.kv_cache import InPlaceCache
 from ixc.models.xcomposer2 import XComposer2ForCausalLM
 from ixc.single_view import ImagePlan
@@ -21,14 +21,6 @@ _VISION_ACTIVATIONS = 8
 """Tensors of a view's width that are alive at once in a vision layer: states, norms, q, k, v and the two MLP halves."""
 _LM_ACTIVATIONS = 8
 """Likewise in a decoder layer, besides the three of the feed-forward width."""
-
-
-@dataclass(frozen=True, slots=True)
-class CostEstimate:
-    """Expected cost of the first question about an image; ``memory_bytes`` is what comes on top of the weights."""
-
-    memory_bytes: int
-    time_to_first_token_ms: float | None
 
 
 class CostModel:

@@ -14,8 +14,9 @@ import torch
 from torch import Tensor
 
 from ixc.chat.admission import Admission
-from ixc.chat.costs import CostEstimate, CostModel
+from ixc.chat.costs import CostModel
 from ixc.chat.events import AnswerStats, Event, Finished, FinishReason, PrefillProgress, TextDelta
+from ixc.chat.interface import ChatEngine, CostEstimate, ModelInfo
 from ixc.chat.kv_cache import InPlaceCache
 from ixc.chat.prompt import (
     EncodedPrompt,
@@ -32,28 +33,14 @@ from ixc.chat.store import SessionStore
 from ixc.chat.text_stream import TextStream
 from ixc.conversation import ImageView
 from ixc.errors import EngineBusy, OutOfMemory
-from ixc.image_layout import DYNAMIC_PARTITION, ImageLayout
 from ixc.models.xcomposer2 import XComposer2Processor
-from ixc.settings import GenerationSettings, Settings
+from ixc.settings import Settings
 from ixc.single_view import ImagePlan
 
 logger = logging.getLogger(__name__)
 
 _PREFIX = "prefix"
 _EXPIRY_INTERVAL_S = 30.0
-
-
-@dataclass(frozen=True, slots=True)
-class ModelInfo:
-    """What a screen says about the loaded model."""
-
-    name: str
-    device: str
-    note: str
-    default_generation: GenerationSettings
-    default_system: str
-    default_max_patches: int
-    layout: ImageLayout = DYNAMIC_PARTITION
 
 
 @dataclass(slots=True)
@@ -76,7 +63,7 @@ class _Prefix:
     cache: InPlaceCache
 
 
-class Engine:
+class Engine(ChatEngine):
     """Answers questions one after the other, in the order they came; what a session can reuse stays in a bounded store.
 
     Thread-safe. Close it to end its threads.
@@ -99,35 +86,6 @@ class Engine:
         threading.Thread(target=self._expire_now_and_then, name="ixc-expiry", daemon=True).start()
 
     # --- what callers use -----------------------------------------------------------------------------------------
-
-    @property
-    def model_name(self) -> str:
-        return self.info.name
-
-    @property
-    def device_name(self) -> str:
-        return self.info.device
-
-    @property
-    def limits_note(self) -> str:
-        return self.info.note
-
-    @property
-    def default_generation(self) -> GenerationSettings:
-        return self.info.default_generation
-
-    @property
-    def default_system(self) -> str:
-        return self.info.default_system
-
-    @property
-    def default_max_patches(self) -> int:
-        return self.info.default_max_patches
-
-    @property
-    def layout(self) -> ImageLayout:
-        """How the model cuts images."""
-        return self.info.layout
 
     def answer(self, request: ChatRequest, stop: StopFlag) -> Iterator[Event]:
         """Stream the answer's events; see ``ixc.chat.events``.

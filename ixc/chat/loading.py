@@ -11,7 +11,8 @@ import torch
 from transformers.utils import logging as transformers_logging
 
 from ixc.chat.costs import CostModel
-from ixc.chat.engine import Engine, ModelInfo
+from ixc.chat.engine import Engine
+from ixc.chat.interface import ModelInfo
 from ixc.chat.runner import ModelRunner
 from ixc.conversation import TURN_END
 from ixc.image_layout import layout_of_config
