@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import sys
 
@@ -12,15 +11,15 @@ def main() -> int:
     from ixc.errors import IxcError
     from ixc.settings import Settings
 
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     env = dict(os.environ)
     if "GRADIO_SERVER_NAME" in env:  # a Space tells the address to listen on in Gradio's way
         env.setdefault("IXC_HOST", env["GRADIO_SERVER_NAME"])
     try:
         settings = Settings.from_env(env)
-        from ixc.ui.app import serve
+        from ixc.hosting.options import ServerOptions
+        from ixc.hosting.server import serve
 
-        serve(settings)
+        serve(settings, ServerOptions.from_env(env))
     except IxcError as error:
         sys.stderr.write(f"{error}\n")
         return 1

@@ -281,12 +281,13 @@ def test_app_hands_its_options_to_the_server(monkeypatch):
     import types
 
     served = []
-    monkeypatch.setitem(sys.modules, "ixc.ui.app", types.SimpleNamespace(serve=served.append))
+    monkeypatch.setitem(sys.modules, "ixc.hosting.server", types.SimpleNamespace(serve=lambda *given: served.append(given)))
     monkeypatch.setenv("IXC_HOST", "0.0.0.0")
     monkeypatch.setenv("IXC_PORT", "1234")
     assert main(["app", "--port", "0", "--model", "some-folder", "--max-waiting", "3"]) == 0
-    (settings,) = served
+    ((settings, options),) = served
     assert (settings.host, settings.port, settings.model, settings.max_waiting) == ("0.0.0.0", 0, "some-folder", 3)
+    assert (options.share, options.access.is_guarded, options.max_users) == (False, False, 0)
 
 
 @pytest.mark.parametrize(("option", "value"), [("--port", 99999), ("--port", -1), ("--max-waiting", 0)])

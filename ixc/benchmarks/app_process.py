@@ -47,7 +47,7 @@ class AppProcess:
             self._process = subprocess.Popen(  # noqa: S603  our own program
                 command, env=env, stdout=log, stderr=log, preexec_fn=self._preexec
             )
-        self._wait_until(lambda: httpx.get(f"{self.url}/status", timeout=5).status_code == 200)
+        self._wait_until(lambda: httpx.get(f"{self.url}/health/live", timeout=5).status_code == 200)
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
@@ -67,10 +67,14 @@ class AppProcess:
     def status(self) -> dict[str, object]:
         return httpx.get(f"{self.url}/status", timeout=30).json()
 
+    def health(self) -> str:
+        """What a load balancer is told: loading, ready, failed or stopping."""
+        return httpx.get(f"{self.url}/health", timeout=30).json()["status"]
+
     def wait_for_model(self) -> str:
         """Wait until loading ended; "ready" or "failed"."""
-        self._wait_until(lambda: self.status()["model"] != "loading")
-        return str(self.status()["model"])
+        self._wait_until(lambda: self.health() != "loading")
+        return self.health()
 
     def log(self) -> str:
         return self.log_path.read_text(encoding="utf-8", errors="replace")

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import errno
 import json
-import logging
 import os
-import socket
 from collections.abc import Sequence
 from typing import Any
 
@@ -17,20 +14,19 @@ import gradio as gr
 from starlette.middleware import Middleware
 from starlette.routing import BaseRoute
 
-from ixc.errors import SettingsError
 from ixc.settings import Settings
 from ixc.ui.api import add_api
 from ixc.ui.assets import page_head
 from ixc.ui.chat_panel import ChatPanel, connect_chat_panel, layout_chat_panel
+from ixc.ui.compare import connect_compare, layout_compare
 from ixc.ui.components import Widget
+from ixc.ui.evidence import evidence_page_value
 from ixc.ui.image_panel import connect_image_panel, event_value, layout_image_panel
 from ixc.ui.model_panel import connect_model, layout_header
 from ixc.ui.pictures import ContentPolicy, picture_route
 from ixc.ui.services import Services
 from ixc.ui.status import status_route
 from ixc.ui.strings import load_strings, translate
-
-logger = logging.getLogger(__name__)
 
 _MAX_QUEUED = 512
 """Only a backstop against floods: the line before the model is the waiting line's, which refuses with a sentence."""
@@ -62,8 +58,13 @@ def build_app(settings: Settings, services: Services | None = None) -> gr.Blocks
                     image = layout_image_panel(services)
                 with gr.Column(elem_id="ixc-chat-pane"):
                     chat = layout_chat_panel(services)
+            with gr.Column(elem_id="ixc-compare-pane"):
+                compare = layout_compare(services)
+            with gr.Column(elem_id="ixc-evidence-pane"):
+                Widget("evidence", evidence_page_value(), elem_id="ixc-evidence")
         connect_image_panel(image, chat.question, services)
         connect_chat_panel(chat, image, services)
+        connect_compare(compare, services)
         connect_model(demo, header, image, chat, services)
         _connect_language(header, chat)
         demo.unload(_forget_session(services))
@@ -71,17 +72,6 @@ def build_app(settings: Settings, services: Services | None = None) -> gr.Blocks
     demo.queue(max_size=_MAX_QUEUED, api_open=False)
     demo.ixc_services = services
     return demo
-
-
-def serve(settings: Settings) -> None:
-    """Serve the page until interrupted. Raises SettingsError when the address cannot be used."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    logging.getLogger("httpx").setLevel(logging.WARNING)  # Gradio asks its own server whether it is up
-    _check_address(settings)
-    demo = build_app(settings)
-    _, address, _ = launch(demo, prevent_thread_lock=True)
-    logger.info("the page is at %s", address)
-    demo.block_thread()
 
 
 def launch(
@@ -147,24 +137,6 @@ def _forget_session(services: Services) -> Any:
             services.provider.engine.forget(request.session_hash)
 
     return forget
-
-
-def _check_address(settings: Settings) -> None:
-    if settings.port == 0:
-        return
-    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
-    with socket.socket(family, socket.SOCK_STREAM) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((settings.host, settings.port))
-        except OSError as error:
-            if error.errno == errno.EADDRINUSE:
-                raise SettingsError(
-                    f"Port {settings.port} is taken; stop the other program or choose another port with IXC_PORT."
-                ) from None
-            raise SettingsError(
-                f"The address {settings.host}:{settings.port} cannot be used ({error.strerror}); change IXC_HOST or IXC_PORT."
-            ) from None
 
 
 def _theme() -> gr.themes.Base:

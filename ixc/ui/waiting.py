@@ -14,11 +14,13 @@ class WaitingLine:
         self._max_waiting = max_waiting
         self._changed = threading.Condition()
         self._tickets: list[Ticket] = []
+        self._num_refused = 0
 
     def enter(self) -> Ticket:
         """Take a place at the end. Raises EngineBusy when every waiting place is taken."""
         with self._changed:
             if len(self._tickets) > self._max_waiting:
+                self._num_refused += 1
                 raise EngineBusy(f"All {self._max_waiting} waiting places are taken; try again in a minute.")
             ticket = Ticket(self)
             self._tickets.append(ticket)
@@ -29,6 +31,11 @@ class WaitingLine:
         """Those waiting and the one being served."""
         with self._changed:
             return len(self._tickets)
+
+    @property
+    def num_refused(self) -> int:
+        """Questions that found every place taken, since the start."""
+        return self._num_refused
 
     def _num_ahead(self, ticket: Ticket) -> int:
         return self._tickets.index(ticket)

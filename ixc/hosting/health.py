@@ -1,0 +1,27 @@
+"""GET /health: may this server be sent questions? For load balancers, containers and supervisors."""
+
+from __future__ import annotations
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse
+from starlette.routing import Route
+
+from ixc.ui.services import Services
+
+_NO_STORE = {"Cache-Control": "no-store"}
+
+
+def health_routes(services: Services) -> list[Route]:
+    """``/health``: 200 once the model answers, 503 while it loads, after it failed, and while the app stops.
+
+    ``/health/live``: 200 as long as the process serves at all, which is what decides about a restart.
+    """
+
+    def ready(_: Request) -> JSONResponse:
+        phase = "stopping" if services.traffic.is_stopping else services.provider.status.phase
+        return JSONResponse({"status": phase}, status_code=200 if phase == "ready" else 503, headers=_NO_STORE)
+
+    def live(_: Request) -> JSONResponse:
+        return JSONResponse({"status": "live"}, headers=_NO_STORE)
+
+    return [Route("/health", ready, methods=["GET"]), Route("/health/live", live, methods=["GET"])]

@@ -1,0 +1,140 @@
+"""The server from its start to its end: log, check the address, serve, and on SIGTERM let nobody's answer just vanish."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+import signal
+import socket
+import threading
+import time
+from types import FrameType
+
+import gradio as gr
+from starlette.middleware import Middleware
+
+from ixc.errors import SettingsError
+from ixc.hosting.access import GuardedRoutes, PageLogin
+from ixc.hosting.health import health_routes
+from ixc.hosting.logs import configure_logging, log_answer
+from ixc.hosting.metrics import metrics_route
+from ixc.hosting.open_pages import CountPages, OpenPages
+from ixc.hosting.options import ServerOptions
+from ixc.hosting.routes import hosted_routes
+from ixc.settings import Settings
+from ixc.ui.app import build_app, launch
+from ixc.ui.services import Services
+from ixc.ui.status import status_route
+
+logger = logging.getLogger(__name__)
+
+_END_WITHIN_S = 10.0
+"""How long an answer that was told to end may take: one prefill chunk or pass of the vision tower."""
+_FLUSH_WITHIN_S = 2.0
+"""How long the last words may take to the browsers; a page that is gone never fetches its own."""
+_LOOK_EVERY_S = 0.05
+_LOOPBACK = ("127.0.0.1", "localhost", "::1")
+
+
+def serve(settings: Settings, options: ServerOptions | None = None) -> None:
+    """Serve the page until SIGTERM or Ctrl-C. Raises SettingsError when the address cannot be used."""
+    options = options or ServerOptions()
+    configure_logging(options.log_format)
+    check_address(settings)
+    stopping = _stop_signals()
+    demo = start(settings, options)
+    stopping.wait()
+    shut_down(demo, options.grace_s)
+    if not demo.ixc_services.provider.wait(0):
+        # A model is still being loaded, by libraries that abort the process when Python is taken away from under them.
+        logging.shutdown()
+        os._exit(0)
+
+
+def start(settings: Settings, options: ServerOptions, services: Services | None = None) -> gr.Blocks:
+    """Build the page and start the server's threads; the model loads in the background."""
+    services = services or Services.start(settings)
+    services.traffic.listen(log_answer)
+    demo = build_app(settings, services)
+    pages = OpenPages(options.max_users)
+    behind_login = [*hosted_routes(services), metrics_route(services, pages)]
+    _, address, share_address = launch(
+        demo,
+        routes=[*health_routes(services), *behind_login],
+        middleware=[
+            Middleware(CountPages, pages=pages),
+            Middleware(GuardedRoutes, access=options.access, routes=[status_route(services), *behind_login]),
+        ],
+        auth=PageLogin(options.access).as_function() if options.access.is_guarded else None,
+        share=options.share,
+        prevent_thread_lock=True,
+    )
+    logger.info("the page is at %s", address)
+    if options.share:
+        logger.info("everybody who knows a password can use it at %s", share_address or "no share link: it could not be made")
+    if settings.host not in _LOOPBACK and not options.access.is_guarded:
+        logger.warning(
+            "everybody who reaches %s:%d can use the page; --auth FILE asks for a password", settings.host, demo.server_port
+        )
+    return demo
+
+
+def shut_down(demo: gr.Blocks, grace_s: float) -> None:
+    """Refuse new questions, let running answers finish for ``grace_s``, end the others with a notice, then stop."""
+    services: Services = demo.ixc_services
+    traffic = services.traffic
+    traffic.refuse_new()
+    logger.info("stopping", extra={"under_way": traffic.num_running})
+    if not traffic.wait_until_idle(grace_s):
+        logger.info("ending answers", extra={"under_way": traffic.num_running})
+        traffic.end_all()
+        traffic.wait_until_idle(_END_WITHIN_S)
+    _wait_until_sent(demo)
+    demo.close(verbose=False)
+    if services.provider.engine is not None:
+        services.provider.engine.close()
+    logger.info("stopped")
+
+
+def check_address(settings: Settings) -> None:
+    """Raises SettingsError when the address is not this machine's or its port is taken."""
+    if settings.port == 0:
+        return
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((settings.host, settings.port))
+        except OSError as error:
+            if error.errno == errno.EADDRINUSE:
+                raise SettingsError(
+                    f"Port {settings.port} is taken; stop the other program or choose another port with IXC_PORT."
+                ) from None
+            raise SettingsError(
+                f"The address {settings.host}:{settings.port} cannot be used ({error.strerror}); change IXC_HOST or IXC_PORT."
+            ) from None
+
+
+def _stop_signals() -> threading.Event:
+    """Set by the first SIGTERM or SIGINT; the second ends the process at once, as without us."""
+    stopping = threading.Event()
+
+    def on_signal(number: int, frame: FrameType | None) -> None:
+        stopping.set()
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    signal.signal(signal.SIGTERM, on_signal)
+    signal.signal(signal.SIGINT, on_signal)
+    return stopping
+
+
+def _wait_until_sent(demo: gr.Blocks) -> None:
+    """Wait for Gradio's queue to hand out what is in it: closing it would replace the last words by an error of its own."""
+    queue, deadline_s = demo._queue, time.monotonic() + _FLUSH_WITHIN_S
+    while time.monotonic() < deadline_s:
+        is_working = any(job is not None for job in queue.active_jobs)
+        if not is_working and all(messages.empty() for messages in list(queue.pending_messages_per_session.values())):
+            return
+        time.sleep(_LOOK_EVERY_S)
