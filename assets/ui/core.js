@@ -62,6 +62,7 @@ window.ixc = (() => {
     edit: "M4 20h4L19 9l-4-4L4 16zM13.500 6.500l4 4",
     check: "m5 12.500 4.500 4.500L19 7.500",
     plus: "M12 5v14M5 12h14",
+    minus: "M5 12h14",
     download: "M12 4v12m0 0 5-5m-5 5-5-5M4 20h16",
     down: "M12 5v14m0 0 6-6m-6 6-6-6",
     chevron: "m6 9 6 6 6-6",
@@ -117,12 +118,15 @@ window.ixc = (() => {
   // How an image is looked at, in words: "7 × 3 tiles", "one view of 490 × 490".
   const viewWords = (view) => t(`view.${view.kind}`, { cols: view.cols, rows: view.rows, px: view.viewPx });
 
+  // The server may live under a path of another one.
+  const pictureUrl = (src) => `${(window.gradio_config?.root || "").replace(/\/$/, "")}/${src}`;
+
   const formatBytes = (n) => (n >= 1e9 ? `${(n / 1e9).toFixed(1)} GB` : `${Math.max(1, Math.round(n / 1e6))} MB`);
 
   const formatCount = (n) => Math.round(n).toLocaleString("en-US");
 
   return {
-    t, tell, hear, el, icon, translateTree, setLanguage, follow, errorSentence, modelNote, viewWords, formatBytes, formatCount, store, readStored,
+    t, tell, hear, el, icon, translateTree, setLanguage, follow, errorSentence, modelNote, viewWords, pictureUrl, formatBytes, formatCount, store, readStored,
     get language() { return language; },
     last: (topic) => last[topic],
   };

@@ -61,13 +61,16 @@
     store("ixc-theme", dark ? "dark" : "light");
   }
 
+  // On a wide screen image and chat stand side by side under one tab; on a phone each has its own.
   ixc.panes = (element) => {
-    const tabs = ["image", "chat"].map((pane) => el("button", { type: "button", role: "tab", id: `ixc-tab-${pane}`,
-      "aria-controls": `ixc-${pane}-pane`, "data-pane": pane, "data-t": `app.pane.${pane}`, onclick: () => ixc.showPane(pane) }));
+    const PANES = ["image", "chat", "compare", "evidence"];
+    const narrow = window.matchMedia("(max-width: 860px)");
+    const tabs = PANES.map((pane) => el("button", { type: "button", role: "tab", id: `ixc-tab-${pane}`, "aria-controls": `ixc-${pane}-pane`,
+      "data-pane": pane, onclick: () => ixc.showPane(pane) }, el("span", { "data-t": `app.pane.${pane}` })));
     element.append(el("div", { role: "tablist", class: "ixc-tabs", "data-t-label": "app.panes" }, ...tabs));
-    ixc.translateTree(element);
 
-    ixc.showPane = (pane) => {
+    ixc.showPane = (wanted) => {
+      const pane = wanted === "chat" && !narrow.matches ? "image" : wanted;
       document.body.dataset.pane = pane;
       for (const tab of tabs) {
         tab.setAttribute("aria-selected", String(tab.dataset.pane === pane));
@@ -75,12 +78,21 @@
       }
       tell("pane", pane);
     };
+    function fitWidth() {
+      tabs[0].firstChild.dataset.t = narrow.matches ? "app.pane.image" : "app.pane.both";
+      ixc.translateTree(element);
+      ixc.showPane(document.body.dataset.pane || "image");
+    }
     element.addEventListener("keydown", (event) => {
-      if (event.key !== "ArrowLeft" && event.key !== "ArrowRight") return;
-      ixc.showPane(document.body.dataset.pane === "image" ? "chat" : "image");
-      tabs.find((tab) => tab.tabIndex === 0).focus();
+      const step = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
+      if (!step) return;
+      const shown = tabs.filter((tab) => tab.offsetParent);
+      const next = shown[(shown.findIndex((tab) => tab.tabIndex === 0) + step + shown.length) % shown.length];
+      ixc.showPane(next.dataset.pane);
+      next.focus();
     });
-    ixc.showPane("image");
+    narrow.addEventListener("change", fitWidth);
+    fitWidth();
   };
 
   ixc.settingsToggle = (element) => {

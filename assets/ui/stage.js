@@ -218,8 +218,7 @@
       }
       if (changed) {
         zoomed && switchZoom();
-        const root = (window.gradio_config?.root || "").replace(/\/$/, "");
-        picture.src = `${root}/${next.src}`;
+        picture.src = ixc.pictureUrl(next.src);
         globalPicture.src = picture.src;
         // On a phone the frame is as high as this image needs with some padding; it depends on nothing that the slider changes.
         frame.style.setProperty("--image-height", `${Math.round((135 * next.height) / next.width)}vw`);

@@ -8,8 +8,11 @@ ASSETS_FOLDER = Path(__file__).resolve().parents[2] / "assets"
 UI_FOLDER = ASSETS_FOLDER / "ui"
 EXAMPLES_FOLDER = ASSETS_FOLDER / "examples"
 
-STYLE_FILES = ("base.css", "image.css", "chat.css")
-SCRIPT_FILES = ("core.js", "markdown.js", "shell.js", "upload.js", "stage.js", "budget.js", "plan.js", "transcript.js")
+STYLE_FILES = ("base.css", "image.css", "chat.css", "explore.css")
+SCRIPT_FILES = (
+    *("core.js", "markdown.js", "shell.js", "upload.js", "stage.js", "budget.js", "plan.js", "transcript.js"),
+    *("compare.js", "evidence.js"),
+)
 
 
 def read_asset(name: str) -> str:

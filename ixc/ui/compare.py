@@ -1,0 +1,145 @@
+"""The layout explorer: one image and one detail of it, as each of the project's models gets them."""
+
+from __future__ import annotations
+
+import base64
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import gradio as gr
+
+from ixc.errors import IxcError
+from ixc.image_layout import ImageLayout
+from ixc.imaging.decode import DecodedImage
+from ixc.imaging.detail import detail_png, seen_detail
+from ixc.models.presets import XC2_4KHD_7B, XC2_VL_7B, ModelPreset
+from ixc.single_view import ImagePlan
+from ixc.tiling import RectPx, SizePx
+from ixc.ui.components import Widget, check_budget
+from ixc.ui.image_panel import DEFAULT_BUDGET, session_id
+from ixc.ui.messages import message_for
+from ixc.ui.plan_view import plan_numbers
+from ixc.ui.services import Services
+
+_DETAIL_SHARE = 0.1
+"""Width of the detail as a share of the image's longer side, before zooming."""
+_MIN_DETAIL_PX, _MAX_DETAIL_PX = 48, 512
+_DETAIL_ASPECT = 4 / 3
+_ZOOMS = (0.5, 1.0, 2.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """One row of the comparison."""
+
+    preset: ModelPreset
+    layout: ImageLayout
+
+
+COMPARED = (Compared(XC2_VL_7B, XC2_VL_7B.layout), Compared(XC2_4KHD_7B, XC2_4KHD_7B.layout))
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """Where the detail is, as shares of the image, how large, and the budget of the dynamic partition."""
+
+    x: float = 0.5
+    y: float = 0.5
+    zoom: float = 1.0
+    budget: int = DEFAULT_BUDGET
+
+    @classmethod
+    def from_event(cls, data: Any, limit: int) -> Look:
+        """What the page sent; anybody may have sent it. Raises BudgetOutOfRange."""
+        data = data if isinstance(data, dict) else {}
+        x, y, zoom = (_number(data.get(name), default) for name, default in (("x", 0.5), ("y", 0.5), ("zoom", 1.0)))
+        budget = check_budget(data.get("budget", min(DEFAULT_BUDGET, limit)), limit)
+        return cls(min(max(x, 0.0), 1.0), min(max(y, 0.0), 1.0), min(_ZOOMS, key=lambda each: abs(each - zoom)), budget)
+
+    def rect(self, size_px: SizePx) -> RectPx:
+        """The detail in whole original pixels, moved so that it lies inside the image."""
+        wanted = max(size_px.height, size_px.width) * _DETAIL_SHARE
+        width = min(round(min(max(wanted, _MIN_DETAIL_PX), _MAX_DETAIL_PX) * self.zoom), size_px.width)
+        height = min(max(round(width / _DETAIL_ASPECT), 1), size_px.height)
+        left = min(max(round(self.x * size_px.width - width / 2), 0), size_px.width - width)
+        top = min(max(round(self.y * size_px.height - height / 2), 0), size_px.height - height)
+        return RectPx(left, top, left + width, top + height)
+
+
+def layout_compare(services: Services) -> Widget:
+    shown = {"max": services.settings.max_patches_limit, "zooms": list(_ZOOMS)}
+    return Widget("compare", None, events=("look",), settings=("compare", shown), elem_id="ixc-compare")
+
+
+def connect_compare(compare: Widget, services: Services) -> None:
+    """Attach the handler. Moves come faster than answers; only the last one counts."""
+    handlers = CompareHandlers(services)
+    compare.look(
+        handlers.look, None, compare, queue=False, show_progress="hidden", api_visibility="private", trigger_mode="always_last"
+    )
+
+
+class CompareHandlers:
+    """Functions of (session, input)."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+
+    def look(self, event: gr.EventData, request: gr.Request) -> Any:
+        held = self._services.store.current(session_id(request))
+        if held is None:
+            return {"imageId": None, "rows": [], "error": None}
+        try:
+            look = Look.from_event(event._data, self._services.settings.max_patches_limit)
+            return compare_page_value(held.image, look, self._services.settings.max_patches_limit)
+        except IxcError as error:
+            return {"imageId": None, "rows": [], "error": message_for(error).page_value()}
+
+
+def compare_page_value(image: DecodedImage, look: Look, limit: int) -> dict[str, Any]:
+    """The detail's place, the original's pixels there, and one row for each way of cutting."""
+    rect = look.rect(image.size_px)
+    original = image.pixels_HWC[int(rect.top) : int(rect.bottom), int(rect.left) : int(rect.right)]
+    return {
+        "imageId": image.image_id[:16],
+        "size": [image.size_px.width, image.size_px.height],
+        "rect": [rect.left, rect.top, rect.right, rect.bottom],
+        "zoom": look.zoom,
+        "budget": look.budget,
+        "original": _data_address(detail_png(original)),
+        "rows": [_row(image, compared, look, rect, limit) for compared in COMPARED],
+        "error": None,
+    }
+
+
+def _row(image: DecodedImage, compared: Compared, look: Look, rect: RectPx, limit: int) -> dict[str, Any]:
+    plan = compared.layout.plan(image.size_px, look.budget)
+    seen = seen_detail(image.pixels_HWC, plan, rect)
+    return {
+        "name": compared.preset.title,
+        "plan": plan_numbers(plan, limit),
+        "seenPixels": plan.resized_px.height * plan.resized_px.width,
+        "usefulPixels": useful_pixels(plan),
+        "views": plan.num_views,
+        "detail": {
+            "src": _data_address(detail_png(seen.pixels_HWC)),
+            "size": [seen.pixels_HWC.shape[1], seen.pixels_HWC.shape[0]],
+            "rect": [round(edge, 3) for edge in (seen.rect.left, seen.rect.top, seen.rect.right, seen.rect.bottom)],
+        },
+    }
+
+
+def useful_pixels(plan: ImagePlan) -> int:
+    """Pixels of the picture that carry detail of the original: enlarging adds none, in either direction."""
+    seen, original = plan.resized_px, plan.original_px
+    return min(seen.height, original.height) * min(seen.width, original.width)
+
+
+def _data_address(png: bytes) -> str:
+    return f"data:image/png;base64,{base64.b64encode(png).decode()}"
+
+
+def _number(value: Any, default: float) -> float:
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+    return float(value) if is_number else default
