@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
+from ixc.dual_perspective import VIEW_PX, plan_dual_perspective
 from ixc.single_view import ImagePlan, SingleViewPlan
 from ixc.tiling import TILE_PX, SizePx, plan_tiles
 
@@ -21,6 +22,8 @@ class LayoutKind(StrEnum):
     """As many tiles as a budget allows, and a global view: InternLM-XComposer2-4KHD."""
     SINGLE_VIEW = "single_view"
     """The whole image squashed into one square: InternLM-XComposer2-VL."""
+    DUAL_PERSPECTIVE = "dual_perspective"
+    """A padded square cut into blocks and into strided sub-images: INF-LLaVA."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,10 +46,13 @@ class ImageLayout:
         """How an image of this size is looked at. Raises ValueError for a budget below 1."""
         if self.kind is LayoutKind.SINGLE_VIEW:
             return SingleViewPlan(size_px, self.view_px)
+        if self.kind is LayoutKind.DUAL_PERSPECTIVE:
+            return plan_dual_perspective(size_px, max_patches)
         return plan_tiles(size_px, max_patches)
 
 
 DYNAMIC_PARTITION = ImageLayout()
+DUAL_PERSPECTIVE = ImageLayout(LayoutKind.DUAL_PERSPECTIVE, VIEW_PX)
 
 
 def layout_of_config(config: Mapping[str, Any]) -> ImageLayout:

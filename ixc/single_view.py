@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from ixc.dual_perspective import DualPerspectivePlan
 from ixc.tiling import Grid, PaddingPx, RectPx, SizePx, TilePlan
 
 PATCH_PX = 14
@@ -82,5 +83,5 @@ class SingleViewPlan:
         return RectPx(col * step_x, row * step_y, (col + 1) * step_x, (row + 1) * step_y)
 
 
-ImagePlan = TilePlan | SingleViewPlan
-"""How a model looks at an image: what is common to both can be asked of either."""
+ImagePlan = TilePlan | SingleViewPlan | DualPerspectivePlan
+"""How a model looks at an image: what is common to all can be asked of any."""

@@ -1,0 +1,80 @@
+"""The dual-perspective plan against Pillow's and PyTorch's own arithmetic, and against drawings by hand."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ixc.dual_perspective import DualPerspectivePlan, ViewKind, plan_dual_perspective
+from ixc.tiling import PaddingPx, RectPx, SizePx
+
+SIDES = st.integers(1, 6000)
+
+
+def test_a_wide_image_is_padded_above_and_below():
+    plan = DualPerspectivePlan(SizePx(200, 301), 1008)
+    assert plan.square_original_px == 301
+    assert plan.padding_original_px == PaddingPx(0, 50, 0, 51)
+    assert plan.padding_share == pytest.approx(101 / 301)
+    assert plan.num_visual_tokens == 576
+
+
+def test_only_eleven_of_the_nineteen_views_matter_and_two_of_those_are_equal():
+    views = list(DualPerspectivePlan(SizePx(10, 10)).views())
+    assert [view.index for view in views] == list(range(19))
+    matter = [view for view in views if view.reaches_output]
+    assert [view.index for view in matter] == [*range(9), 13, 18]
+    assert [view.kind for view in matter[-2:]] == [ViewKind.STRIDED, ViewKind.LOW_RESOLUTION]
+
+
+def test_blocks_of_a_square_image_are_its_ninths():
+    plan = DualPerspectivePlan(SizePx(1008, 1008))
+    assert plan.block_rect(0, 2) == RectPx(672, 0, 1008, 336)
+    assert plan.token_rect(0) == RectPx(0, 0, 42, 42)
+    assert plan.token_rect(575) == RectPx(966, 966, 1008, 1008)
+
+
+def test_a_block_of_padding_only_is_empty():
+    assert DualPerspectivePlan(SizePx(100, 900)).block_rect(0, 1).is_empty
+
+
+def test_sample_points_are_the_pixels_that_a_strided_slice_takes():
+    plan = DualPerspectivePlan(SizePx(1008, 1008))
+    columns = np.tile(np.arange(1008), (1008, 1))
+    taken = columns[2::3, 1::3]
+    x, y = plan.sample_point(2, 1, 7, 30)
+    assert int(x) == taken[7, 30]
+    assert int(y) == np.arange(1008)[2::3][7]
+
+
+@pytest.mark.parametrize(("budget", "input_px"), [(1, 336), (8, 336), (9, 1008), (55, 1008)])
+def test_a_budget_buys_the_largest_input_that_it_pays_for(budget, input_px):
+    plan = plan_dual_perspective(SizePx(50, 60), budget)
+    assert plan.input_px == input_px
+    assert plan.max_patches <= budget
+
+
+@given(height=SIDES, width=SIDES, input_px=st.sampled_from([336, 1008]))
+def test_the_parts_add_up_to_the_image(height, width, input_px):
+    plan = DualPerspectivePlan(SizePx(height, width), input_px)
+    pad, resized = plan.padding_px, plan.resized_px
+    assert min(pad.left, pad.top, pad.right, pad.bottom) >= 0
+    assert pad.left + resized.width + pad.right == input_px == pad.top + resized.height + pad.bottom
+    for rects in ([plan.token_rect(i) for i in range(576)], [plan.block_rect(i, j) for i in range(3) for j in range(3)]):
+        area = sum((r.right - r.left) * (r.bottom - r.top) for r in rects)
+        assert area == pytest.approx(height * width, rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    "call", [lambda p: p.token_rect(576), lambda p: p.block_rect(3, 0), lambda p: p.sample_point(0, 0, 0, 336)]
+)
+def test_what_is_outside_is_an_index_error(call):
+    with pytest.raises(IndexError):
+        call(DualPerspectivePlan(SizePx(5, 5)))
+
+
+def test_other_inputs_and_budgets_are_refused():
+    with pytest.raises(ValueError, match="336 or 1008"):
+        DualPerspectivePlan(SizePx(5, 5), 672)
+    with pytest.raises(ValueError, match="at least 1"):
+        plan_dual_perspective(SizePx(5, 5), 0)
