@@ -64,6 +64,10 @@ class AppProcess:
     def pid(self) -> int:
         return self._process.pid
 
+    def wait_for_exit(self, timeout_s: float = 30.0) -> int:
+        """The exit code, once the process has ended."""
+        return self._process.wait(timeout_s)
+
     def status(self) -> dict[str, object]:
         return httpx.get(f"{self.url}/status", timeout=30).json()
 

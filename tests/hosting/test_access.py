@@ -1,0 +1,130 @@
+"""Names and passwords: read with care, compared whole, shown to nobody."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import time
+
+import pytest
+
+from ixc.errors import SettingsError
+from ixc.hosting.access import Access, PageLogin, read_users
+from ixc.hosting.options import LogFormat, ServerOptions
+
+USERS = Access({"alice": "correct horse", "bob": "staple: battery"})
+
+
+def basic(text: str) -> str:
+    return "Basic " + base64.b64encode(text.encode()).decode()
+
+
+@pytest.mark.parametrize(
+    ("header", "is_allowed"),
+    [
+        (basic("alice:correct horse"), True),
+        (basic("bob:staple: battery"), True),
+        ("Bearer alice:correct horse", True),
+        ("bearer alice:correct horse", True),
+        (basic("alice:correct hors"), False),
+        (basic("alice:"), False),
+        (basic("carol:correct horse"), False),
+        (basic("alice"), False),
+        ("Basic %%%", False),
+        ("Basic " + base64.b64encode(b"\xff\xfe").decode(), False),
+        ("Digest alice:correct horse", False),
+        ("", False),
+        (basic("nobody:\0"), False),
+    ],
+)
+def test_a_header_lets_in_who_is_known(header, is_allowed):
+    assert USERS.allows(header) == is_allowed
+
+
+def test_without_users_everybody_may_come_in():
+    assert Access().allows("")
+    assert not Access().is_guarded
+
+
+def test_passwords_do_not_show():
+    assert "correct horse" not in repr(ServerOptions(access=USERS))
+    assert "alice" in repr(USERS)
+
+
+def test_a_file_of_users_is_read(tmp_path):
+    path = tmp_path / "users"
+    path.write_text("# who may\nalice:correct horse\n\nbob:staple: battery\n")
+    path.chmod(0o600)
+    assert read_users(path) == USERS
+
+
+@pytest.mark.parametrize(
+    ("text", "mode", "says"),
+    [
+        ("alice:correct horse", 0o644, "chmod 600"),
+        ("alice", 0o600, "Line 1"),
+        ("ok:long enough\n:correct horse", 0o600, "Line 2"),
+        ("alice:short", 0o600, "at least 8"),
+        ("# nobody\n", 0o600, "names nobody"),
+    ],
+)
+def test_a_wrong_file_is_refused_without_telling_a_password(tmp_path, text, mode, says):
+    path = tmp_path / "users"
+    path.write_text(text)
+    path.chmod(mode)
+    with pytest.raises(SettingsError) as refused:
+        read_users(path)
+    assert says in str(refused.value)
+    assert "horse" not in str(refused.value)
+    assert "short" not in str(refused.value)
+
+
+def test_a_file_that_is_not_there(tmp_path):
+    with pytest.raises(SettingsError, match="cannot be read"):
+        read_users(tmp_path / "none")
+
+
+def test_wrong_passwords_wait_for_one_another():
+    """Ten guesses at once take ten times as long as one: many connections do not help to guess."""
+    costs_s = 0.02
+
+    async def guess_ten_times() -> list[bool]:
+        check = PageLogin(USERS, wrong_costs_s=costs_s).as_function()
+        return await asyncio.gather(*(check("alice", f"guess {number}") for number in range(10)))
+
+    started_s = time.perf_counter()
+    assert asyncio.run(guess_ten_times()) == [False] * 10
+    assert time.perf_counter() - started_s >= 10 * costs_s
+    assert asyncio.run(PageLogin(USERS).as_function()("alice", "correct horse"))
+
+
+def test_options_come_from_the_environment():
+    env = {
+        "IXC_AUTH": "alice:correct horse,bob:staple: battery",
+        "IXC_MAX_USERS": "7",
+        "IXC_LOG_FORMAT": "json",
+        "IXC_GRACE_S": "1.5",
+    }
+    assert ServerOptions.from_env(env) == ServerOptions(USERS, 7, False, LogFormat.JSON, 1.5)
+    assert ServerOptions.from_env({}) == ServerOptions()
+
+
+@pytest.mark.parametrize(
+    ("env", "says"),
+    [
+        ({"IXC_AUTH": "alice"}, "IXC_AUTH"),
+        ({"IXC_MAX_USERS": "many"}, "IXC_MAX_USERS"),
+        ({"IXC_MAX_USERS": "-1"}, "IXC_MAX_USERS"),
+        ({"IXC_LOG_FORMAT": "xml"}, "text or json"),
+        ({"IXC_GRACE_S": "-1"}, "IXC_GRACE_S"),
+    ],
+)
+def test_a_wrong_variable_is_named(env, says):
+    with pytest.raises(SettingsError, match=says):
+        ServerOptions.from_env(env)
+
+
+def test_a_share_link_needs_passwords():
+    with pytest.raises(SettingsError, match="--auth"):
+        ServerOptions(share=True)
+    assert ServerOptions(access=USERS, share=True).share

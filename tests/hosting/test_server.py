@@ -1,0 +1,126 @@
+"""The real server in processes of its own: who gets in, what those who run it see, and how it ends."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from collections.abc import Iterator
+
+import httpx
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from ixc.benchmarks.app_process import AppProcess
+from ixc.benchmarks.page_client import PageClient
+from ixc.ui.traffic import STOPPING_NOTICE, STOPPING_REFUSAL
+from tests.checkpoints import write_chat_checkpoint
+
+LOGIN = ("alice", "correct horse")
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory) -> str:
+    return str(write_chat_checkpoint(tmp_path_factory.mktemp("model")))
+
+
+@pytest.fixture(scope="module")
+def guarded() -> Iterator[AppProcess]:
+    """With passwords, and without a model: it failed to load."""
+    with AppProcess({"IXC_AUTH": ":".join(LOGIN), "IXC_MODEL": "no-such-model"}) as running:
+        assert running.wait_for_model() == "failed"
+        yield running
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/config",
+        "/gradio_api/info",
+        "/gradio_api/queue/data?session_hash=a",
+        "/metrics",
+        "/status",
+        "/gradio_api/file=/etc/hostname",
+    ],
+)
+def test_nothing_is_told_to_strangers(guarded, path):
+    assert httpx.get(guarded.url + path).status_code == 401
+
+
+@pytest.mark.parametrize(("path", "body"), [("/run/predict", {"data": []}), ("/queue/join", {"data": [], "session_hash": "a"})])
+def test_nothing_is_done_for_strangers(guarded, path, body):
+    assert httpx.post(f"{guarded.url}/gradio_api{path}", json=body).status_code == 401
+    assert httpx.post(f"{guarded.url}/gradio_api/upload", files={"files": ("a.png", b"x")}).status_code == 401
+
+
+def test_who_has_a_password_gets_in(guarded):
+    with httpx.Client(base_url=guarded.url) as browser:
+        refused = browser.post("/login", data={"username": LOGIN[0], "password": "correct hors"})
+        assert refused.status_code == 400
+        assert browser.post("/login", data={"username": LOGIN[0], "password": LOGIN[1]}).status_code == 200
+        assert browser.get("/config").json()["title"] == "4KHD"
+    assert httpx.get(f"{guarded.url}/status", auth=LOGIN).json()["model"] == "failed"
+    bearer = {"Authorization": f"Bearer {':'.join(LOGIN)}"}
+    assert httpx.get(f"{guarded.url}/metrics", headers=bearer).status_code == 200
+    assert httpx.get(f"{guarded.url}/metrics", auth=(LOGIN[0], "wrong wrong")).status_code == 401
+
+
+def test_health_is_told_to_anybody_and_says_no_without_a_model(guarded):
+    health = httpx.get(f"{guarded.url}/health")
+    assert (health.status_code, health.json()) == (503, {"status": "failed"})
+    assert httpx.get(f"{guarded.url}/health/live").status_code == 200
+
+
+def metrics(app: AppProcess) -> dict[str, float]:
+    """Samples by name and labels, read by Prometheus' own parser."""
+    families = text_string_to_metric_families(httpx.get(f"{app.url}/metrics", headers={"Accept": "text/plain"}).text)
+    return {
+        sample.name + "".join(f",{v}" for v in sample.labels.values()): sample.value for f in families for sample in f.samples
+    }
+
+
+def test_a_server_from_its_first_page_to_its_last_word(checkpoint):
+    """One process, in the order of its life."""
+    env = {"IXC_MODEL": checkpoint, "IXC_MAX_USERS": "2", "IXC_LOG_FORMAT": "json", "IXC_GRACE_S": "1"}
+    with AppProcess(env) as app:
+        assert app.wait_for_model() == "ready"
+        assert httpx.get(f"{app.url}/health").status_code == 200
+        first, second = PageClient(app.url), PageClient(app.url)
+
+        assert metrics(app)["ixc_open_pages"] == 2
+        for path, says in (("/", "2 at a time"), ("/config", "2 users at a time")):
+            full = httpx.get(app.url + path)
+            assert full.status_code == 503
+            assert full.headers["Retry-After"]
+            assert says in full.text
+
+        first.set_value("ixc-length", 8)
+        *_, transcript = first.ask("What is this?")
+        told = transcript["exchanges"][-1]["stats"]
+        counted = metrics(app)
+        assert counted["ixc_answers_total,length"] == 1
+        assert counted["ixc_generated_tokens_total"] == told["newTokens"] == 8
+        assert counted["ixc_prompt_tokens_total,computed"] == told["promptTokens"]
+        assert counted["ixc_time_to_first_token_seconds_count"] == 1
+        assert counted["ixc_page_refusals_total"] == 2
+        assert counted["ixc_model_ready"] == 1
+
+        first.set_value("ixc-length", 4096)
+        states = first.ask("And now at length?")
+        assert any(state["live"] and state["live"]["text"] for state in states)
+        os.kill(app.pid, signal.SIGTERM)
+        assert any(app.health() == "stopping" for _ in range(1000))
+        *_, refused = second.ask("May I?")
+        assert refused["exchanges"][-1]["error"]["detail"] == STOPPING_REFUSAL
+        *_, ended = states
+        last = ended["exchanges"][-1]
+        assert last["answer"], "the partial answer is kept"
+        assert last["error"]["detail"] == STOPPING_NOTICE
+        assert app.wait_for_exit() == 0
+        log = app.log()
+        first.close()
+        second.close()
+    lines = [json.loads(line) for line in log.splitlines()]
+    assert [line["outcome"] for line in lines if line["message"] == "answered"] == ["length", "AppStopping"]
+    assert {"stopping", "ending answers", "stopped"} <= {line["message"] for line in lines}
+    assert "at length" not in log, "what users write is in no log"
