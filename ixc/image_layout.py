@@ -56,7 +56,9 @@ DUAL_PERSPECTIVE = ImageLayout(LayoutKind.DUAL_PERSPECTIVE, VIEW_PX)
 
 
 def layout_of_config(config: Mapping[str, Any]) -> ImageLayout:
-    """From a checkpoint's config.json. Anything but a usable ``img_size`` means the dynamic partition."""
+    """From a checkpoint's config.json: a LLaVA is INF-LLaVA here, ``img_size`` means one view, and the rest cuts tiles."""
+    if "llava" in str(config.get("model_type", "")):
+        return DUAL_PERSPECTIVE
     view_px = config.get("img_size")
     if isinstance(view_px, int):
         try:

@@ -1,12 +1,14 @@
 """The parts of a plan that a person can point at, and the tokens of each: tiles, regions of one view. Standard library only.
 
-A tile is a cell by itself. A single view has none, so its token map is divided into equal squares.
+A tile is a cell by itself, and so is a local block of the dual perspective. A single view has none, so its token map is divided
+into equal squares.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
+from ixc.dual_perspective import DualPerspectivePlan
 from ixc.single_view import ImagePlan, SingleViewPlan
 from ixc.tiling import TILE_PX, TOKENS_PER_SIDE, Grid, RectPx, SizePx
 
@@ -58,6 +60,9 @@ def plan_cells(plan: ImagePlan) -> PlanCells:
         side = plan.tokens_per_side
         regions = max(n for n in range(1, _MAX_REGIONS_PER_SIDE + 1) if side % n == 0)
         return PlanCells(Grid(regions, regions), plan.view_px / regions, side // regions, side, 0)
+    if isinstance(plan, DualPerspectivePlan):
+        blocks, side = plan.grid.cols, plan.tokens_per_side
+        return PlanCells(plan.grid, plan.input_px / blocks, side // blocks, side, 0)
     return PlanCells(plan.grid, TILE_PX, TOKENS_PER_SIDE, plan.local_row_tokens, plan.local_start)
 
 
@@ -65,6 +70,8 @@ def cell_rect(plan: ImagePlan, cell: int) -> RectPx:
     """The part of the original image in one cell; empty where the cell holds padding only. Raises IndexError."""
     cells = plan_cells(plan)
     row, col = cells.place(cell)
+    if isinstance(plan, DualPerspectivePlan):  # its own figures: the loaded square's padding is rounded
+        return plan.block_rect(row, col)
     size, pad = plan.original_px, plan.padding_px
     x_scale, y_scale = size.width / plan.resized_px.width, size.height / plan.resized_px.height
 

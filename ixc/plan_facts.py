@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ixc.dual_perspective import DualPerspectivePlan
 from ixc.image_layout import LayoutKind
 from ixc.single_view import ImagePlan, SingleViewPlan
 from ixc.tiling import MAX_SLIDER_PATCHES, TILE_PX, TOKENS_PER_SIDE, RectPx, SizePx, TilePlan, suggest_max_patches
@@ -15,6 +16,8 @@ def plan_facts(plan: ImagePlan, *, max_patches_limit: int = MAX_SLIDER_PATCHES) 
     """
     if isinstance(plan, SingleViewPlan):
         return _single_view_facts(plan)
+    if isinstance(plan, DualPerspectivePlan):
+        return _dual_perspective_facts(plan)
     return {
         "layout": str(LayoutKind.DYNAMIC_PARTITION),
         "original_px": _size(plan.original_px),
@@ -73,6 +76,28 @@ def _single_view_facts(plan: SingleViewPlan) -> dict[str, object]:
         "scale_factor_x": round(scale_x, 6),
         "scale_factor_y": round(scale_y, 6),
         "padding_share": 0.0,
+    }
+
+
+def _dual_perspective_facts(plan: DualPerspectivePlan) -> dict[str, object]:
+    return {
+        "layout": str(LayoutKind.DUAL_PERSPECTIVE),
+        "original_px": _size(plan.original_px),
+        "resized_px": _size(plan.resized_px),
+        "padded_px": _size(plan.padded_px),
+        "padding_px": {side: getattr(plan.padding_px, side) for side in ("left", "top", "right", "bottom")},
+        "input_px": plan.input_px,
+        "max_patches": plan.max_patches,
+        "num_views": plan.num_views,
+        "num_visual_tokens": plan.num_visual_tokens,
+        "tokens_per_side": plan.tokens_per_side,
+        "scale_factor": round(plan.scale_factor, 6),
+        "padding_share": round(plan.padding_share, 6),
+        "blocks": [
+            {"row": row, "col": col, "original_rect": _rect(plan.block_rect(row, col))}
+            for row in range(plan.grid.rows)
+            for col in range(plan.grid.cols)
+        ],
     }
 
 

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ixc.image_layout import DYNAMIC_PARTITION, ImageLayout, LayoutKind, layout_of_config
+from ixc.dual_perspective import plan_dual_perspective
+from ixc.image_layout import DUAL_PERSPECTIVE, DYNAMIC_PARTITION, ImageLayout, LayoutKind, layout_of_config
 from ixc.models.presets import PRESETS, find_model
 from ixc.plan_cells import cell_rect, plan_cells
 from ixc.single_view import SingleViewPlan
@@ -36,7 +37,8 @@ def test_cells_hold_every_token_of_the_map_once_and_every_pixel(height, width, m
     size = SizePx(height, width)
     tiles = plan_tiles(size, max_patches)
     single = SingleViewPlan(size, 14 * view_patches)
-    for plan in (tiles, single):
+    dual = plan_dual_perspective(size, max_patches)
+    for plan in (tiles, single, dual):
         cells = plan_cells(plan)
         tokens = [token for cell in range(cells.num_cells) for run in cells.token_ranges(cell) for token in run]
         assert len(tokens) == len(set(tokens))
@@ -64,6 +66,7 @@ def test_presets_know_how_they_cut_before_anything_is_loaded():
 
 def test_a_folder_says_how_it_cuts_in_its_configuration(tmp_path):
     assert layout_of_config(json.loads((VL_REFERENCE / "config.json").read_text())) == ImageLayout(LayoutKind.SINGLE_VIEW, 490)
+    assert layout_of_config({"model_type": "llava_llama"}) == DUAL_PERSPECTIVE
     assert layout_of_config(json.loads((REFERENCE / "config.json").read_text())) == DYNAMIC_PARTITION
     folder = tmp_path / "single"
     folder.mkdir()

@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from ixc.dual_perspective import DualPerspectivePlan
 from ixc.plan_facts import plan_facts, tile_facts
 from ixc.single_view import SingleViewPlan
 from ixc.tiling import SizePx, plan_tiles
@@ -66,6 +67,33 @@ def test_a_squashed_view():
         "scale_factor_y": 1.4,
         "padding_share": 0.0,
     }
+
+
+def test_a_dual_perspective():
+    # 900 x 100 in a square of 900: 400 px above and below; at 1008 px 1.12 of each, 448 px.
+    facts = json.loads(json.dumps(plan_facts(DualPerspectivePlan(SizePx(height=100, width=900), 1008))))
+    blocks = facts.pop("blocks")
+    assert facts == {
+        "layout": "dual_perspective",
+        "original_px": {"height": 100, "width": 900},
+        "resized_px": {"height": 112, "width": 1008},
+        "padded_px": {"height": 1008, "width": 1008},
+        "padding_px": {"left": 0, "top": 448, "right": 0, "bottom": 448},
+        "input_px": 1008,
+        "max_patches": 9,
+        "num_views": 10,
+        "num_visual_tokens": 576,
+        "tokens_per_side": 24,
+        "scale_factor": 1.12,
+        "padding_share": round(8 / 9, 6),
+    }
+    # The middle row of blocks holds square pixels 336 to 672, all of the picture; a third of 900 columns each.
+    assert [block["original_rect"] for block in blocks[:4]] == [
+        None,
+        None,
+        None,
+        {"left": 0, "top": 0, "right": 300, "bottom": 100},
+    ]
 
 
 def test_every_local_token_that_is_no_newline_is_in_exactly_one_tile():

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
+from ixc.dual_perspective import PADDING_RGB, DualPerspectivePlan
 from ixc.single_view import ImagePlan
-from ixc.tiling import RectPx, TilePlan
+from ixc.tiling import RectPx, SizePx, TilePlan
 
 _MAX_SHOWN_PX = 640
 """Wider details gain nothing on a screen: a model that enlarges the image shows the same blur in more pixels."""
@@ -32,20 +33,64 @@ def seen_detail(pixels_HWC: np.ndarray, plan: ImagePlan, rect: RectPx) -> SeenDe
 
     A crop of the resized image, up to one step of 255. Raises ValueError for an empty rectangle or one outside the image.
     """
-    size, resized = plan.original_px, plan.resized_px
+    size = plan.original_px
     if rect.is_empty or rect.left < 0 or rect.top < 0 or rect.right > size.width or rect.bottom > size.height:
         raise ValueError(f"{rect} is no part of an image of {size.width}x{size.height} (width x height)")
-    x_scale, y_scale = resized.width / size.width, resized.height / size.height
-    left, right = _whole_pixels(rect.left * x_scale, rect.right * x_scale, resized.width)
-    top, bottom = _whole_pixels(rect.top * y_scale, rect.bottom * y_scale, resized.height)
-    covered = RectPx(left / x_scale, top / y_scale, min(right / x_scale, size.width), min(bottom / y_scale, size.height))
-    # In the order in which the whole image is resized: the shorter side last. It matters, see ``resize.py``.
+    if isinstance(plan, DualPerspectivePlan):
+        # Padded first, then resized: its pixels may lie across the image's edge.
+        pad, side = plan.padding_original_px, plan.square_original_px
+        source = _Source(pixels_HWC, SizePx(side, side), pad.left, pad.top)
+        return _seen(source, plan.padded_px, rect, Image.Resampling.BICUBIC)
     kernel = Image.Resampling.BILINEAR if isinstance(plan, TilePlan) else Image.Resampling.BICUBIC
     if size.width < size.height:
-        turned = RectPx(covered.top, covered.left, covered.bottom, covered.right)
-        seen_WHC = _resample(pixels_HWC.transpose(1, 0, 2), turned, (right - left, bottom - top), kernel)
-        return SeenDetail(np.ascontiguousarray(seen_WHC.transpose(1, 0, 2)), covered)
-    return SeenDetail(_resample(pixels_HWC, covered, (bottom - top, right - left), kernel), covered)
+        # In the order in which the whole image is resized: the shorter side last. It matters, see ``resize.py``.
+        source = _Source(pixels_HWC.transpose(1, 0, 2), SizePx(size.width, size.height))
+        seen = _seen(source, SizePx(plan.resized_px.width, plan.resized_px.height), _turned(rect), kernel)
+        return SeenDetail(np.ascontiguousarray(seen.pixels_HWC.transpose(1, 0, 2)), _turned(seen.rect))
+    return _seen(_Source(pixels_HWC, size), plan.resized_px, rect, kernel)
+
+
+@dataclass(frozen=True, slots=True)
+class _Source:
+    """What is resized: the original, or the original at (left, top) on a larger ground of CLIP's mean colour."""
+
+    pixels_HWC: np.ndarray  # noqa: N815
+    size_px: SizePx
+    left: int = 0
+    top: int = 0
+
+    def crop(self, left: int, top: int, right: int, bottom: int) -> Image.Image:
+        """A part of it, whose sides lie within ``size_px``."""
+        height, width, _ = self.pixels_HWC.shape
+        x0, x1 = (min(max(x - self.left, 0), width) for x in (left, right))
+        y0, y1 = (min(max(y - self.top, 0), height) for y in (top, bottom))
+        part_HWC = np.empty((bottom - top, right - left, 3), np.uint8)
+        part_HWC[:] = PADDING_RGB
+        row, col = y0 + self.top - top, x0 + self.left - left
+        part_HWC[row : row + y1 - y0, col : col + x1 - x0] = self.pixels_HWC[y0:y1, x0:x1]
+        return Image.fromarray(part_HWC)
+
+
+def _seen(source: _Source, target_px: SizePx, rect: RectPx, kernel: Image.Resampling) -> SeenDetail:
+    """``rect`` of the original in whole pixels of ``source`` resized to ``target_px``: along the rows first, as Pillow does."""
+    size = source.size_px
+    x_step, y_step = size.width / target_px.width, size.height / target_px.height
+    left, right = _whole_pixels((rect.left + source.left) / x_step, (rect.right + source.left) / x_step, target_px.width)
+    top, bottom = _whole_pixels((rect.top + source.top) / y_step, (rect.bottom + source.top) / y_step, target_px.height)
+    box = RectPx(left * x_step, top * y_step, min(right * x_step, size.width), min(bottom * y_step, size.height))
+    # The kernel reaches over at most two of its own pixels.
+    x_margin, y_margin = math.ceil(2 * max(1.0, x_step)) + 1, math.ceil(2 * max(1.0, y_step)) + 1
+    x0, x1 = max(math.floor(box.left) - x_margin, 0), min(math.ceil(box.right) + x_margin, size.width)
+    y0, y1 = max(math.floor(box.top) - y_margin, 0), min(math.ceil(box.bottom) + y_margin, size.height)
+    part = source.crop(x0, y0, x1, y1)
+    rows = part.resize((right - left, y1 - y0), kernel, box=(box.left - x0, 0, box.right - x0, y1 - y0))
+    seen = rows.resize((right - left, bottom - top), kernel, box=(0, box.top - y0, right - left, box.bottom - y0))
+    covered = RectPx(box.left - source.left, box.top - source.top, box.right - source.left, box.bottom - source.top)
+    return SeenDetail(np.asarray(seen), covered)
+
+
+def _turned(rect: RectPx) -> RectPx:
+    return RectPx(rect.top, rect.left, rect.bottom, rect.right)
 
 
 def detail_png(pixels_HWC: np.ndarray) -> bytes:
@@ -55,17 +100,6 @@ def detail_png(pixels_HWC: np.ndarray) -> bytes:
     buffer = io.BytesIO()
     Image.fromarray(np.ascontiguousarray(shown_HWC)).save(buffer, "PNG", compress_level=3)
     return buffer.getvalue()
-
-
-def _resample(pixels_HWC: np.ndarray, box: RectPx, size: tuple[int, int], kernel: Image.Resampling) -> np.ndarray:
-    """``box`` of the pixels at ``size`` (height, width): along the rows first, then along the columns, as Pillow does."""
-    height, width = size
-    # Rows around the box that the second pass looks at: its kernel reaches over at most two of its own pixels.
-    margin = math.ceil(2 * max(1.0, (box.bottom - box.top) / height)) + 1
-    first, last = max(math.floor(box.top) - margin, 0), min(math.ceil(box.bottom) + margin, len(pixels_HWC))
-    rows = Image.fromarray(np.ascontiguousarray(pixels_HWC[first:last]))
-    rows = rows.resize((width, last - first), kernel, box=(box.left, 0, box.right, last - first))
-    return np.asarray(rows.resize((width, height), kernel, box=(0, box.top - first, width, box.bottom - first)))
 
 
 def _whole_pixels(start: float, stop: float, limit: int) -> tuple[int, int]:

@@ -9,11 +9,12 @@ from typing import Any
 
 import gradio as gr
 
+from ixc.dual_perspective import INPUT_SIZES_PX, VIEW_PX
 from ixc.errors import IxcError
-from ixc.image_layout import ImageLayout
+from ixc.image_layout import DUAL_PERSPECTIVE, ImageLayout
 from ixc.imaging.decode import DecodedImage
 from ixc.imaging.detail import detail_png, seen_detail
-from ixc.models.presets import XC2_4KHD_7B, XC2_VL_7B, ModelPreset
+from ixc.models.presets import XC2_4KHD_7B, XC2_VL_7B
 from ixc.single_view import ImagePlan
 from ixc.tiling import RectPx, SizePx
 from ixc.ui.components import Widget, check_budget
@@ -33,11 +34,17 @@ _ZOOMS = (0.5, 1.0, 2.0)
 class Compared:
     """One row of the comparison."""
 
-    preset: ModelPreset
+    name: str
     layout: ImageLayout
+    budget: int | None = None
+    """None: the one chosen on the page."""
 
 
-COMPARED = (Compared(XC2_VL_7B, XC2_VL_7B.layout), Compared(XC2_4KHD_7B, XC2_4KHD_7B.layout))
+COMPARED = (
+    Compared(XC2_VL_7B.title, XC2_VL_7B.layout),
+    Compared(XC2_4KHD_7B.title, XC2_4KHD_7B.layout),
+    *(Compared("INF-LLaVA", DUAL_PERSPECTIVE, (input_px // VIEW_PX) ** 2) for input_px in INPUT_SIZES_PX),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,10 +121,10 @@ def compare_page_value(image: DecodedImage, look: Look, limit: int) -> dict[str,
 
 
 def _row(image: DecodedImage, compared: Compared, look: Look, rect: RectPx, limit: int) -> dict[str, Any]:
-    plan = compared.layout.plan(image.size_px, look.budget)
+    plan = compared.layout.plan(image.size_px, compared.budget or look.budget)
     seen = seen_detail(image.pixels_HWC, plan, rect)
     return {
-        "name": compared.preset.title,
+        "name": compared.name,
         "plan": plan_numbers(plan, limit),
         "seenPixels": plan.resized_px.height * plan.resized_px.width,
         "usefulPixels": useful_pixels(plan),

@@ -13,6 +13,7 @@ from ixc.plan_facts import plan_facts
 from ixc.single_view import ImagePlan
 from ixc.tiling import TilePlan
 from ixc.ui.engine_provider import ModelStatus
+from ixc.ui.plan_view import plan_words
 from ixc.ui.settings_panel import AnswerSettings
 from ixc.ui.strings import translate
 from ixc.ui.transcript import Conversation, Exchange, stats_page_value
@@ -82,7 +83,8 @@ def _plan_figures(plan: ImagePlan, language: str) -> str:
     if isinstance(plan, TilePlan):
         cut = f"HD-{plan.max_patches}, {plan.grid.cols} × {plan.grid.rows}"
     else:
-        cut = translate(language, "view.single_view", px=plan.view_px)
+        words = plan_words(plan)
+        cut = translate(language, f"view.{words['kind']}", px=words["viewPx"])
     return f"{size}, {cut}, {translate(language, 'ribbon.tokens', tokens=plan.num_visual_tokens)}"
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from ixc.dual_perspective import DualPerspectivePlan
 from ixc.image_layout import LayoutKind
 from ixc.imaging.overlay import plan_svg
 from ixc.imaging.ribbon import ribbon_svg
@@ -71,8 +72,11 @@ def plan_numbers(plan: ImagePlan, limit: int) -> dict[str, Any]:
 
 def plan_words(plan: ImagePlan) -> dict[str, Any]:
     """What the page needs to name a plan in a sentence."""
-    kind = LayoutKind.SINGLE_VIEW if isinstance(plan, SingleViewPlan) else LayoutKind.DYNAMIC_PARTITION
-    view_px = plan.view_px if isinstance(plan, SingleViewPlan) else 0
+    kind, view_px = LayoutKind.DYNAMIC_PARTITION, 0
+    if isinstance(plan, SingleViewPlan):
+        kind, view_px = LayoutKind.SINGLE_VIEW, plan.view_px
+    elif isinstance(plan, DualPerspectivePlan):
+        kind, view_px = LayoutKind.DUAL_PERSPECTIVE, plan.input_px
     return {
         "kind": str(kind),
         "budget": plan.max_patches,

@@ -4,26 +4,37 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
+from ixc.dual_perspective import plan_dual_perspective
 from ixc.imaging.detail import seen_detail
 from ixc.imaging.resize import resize_and_pad, squash
 from ixc.single_view import SingleViewPlan
 from ixc.tiling import RectPx, SizePx, plan_tiles
 
 
-@settings(max_examples=30)
+@settings(max_examples=60)
 @given(
     st.tuples(st.integers(20, 400), st.integers(20, 400)),
     st.tuples(*[st.floats(0, 0.9)] * 2),
     st.integers(1, 12),
-    st.booleans(),
+    st.sampled_from(["tiles", "single", "dual"]),
 )
-def test_a_detail_is_a_crop_of_the_whole(size, corner, max_patches, is_squashed):
+def test_a_detail_is_a_crop_of_the_whole(size, corner, max_patches, kind):
     height, width = size
     pixels = np.random.default_rng(height * width).integers(0, 256, (height, width, 3), dtype=np.uint8)
     left, top = corner[0] * width, corner[1] * height
     rect = RectPx(left, top, min(left + 17, width), min(top + 11, height))
-    if is_squashed:
+    shift = (0, 0)
+    if kind == "dual":
+        plan = plan_dual_perspective(SizePx(height, width), max_patches)
+        side, input_px = max(height, width), 1008 if max_patches >= 9 else 336
+        shift = ((side - width) // 2, (side - height) // 2)
+        square = Image.new("RGB", (side, side), (122, 116, 104))
+        square.paste(Image.fromarray(pixels), shift)
+        whole = np.asarray(square.resize((input_px, input_px), Image.Resampling.BICUBIC))
+        height = width = side
+    elif kind == "single":
         plan = SingleViewPlan(SizePx(height, width), 70)
         whole = squash(pixels, 70)
     else:
@@ -33,7 +44,8 @@ def test_a_detail_is_a_crop_of_the_whole(size, corner, max_patches, is_squashed)
     seen = seen_detail(pixels, plan, rect)
     assert seen.rect.left <= rect.left + 1e-3
     assert seen.rect.bottom >= rect.bottom - 1e-3
-    x, y = round(seen.rect.left * whole.shape[1] / width), round(seen.rect.top * whole.shape[0] / height)
+    x = round((seen.rect.left + shift[0]) * whole.shape[1] / width)
+    y = round((seen.rect.top + shift[1]) * whole.shape[0] / height)
     expected = whole[y : y + seen.pixels_HWC.shape[0], x : x + seen.pixels_HWC.shape[1]]
     assert np.abs(seen.pixels_HWC.astype(int) - expected).max() <= 1
 
