@@ -1,6 +1,6 @@
 """A conversation over images, and the exact text the model is prompted with. Standard library only.
 
-Prompt format: reference/ixc2_4khd/README.md, section "Prompt (chat)".
+Prompt formats: reference/ixc2_4khd/README.md, section "Prompt (chat)"; reference/inf_llava/README.md, section "Text".
 """
 
 from __future__ import annotations
@@ -14,9 +14,6 @@ IMAGE_MARKER = "<ImageHere>"
 BOS_TEXT = "<s>"
 TURN_START = "[UNUSED_TOKEN_146]"
 TURN_END = "[UNUSED_TOKEN_145]"
-
-_CONTROL_AT_END = re.compile(r"(?:<ImageHere>|\[UNUSED_TOKEN_[0-9]{1,9}\]|</?s>|<unk>)\Z")
-_LONGEST_CONTROL = len("[UNUSED_TOKEN_123456789]")
 
 DEFAULT_SYSTEM = (
     "You are an AI assistant whose name is InternLM-XComposer (浦语·灵笔).\n"
@@ -59,49 +56,111 @@ class Prompt:
             raise ValueError(f"{len(self.views)} images need {len(self.views) + 1} text parts, not {len(self.parts)}")
 
 
+@dataclass(frozen=True, slots=True)
+class ChatFormat:
+    """How one family of models is prompted: what stands around every message, for an image, and at a conversation's start."""
+
+    image_marker: str
+    """Split marker for an image in a prompt; not a token."""
+    after_image: str
+    """Between an image and the question it came with."""
+    opening: str
+    """Before everything."""
+    opening_without_image: str
+    """Before everything when there is no image at all, in place of ``opening``."""
+    message: str
+    """One message, with {role} and {text}."""
+    answer_start: str
+    turn_end: str
+    """The token that ends an answer."""
+    default_system: str
+    control: re.Pattern[str]
+    """Matches, at the end of a text, any string that only the program may write."""
+    longest_control: int
+
+    def render(self, system: str, history: Sequence[tuple[str, str]], question: str) -> str:
+        """The prompt string without its opening, markers included: optional system turn, past turns, the open question."""
+        messages = [("system", system)] if system else []
+        for past_question, past_answer in history:
+            messages += [("user", past_question), ("assistant", past_answer)]
+        messages.append(("user", question))
+        # Not str.format: what users type may hold braces.
+        return "".join(self.message.replace("{role}", r).replace("{text}", t) for r, t in messages) + self.answer_start
+
+    def clean(self, text: str) -> str:
+        """``text`` without control strings.
+
+        Letter by letter, because removing one string can join the halves of another; in time proportional to the text,
+        because repeated replacing would let a long nest of them stall the server.
+        """
+        kept: list[str] = []
+        for letter in text:
+            kept.append(letter)
+            if letter in ">]":  # every control string ends with one of them and holds none before its end
+                control = self.control.search("".join(kept[-self.longest_control :]))
+                if control:
+                    del kept[-len(control[0]) :]
+        return "".join(kept)
+
+    def build_prompt(self, system: str, turns: Sequence[Turn], question: str, view: ImageView | None) -> Prompt:
+        """The prompt for ``question`` about ``view`` after ``turns``.
+
+        An image stands before the first question that was asked about it, as in the reference's history. Asking on about the
+        same image at another budget changes its view in that place; another image gets a place of its own.
+        """
+        asked = [*((turn.question, turn.view) for turn in turns), (question, view)]
+        views, starts = _place_views([asked_view for _, asked_view in asked])
+        marked = self.image_marker + self.after_image
+        questions = [(marked if index in starts else "") + self.clean(text) for index, (text, _) in enumerate(asked)]
+        history = [(q, self.clean(turn.answer)) for q, turn in zip(questions, turns, strict=False)]
+        text = self.render(self.clean(system), history, questions[-1])
+        if not views:
+            return Prompt((self.opening_without_image + text,), ())
+        return Prompt(tuple((self.opening + text).split(self.image_marker)), tuple(views))
+
+
+XCOMPOSER2_CHAT = ChatFormat(
+    image_marker=IMAGE_MARKER,
+    after_image="",
+    opening="",
+    opening_without_image=BOS_TEXT,  # a reference quirk: the tokenizer adds another
+    message=f"{TURN_START}{{role}}\n{{text}}{TURN_END}\n",
+    answer_start=f"{TURN_START}assistant\n",
+    turn_end=TURN_END,
+    default_system=DEFAULT_SYSTEM,
+    control=re.compile(r"(?:<ImageHere>|\[UNUSED_TOKEN_[0-9]{1,9}\]|</?s>|<unk>)\Z"),
+    longest_control=len("[UNUSED_TOKEN_123456789]"),
+)
+LLAMA3_CHAT = ChatFormat(
+    image_marker="<image>",
+    after_image="\n",
+    opening="<|begin_of_text|>",  # here too the tokenizer adds another, in training as well
+    opening_without_image="<|begin_of_text|>",
+    message="<|start_header_id|>{role}<|end_header_id|>\n\n{text}<|eot_id|>",
+    answer_start="<|start_header_id|>assistant<|end_header_id|>\n\n",
+    turn_end="<|eot_id|>",
+    default_system=(
+        "A chat between a curious user and an artificial intelligence assistant. The assistant gives helpful, detailed, and "
+        "polite answers to the user's questions."
+    ),
+    control=re.compile(r"(?:<image>|<pad>|<\|[a-z0-9_]{1,60}\|>)\Z"),
+    longest_control=len("<||>") + 60,
+)
+
+
 def render_chat(system: str, history: Sequence[tuple[str, str]], question: str) -> str:
-    """The prompt string, markers included: optional system turn, past turns, the open question."""
-    rendered = f"{TURN_START}system\n{system}{TURN_END}\n" if system else ""
-    for past_question, past_answer in history:
-        rendered += f"{_render_question(past_question)}{past_answer}{TURN_END}\n"
-    return rendered + _render_question(question)
+    """InternLM-XComposer2's prompt string; see ``ChatFormat.render``."""
+    return XCOMPOSER2_CHAT.render(system, history, question)
 
 
 def build_prompt(system: str, turns: Sequence[Turn], question: str, view: ImageView | None) -> Prompt:
-    """The prompt for ``question`` about ``view`` after ``turns``.
-
-    An image stands before the first question that was asked about it, as in the reference's history. Asking on about the
-    same image at another budget changes its view in that place; another image gets a place of its own. Without any image the
-    text starts with a literal BOS (reference quirk: the tokenizer adds another).
-    """
-    asked = [*((turn.question, turn.view) for turn in turns), (question, view)]
-    views, starts = _place_views([asked_view for _, asked_view in asked])
-    questions = [(IMAGE_MARKER if index in starts else "") + clean_text(text) for index, (text, _) in enumerate(asked)]
-    history = [(q, clean_text(turn.answer)) for q, turn in zip(questions, turns, strict=False)]
-    text = render_chat(clean_text(system), history, questions[-1])
-    if not views:
-        return Prompt((BOS_TEXT + text,), ())
-    return Prompt(tuple(text.split(IMAGE_MARKER)), tuple(views))
+    """InternLM-XComposer2's prompt; see ``ChatFormat.build_prompt``."""
+    return XCOMPOSER2_CHAT.build_prompt(system, turns, question, view)
 
 
 def clean_text(text: str) -> str:
-    """``text`` without the control strings of the prompt format, which only the program may write.
-
-    Letter by letter, because removing one string can join the halves of another; in time proportional to the text, because
-    repeated replacing would let a long nest of them stall the server.
-    """
-    kept: list[str] = []
-    for letter in text:
-        kept.append(letter)
-        if letter in ">]":  # every control string ends with one of them and holds none before its end
-            control = _CONTROL_AT_END.search("".join(kept[-_LONGEST_CONTROL:]))
-            if control:
-                del kept[-len(control[0]) :]
-    return "".join(kept)
-
-
-def _render_question(question: str) -> str:
-    return f"{TURN_START}user\n{question}{TURN_END}\n{TURN_START}assistant\n"
+    """``text`` without InternLM-XComposer2's control strings; see ``ChatFormat.clean``."""
+    return XCOMPOSER2_CHAT.clean(text)
 
 
 def _place_views(views: Sequence[ImageView | None]) -> tuple[list[ImageView], set[int]]:

@@ -9,7 +9,7 @@ import torch
 from transformers.feature_extraction_utils import BatchFeature
 from transformers.processing_utils import ProcessorMixin
 
-from ixc.conversation import DEFAULT_SYSTEM, IMAGE_MARKER
+from ixc.conversation import DEFAULT_SYSTEM, IMAGE_MARKER, XCOMPOSER2_CHAT, ChatFormat
 from ixc.errors import PlaceholderMismatch
 from ixc.models.xcomposer2.image_processing import XComposer2ImageProcessor
 from ixc.models.xcomposer2.tokenization import InternLM2Tokenizer
@@ -27,6 +27,8 @@ CHAT_TEMPLATE = (
 class XComposer2Processor(ProcessorMixin):
     """Tokenizer and image processor together; the chat template is the reference's prompt format."""
 
+    chat_format: ChatFormat = XCOMPOSER2_CHAT
+
     def __init__(
         self,
         image_processor: XComposer2ImageProcessor,
@@ -43,6 +45,10 @@ class XComposer2Processor(ProcessorMixin):
     def image_token_id(self) -> int:
         return self.tokenizer.convert_tokens_to_ids("[UNUSED_TOKEN_144]")
 
+    def encode_part(self, text: str, _index: int) -> list[int]:
+        """Ids of one text part of a prompt; every part has a BOS of its own (reference quirk)."""
+        return self.tokenizer(text)["input_ids"]
+
     def encode_parts(self, parts: Sequence[str], grids: Sequence[Grid]) -> list[int]:
         """Text parts with images between them -> ids with placeholders.
 
@@ -53,14 +59,11 @@ class XComposer2Processor(ProcessorMixin):
             raise PlaceholderMismatch(
                 f"The prompt has {len(parts) - 1} {IMAGE_MARKER} markers for {len(grids)} images; their numbers must agree."
             )
-        ids = self._encode_text(parts[0])
-        for grid, part in zip(grids, parts[1:], strict=True):
+        ids = self.encode_part(parts[0], 0) if parts[0] else []
+        for index, (grid, part) in enumerate(zip(grids, parts[1:], strict=True), 1):
             ids += [self.image_token_id] * self.image_processor.num_visual_tokens(grid)
-            ids += self._encode_text(part)
+            ids += self.encode_part(part, index) if part else []
         return ids
-
-    def _encode_text(self, text: str) -> list[int]:
-        return self.tokenizer(text)["input_ids"] if text else []
 
     def __call__(
         self,
