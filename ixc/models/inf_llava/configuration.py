@@ -44,7 +44,7 @@ class InfLlavaConfig(LlamaConfig):
     enhancement_heads: int = 8
     max_context_tokens: int = 2048
     """The released ``tokenizer_model_max_length``: what lies beyond is cut off there and refused here."""
-    image_token_id: int = -200
+    image_placeholder: int = -200
     """Placeholder of a visual token in ``input_ids``; lies outside the vocabulary, so that no text can contain it."""
 
     def __post_init__(self, **kwargs: object) -> None:

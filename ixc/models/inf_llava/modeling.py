@@ -110,7 +110,7 @@ class InfLlavaForCausalLM(InfLlavaPreTrainedModel, GenerationMixin):
 
         Raises ValueError when the numbers of visual tokens differ.
         """
-        is_visual_BS = input_ids_BS == self.config.image_token_id
+        is_visual_BS = input_ids_BS == self.config.image_placeholder
         embeds_BSD = self.model.embed_tokens(input_ids_BS.masked_fill(is_visual_BS, 0))
         features = torch.cat([image.reshape(-1, image.shape[-1]) for image in images_BTD])
         num_places = int(is_visual_BS.sum())

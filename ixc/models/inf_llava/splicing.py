@@ -25,19 +25,19 @@ def splice_images(
     image_embeds: Sequence[Tensor],
     embedding: nn.Embedding,
     *,
-    image_token_id: int,
+    image_placeholder: int,
     max_tokens: int,
 ) -> SplicedBatch:
-    """Rows of (ids [S], labels [S]) without padding, one ``image_token_id`` an image, and embeddings [T, D] of all images.
+    """Rows of (ids [S], labels [S]) without padding, one ``image_placeholder`` an image, and embeddings [T, D] of all images.
 
     A row without an image takes one too and uses nothing of it (reference quirk: text-only samples come with a blank image).
     Rows are cut at ``max_tokens``. Raises ValueError when images are left over or missing.
     """
-    num_wanted = sum(max(1, int((ids == image_token_id).sum())) for ids, _ in rows)
+    num_wanted = sum(max(1, int((ids == image_placeholder).sum())) for ids, _ in rows)
     if num_wanted != len(image_embeds):
         raise ValueError(f"the rows take {num_wanted} images, a text-only row one too, and there are {len(image_embeds)}")
     images = iter(image_embeds)
-    spliced = [_splice_row(ids, labels, images, embedding, image_token_id) for ids, labels in rows]
+    spliced = [_splice_row(ids, labels, images, embedding, image_placeholder) for ids, labels in rows]
     spliced = [(embeds[:max_tokens], labels[:max_tokens]) for embeds, labels in spliced]
     lengths = torch.tensor([len(labels) for _, labels in spliced])
     return SplicedBatch(
@@ -48,10 +48,10 @@ def splice_images(
 
 
 def _splice_row(
-    ids: Tensor, labels: Tensor, images: Iterator[Tensor], embedding: nn.Embedding, image_token_id: int
+    ids: Tensor, labels: Tensor, images: Iterator[Tensor], embedding: nn.Embedding, image_placeholder: int
 ) -> tuple[Tensor, Tensor]:
     """One row's embeddings [S', D] and labels [S']."""
-    places = (ids == image_token_id).nonzero().flatten().tolist()
+    places = (ids == image_placeholder).nonzero().flatten().tolist()
     if not places:
         next(images)
         return embedding(ids), labels
