@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import torch
+from transformers import ProcessorMixin
 
 from ixc.chat.costs import CostModel
 from ixc.chat.memory import free_memory_bytes
 from ixc.chat.prompt import EncodedPrompt, ImageSegment, encode_prompt
 from ixc.chat.request import ChatRequest
-from ixc.conversation import build_prompt
 from ixc.errors import ConversationTooLong, EmptyQuestion, ImageError, OutOfMemory
-from ixc.models.xcomposer2 import XComposer2Processor
 
 _GIGABYTE = 1e9
 
@@ -22,7 +21,7 @@ class Admission:
 
     def __init__(
         self,
-        processor: XComposer2Processor,
+        processor: ProcessorMixin,
         costs: CostModel,
         device: torch.device,
         max_context_tokens: int,
@@ -38,7 +37,7 @@ class Admission:
         """The prompt of ``request``. Raises EmptyQuestion, ImageError, ConversationTooLong or OutOfMemory."""
         if not request.question.strip():
             raise EmptyQuestion("Type a question first.")
-        prompt = build_prompt(request.system, request.turns, request.question.strip(), request.view)
+        prompt = self._processor.chat_format.build_prompt(request.system, request.turns, request.question.strip(), request.view)
         if any(view.image_id not in request.images for view in prompt.views):
             raise ImageError("An image of this conversation is no longer here; upload it again or clear the conversation.")
         encoded = encode_prompt(prompt, request.images, self._processor)

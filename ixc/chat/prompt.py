@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from transformers import ProcessorMixin
+
 from ixc.conversation import ImageView, Prompt
 from ixc.imaging.decode import DecodedImage
-from ixc.models.xcomposer2 import VisualSpans, XComposer2Processor
+from ixc.models.xcomposer2 import VisualSpans
 from ixc.single_view import ImagePlan
 
 
@@ -66,15 +68,15 @@ class EncodedPrompt:
         return VisualSpans.of_row(spans)
 
 
-def encode_prompt(prompt: Prompt, images: Mapping[str, DecodedImage], processor: XComposer2Processor) -> EncodedPrompt:
-    """Tokenize the text parts (each with a BOS of its own) and plan the images. Raises KeyError for an unknown image."""
+def encode_prompt(prompt: Prompt, images: Mapping[str, DecodedImage], processor: ProcessorMixin) -> EncodedPrompt:
+    """Tokenize the text parts as the model's family does and plan the images. Raises KeyError for an unknown image."""
     segments: list[Segment] = []
     for index, part in enumerate(prompt.parts):
         if index:
             view = prompt.views[index - 1]
             segments.append(ImageSegment(view, processor.image_processor.plan(images[view.image_id].size_px, view.max_patches)))
         if part:
-            segments.append(TextSegment(tuple(processor.tokenizer(part)["input_ids"])))
+            segments.append(TextSegment(tuple(processor.encode_part(part, index))))
     return EncodedPrompt(tuple(segments))
 
 

@@ -39,6 +39,11 @@ class InfLlavaModel(InfLlavaPreTrainedModel, LlamaModel):
         )
         self.post_init()
 
+    @property
+    def tok_embeddings(self) -> nn.Embedding:
+        """Under the name that the project's other models have for it."""
+        return self.embed_tokens
+
     def forward(self, *args: object, visual_spans: object = None, **kwargs: object) -> BaseModelOutputWithPast:
         """Llama's forward. Where the visual tokens are makes no difference to this model."""
         return super().forward(*args, **kwargs)
@@ -74,8 +79,13 @@ class InfLlavaForCausalLM(InfLlavaPreTrainedModel, GenerationMixin):
 
     @property
     def vision_proj(self) -> nn.Module:
-        """The projector, under the name that every model of this project has for it."""
+        """The projector, under the name that the project's other models have for it."""
         return self.model.mm_projector
+
+    @property
+    def output(self) -> nn.Linear:
+        """The head, likewise."""
+        return self.lm_head
 
     def make_views(self, tiles_1CHW: Tensor, grid: object = None) -> Tensor:
         """One image's padded square, uint8 [1, 3, side, side] -> normalised views [V, 3, 336, 336] in the model's dtype."""
