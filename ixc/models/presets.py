@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ixc.errors import CheckpointError
-from ixc.image_layout import DYNAMIC_PARTITION, ImageLayout, LayoutKind, layout_of_config
+from ixc.image_layout import DUAL_PERSPECTIVE, DYNAMIC_PARTITION, ImageLayout, LayoutKind, layout_of_config
 
 ASSETS = Path(__file__).resolve().parents[2] / "assets"
 
@@ -48,7 +48,22 @@ XC2_VL_7B = ModelPreset(
     note="Looks once, at 490 x 490 pixels, so it misses small print; it can be wrong, so check what matters.",
     layout=ImageLayout(LayoutKind.SINGLE_VIEW, 490),
 )
-PRESETS = {preset.name: preset for preset in (NANO, XC2_4KHD_7B, XC2_VL_7B)}
+_INF_NOTE = "Looks at a square of 1008 pixels two ways, in 576 tokens; it can be wrong, so check what matters."
+INF_LLAVA_8B = ModelPreset(
+    name="inf-llava-8b",
+    title="INF-LLaVA 8B",
+    source="WeihuangLin/INF-LLaVA-sft",
+    note=_INF_NOTE,
+    layout=DUAL_PERSPECTIVE,
+)
+INF_STAR_LLAVA_8B = ModelPreset(
+    name="inf-star-llava-8b",
+    title="INF-LLaVA* 8B",
+    source="WeihuangLin/INF_star-LLaVA-sft",
+    note=_INF_NOTE,
+    layout=DUAL_PERSPECTIVE,
+)
+PRESETS = {preset.name: preset for preset in (NANO, XC2_4KHD_7B, XC2_VL_7B, INF_LLAVA_8B, INF_STAR_LLAVA_8B)}
 _REPOSITORY_ID = re.compile(r"[\w.-]+/[\w.-]+", re.ASCII)
 _UNKNOWN_NOTE = "A model of your own; this program does not know what it can do."
 
