@@ -1,6 +1,8 @@
-// The max-patches slider with its named budgets. Its value is a whole number; the server checks it again.
+// The max-patches slider with its named budgets. Its value is a whole number; the server checks it again. A model that looks once
+// has no budget, and one with two input sizes has two: 336 pixels cost one patch, 1008 cost nine.
 (() => {
   const { t, el, hear } = ixc;
+  const INPUTS = [[1, 336, "released"], [9, 1008, "trained"]];
 
   ixc.budget = (element, host) => {
     const { max, named } = JSON.parse(element.querySelector("[data-budgets]").dataset.budgets);
@@ -11,41 +13,59 @@
       onclick: () => set(budget) }, String(budget), budget === 55 ? el("span", { class: "ixc-4k", text: " · 4K" }) : null));
     const suggested = el("button", { type: "button", class: "ixc-pill ixc-pill-suggested", id: "ixc-suggested", disabled: true,
       "data-t-title": "budget.suggested.title", onclick: () => set(plan().suggested) });
+    const inputs = INPUTS.map(([budget, px, how]) => el("button", { type: "button", class: "ixc-pill", "data-input": px, disabled: budget > max,
+      onclick: () => set(budget) }, `${px} px · `, el("span", { "data-t": `budget.input.${how}` })));
     const advice = el("p", { id: "ixc-budget-advice", class: "ixc-advice", "aria-live": "polite" });
     element.append(
       el("div", { class: "ixc-budget-line" },
         el("label", { for: "ixc-budget-slider", "data-t": "budget.label" }), slider, shown),
+      el("p", { class: "ixc-input-label", "data-t": "budget.input" }),
       el("div", { class: "ixc-budget-buttons" },
-        el("div", { class: "ixc-row", role: "group", "data-t-label": "budget.named" }, ...buttons, suggested), advice));
+        el("div", { class: "ixc-row ixc-budget-named", role: "group", "data-t-label": "budget.named" }, ...buttons, suggested),
+        el("div", { class: "ixc-row ixc-inputs", role: "group", "data-t-label": "budget.input" }, ...inputs), advice));
     ixc.translateTree(element);
 
     const plan = () => ixc.last("plan")?.plan;
     const layout = () => ixc.last("model")?.layout ?? { kind: "dynamic_partition" };
+    // What was chosen for each kind of model: going there and back again loses nothing.
+    const remembered = { dual_perspective: Math.min(9, max) };
+    let kind = "dynamic_partition";
 
     function set(budget) {
-      if (budget === host.props.value || layout().kind !== "dynamic_partition") return;
+      if (budget === host.props.value || kind === "single_view") return;
       host.props.value = budget;
       show();
       host.trigger("input");
     }
 
+    function followModel() {
+      if (layout().kind !== kind) {
+        remembered[kind] = host.props.value;
+        kind = layout().kind;
+        if (remembered[kind]) set(remembered[kind]);
+      }
+      show();
+    }
+
     function show() {
       const budget = host.props.value;
-      if (Number(slider.value) !== budget) slider.value = budget;
-      slider.style.setProperty("--filled", `${((budget - 1) / (max - 1)) * 100}%`);
-      shown.textContent = budget;
-      for (const button of buttons) button.setAttribute("aria-pressed", String(Number(button.dataset.budget) === budget));
-      const hasBudget = layout().kind === "dynamic_partition";
-      const facts = plan()?.suggested ? plan() : null;
-      for (const control of [slider, ...buttons]) control.disabled = !hasBudget;
-      element.classList.toggle("ixc-no-budget", !hasBudget);
-      if (!hasBudget) shown.textContent = "–";
-      suggested.disabled = !facts || !hasBudget;
+      const hasTiles = kind === "dynamic_partition";
+      if (Number(slider.value) !== budget && hasTiles) slider.value = budget;
+      slider.style.setProperty("--filled", `${((slider.value - 1) / (max - 1)) * 100}%`);
+      slider.disabled = !hasTiles;
+      shown.textContent = hasTiles ? budget : "–";
+      for (const button of buttons) {
+        button.disabled = !hasTiles;
+        button.setAttribute("aria-pressed", String(hasTiles && Number(button.dataset.budget) === budget));
+      }
+      for (const button of inputs) button.setAttribute("aria-pressed", String((budget >= 9 ? "1008" : "336") === button.dataset.input));
+      const facts = hasTiles && plan()?.suggested ? plan() : null;
+      suggested.disabled = !facts;
       suggested.textContent = facts ? t("budget.suggested", { budget: facts.suggested }) : t("budget.suggested.none");
       suggested.setAttribute("aria-pressed", String(Boolean(facts) && facts.suggested === budget));
-      advice.textContent = !hasBudget ? t(`budget.none.${layout().kind}`, { px: layout().viewPx })
-        : facts ? adviceText(facts) : t("budget.help");
-      advice.title = t("budget.help");
+      const help = hasTiles ? t("budget.help") : t(`budget.none.${kind}`, { px: layout().viewPx });
+      advice.textContent = facts ? adviceText(facts) : help;
+      advice.title = help;
     }
 
     function adviceText({ budget, scale }) {
@@ -58,7 +78,7 @@
     slider.addEventListener("input", () => set(Number(slider.value)));
     host.watch("value", show);
     hear("plan", show);
-    hear("model", show);
+    hear("model", followModel);
     hear("language", show);
     show();
   };

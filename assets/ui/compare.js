@@ -88,7 +88,7 @@
 
     // --- results ------------------------------------------------------------------------------------------------
 
-    function patch(title, note, src, cover) {
+    function patch(title, notes, src, cover) {
       const [left, top, right, bottom] = value.rect;
       const [width, height] = [right - left, bottom - top];
       const shown = el("img", { src, alt: t("compare.patch.alt", { name: title }), draggable: "false" });
@@ -97,7 +97,7 @@
         width: `${(100 * (r - l)) / width}%`, height: `${(100 * (d - u)) / height}%` });
       const pane = el("div", { class: "ixc-cmp-patch" }, shown);
       pane.style.aspectRatio = `${width} / ${height}`;
-      return el("figure", {}, pane, el("figcaption", {}, el("strong", { text: title }), el("span", { class: "ixc-small", text: note })));
+      return el("figure", {}, pane, el("figcaption", {}, el("strong", { text: title }), ...notes.map((text) => el("span", { class: "ixc-small", text }))));
     }
 
     const pixels = ([width, height]) => t("compare.pixels", { width: formatCount(width), height: formatCount(height) });
@@ -105,8 +105,8 @@
     function drawPatches() {
       const [left, top, right, bottom] = value.rect;
       patches.replaceChildren(
-        patch(t("compare.original"), pixels([right - left, bottom - top]), value.original, value.rect),
-        ...value.rows.map((row) => patch(row.name, pixels(row.detail.size), row.detail.src, row.detail.rect)));
+        patch(t("compare.original"), [t("compare.original.note"), pixels([right - left, bottom - top])], value.original, value.rect),
+        ...value.rows.map((row) => patch(row.name, [viewWords(row.plan), pixels(row.detail.size)], row.detail.src, row.detail.rect)));
     }
 
     function drawTable() {

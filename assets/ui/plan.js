@@ -40,21 +40,24 @@
       const scaleKey = factor < 1.005 ? "exact" : plan.scale < 1 ? "shrunk" : "enlarged";
       const size = ([width, height]) => `${width} × ${height}`;
       facts.replaceChildren(
-        fact("size", size(plan.original), t("facts.size"), t("facts.resized", { resized: size(plan.resized), padded: size(plan.padded) })),
+        fact("size", size(plan.original), t("facts.size"), plan.kind === "single_view"
+          ? t("facts.squashed", { resized: size(plan.resized) })
+          : t("facts.resized", { resized: size(plan.resized), padded: size(plan.padded) })),
         plan.kind === "dynamic_partition"
           ? fact("grid", `${plan.cols} × ${plan.rows}`, t("facts.grid", { used: plan.used, budget: plan.budget }))
-          : fact("grid", "1", t("facts.view", { px: plan.viewPx })),
+          : plan.kind === "single_view" ? fact("grid", "1", t("facts.view", { px: plan.viewPx }))
+            : fact("grid", `${plan.cols * plan.rows} + 1`, t("facts.dual")),
         plan.kind === "single_view" ? squashFact(plan)
           : fact("scale", `${plan.scale.toFixed(2)}×`, t(`facts.scale.${scaleKey}`, { factor: factor.toFixed(2) })),
         fact("padding", `${(100 * plan.paddingShare).toFixed(1)} %`, t("facts.padding")),
         costFact(cost));
     }
 
-    // A squashed view has two scales; what matters is the smaller one, and how far they are apart.
+    // A squashed view has two scales: across in large, down beside it, and how far they are apart.
     function squashFact({ scaleX, scaleY }) {
       const factor = Math.max(scaleX, scaleY) / Math.min(scaleX, scaleY);
-      const number = `${scaleX.toFixed(2)} | ${scaleY.toFixed(2)}×`;
-      return fact("scale", number, t("facts.scale.squashed"), factor < 1.005 ? null : t("facts.distorted", { factor: factor.toFixed(2) }));
+      return fact("scale", `${scaleX.toFixed(2)}×`, t("facts.scale.squashed", { down: scaleY.toFixed(2) }),
+        factor < 1.005 ? null : t("facts.distorted", { factor: factor.toFixed(2) }));
     }
 
     function costFact(cost) {

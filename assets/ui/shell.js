@@ -38,7 +38,15 @@
       document.body.dataset.layout = model.layout.kind;
       note.textContent = model.phase === "failed" ? t("model.failed.long", { detail: errorSentence(model.error) }) : ixc.modelNote(model);
       if (!note.textContent) toggleNote(false);
+      else note.append(el("button", { type: "button", class: "ixc-button ixc-choose-model", id: "ixc-choose-model", text: t("model.choose"), onclick: chooseModel }));
     })();
+
+    function chooseModel() {
+      toggleNote(false);
+      ixc.showPane("chat");
+      if (document.body.dataset.settings !== "open") document.querySelector("#ixc-settings-button").click();
+      document.querySelector("#ixc-model input")?.focus();
+    }
 
     function loading(model) {
       return model.percent == null ? `${t("model.loading")}…` : `${t("model.loading")} ${model.percent} %`;

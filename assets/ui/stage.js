@@ -1,13 +1,15 @@
 // The picture with the plan laid over it. The picture is fetched once; a slider move replaces only the SVG above it.
 (() => {
   const { t, el, icon, hear, tell, follow, errorSentence, formatCount } = ixc;
-  const LAYERS = ["tiles", "padding", "newlines", "numbers"];
+  const LAYERS = ["tiles", "padding", "newlines", "tokens", "numbers"];
 
   ixc.stage = (element, host) => {
     const picture = el("img", { class: "ixc-picture", id: "ixc-picture", draggable: "false" });
     const overlay = el("div", { class: "ixc-overlay", id: "ixc-overlay", "aria-hidden": "true" });
     const hits = el("div", { class: "ixc-hits", role: "group", "data-t-label": "stage.region" });
-    const canvas = el("div", { class: "ixc-canvas" }, picture, overlay, hits);
+    const tokenGrid = el("div", { class: "ixc-token-grid", "aria-hidden": "true" });
+    const canvas = el("div", { class: "ixc-canvas" }, picture, overlay, tokenGrid, hits);
+    picture.addEventListener("load", () => tell("picture-loaded", picture));
     const view = el("div", { class: "ixc-view" }, canvas);
     const tip = el("div", { class: "ixc-tip", role: "tooltip", id: "ixc-tip", hidden: true });
     const zoom = toolButton("zoom", "stage.zoom", "ixc-zoom", switchZoom);
@@ -42,7 +44,7 @@
     function layerSwitch(layer) {
       const box = el("input", { type: "checkbox", checked: true, id: `ixc-layer-${layer}`,
         onchange: () => element.classList.toggle(`ixc-hide-${layer}`, !box.checked) });
-      return el("label", { for: box.id, "data-layer": layer }, box, el("span", { "data-t": `stage.layer.${layer}` }));
+      return el("label", { for: box.id, "data-layer": layer }, box, el("span", { "data-t": layer === "tiles" ? "stage.layer.cells.dynamic_partition" : `stage.layer.${layer}` }));
     }
 
     function switchZoom() {
@@ -87,6 +89,7 @@
       picture.alt = t(`stage.alt.${data.plan.kind}`, { width: image.width, height: image.height, cols, rows, px: data.plan.viewPx });
       drawSide();
       overlay.innerHTML = data.overlay; // drawn by our server from integers alone
+      drawTokenGrid(data.plan.kind === "dynamic_partition" ? 0 : data.plan.localRows);
       drawHits(cols, rows);
       layout();
       mark(null);
@@ -105,8 +108,16 @@
         Object.assign(globalPicture.style, { left: `${50 * (1 - wide)}%`, top: `${50 * (1 - high)}%`, width: `${100 * wide}%`, height: `${100 * high}%` });
       } else place(globalPicture);
       const cells = layers.querySelector('[data-layer="tiles"] span');
-      cells.dataset.t = kind === "dynamic_partition" ? "stage.layer.tiles" : "stage.layer.regions";
+      cells.dataset.t = `stage.layer.cells.${kind}`;
       ixc.translateTree(element);
+    }
+
+    // One line between any two rows and columns of tokens; of tiles there would be too many.
+    function drawTokenGrid(side) {
+      if (tokenGrid.dataset.side === String(side)) return;
+      tokenGrid.dataset.side = side;
+      const lines = Array.from({ length: Math.max(0, side - 1) }, (_, n) => `M0 ${n + 1}H${side}M${n + 1} 0V${side}`).join("");
+      tokenGrid.innerHTML = `<svg viewBox="0 0 ${side} ${side}" preserveAspectRatio="none"><path d="${lines}" vector-effect="non-scaling-stroke"/></svg>`;
     }
 
     function drawHits(cols, rows) {
@@ -129,10 +140,19 @@
       const hit = event.target.closest?.(".ixc-hit");
       return hit ? Number(hit.dataset.tile) : null;
     };
+    hits.addEventListener("pointermove", (event) => {
+      const box = hits.getBoundingClientRect();
+      tell("spot", { x: (event.clientX - box.left) / box.width, y: (event.clientY - box.top) / box.height });
+    });
     hits.addEventListener("pointerover", (event) => { if (event.pointerType !== "touch") tell("tile", { tile: tileOf(event), from: "stage" }); });
     hits.addEventListener("pointerleave", (event) => { if (event.pointerType !== "touch") tell("tile", { tile: null, from: "stage" }); });
     hits.addEventListener("click", (event) => tell("tile", { tile: tileOf(event), from: "stage" }));
-    hits.addEventListener("focusin", (event) => { if (event.target.matches(":focus-visible")) tell("tile", { tile: tileOf(event), from: "stage" }); });
+    hits.addEventListener("focusin", (event) => {
+      if (!event.target.matches(":focus-visible")) return;
+      const { offsetLeft: x, offsetTop: y, offsetWidth: width, offsetHeight: height } = event.target;
+      tell("spot", { x: (x + width / 2) / hits.clientWidth, y: (y + height / 2) / hits.clientHeight });
+      tell("tile", { tile: tileOf(event), from: "stage" });
+    });
     hits.addEventListener("focusout", () => tell("tile", { tile: null, from: "stage" }));
     hits.addEventListener("keydown", (event) => {
       const { cols, rows } = data.plan;

@@ -44,7 +44,8 @@
       const view = viewWords(after);
       if (!before) return t("chat.note.added", { view });
       if (before.image !== after.image) return t("chat.note.image", { view });
-      return before.budget === after.budget ? null : t("chat.note.budget", { budget: after.budget, view });
+      if (before.budget === after.budget) return null;
+      return after.kind === "dynamic_partition" ? t("chat.note.budget", { budget: after.budget, view }) : t("chat.note.view", { view });
     }
 
     // Another model, another image, another budget: whatever the answer after the note does not share with the one before.

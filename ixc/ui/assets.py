@@ -11,7 +11,7 @@ EXAMPLES_FOLDER = ASSETS_FOLDER / "examples"
 STYLE_FILES = ("base.css", "image.css", "chat.css", "explore.css")
 SCRIPT_FILES = (
     *("core.js", "markdown.js", "shell.js", "upload.js", "stage.js", "budget.js", "plan.js", "transcript.js"),
-    *("compare.js", "evidence.js"),
+    *("dual.js", "compare.js", "evidence.js"),
 )
 
 

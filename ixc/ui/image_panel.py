@@ -46,8 +46,14 @@ def layout_image_panel(services: Services) -> ImagePanel:
         stage=Widget("stage", {"image": None, "error": None, "number": 0}, events=("remove",), elem_id="ixc-stage"),
         examples=Widget("examples", [], events=("pick",), elem_id="ixc-examples"),
         budget=Budget(settings.max_patches_limit, value=budget, elem_id="ixc-budget"),
-        plan=Widget("plan", None, elem_id="ixc-plan"),
+        plan=_layout_plan(),
     )
+
+
+def _layout_plan() -> Widget:
+    """The two perspectives stand above the ribbon; they are drawn from the same plan, and shown only where a model has them."""
+    Widget("dual", None, elem_id="ixc-dual")
+    return Widget("plan", None, elem_id="ixc-plan")
 
 
 def connect_image_panel(panel: ImagePanel, question: gr.Textbox, services: Services) -> None:

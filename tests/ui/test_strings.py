@@ -63,7 +63,7 @@ def test_every_sentence_is_used():
     everything = "\n".join([*SCRIPTS.values(), *MODULES.values()])
     # Keys that are put together from a part known only at run time.
     composed = re.compile(
-        r"^(error|stage\.(layer|alt|side|cell)|facts\.scale|app\.pane|chat\.stage|model\.note|view|budget\.none|compare\.head|evidence\.(group|variant|speed))\.|^settings\.\w+$"
+        r"^(error|stage\.(layer|alt|side|cell)|facts\.scale|app\.pane|chat\.stage|model\.note|view|budget\.none|compare\.head|budget\.input|evidence\.(group|variant|speed))\.|^settings\.\w+$"
     )
     unused = {key for key in ENGLISH if f'"{key}"' not in everything and not composed.search(key)}
     assert unused == set()
