@@ -42,6 +42,12 @@ class Turn:
     question: str
     answer: str
     view: ImageView | None = None
+    more_views: tuple[ImageView, ...] = ()
+    """Further images of the same question, in order."""
+
+    @property
+    def views(self) -> tuple[ImageView, ...]:
+        return ((self.view,) if self.view else ()) + self.more_views
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,21 +108,29 @@ class ChatFormat:
                     del kept[-len(control[0]) :]
         return "".join(kept)
 
-    def build_prompt(self, system: str, turns: Sequence[Turn], question: str, view: ImageView | None) -> Prompt:
-        """The prompt for ``question`` about ``view`` after ``turns``.
+    def build_prompt(
+        self,
+        system: str,
+        turns: Sequence[Turn],
+        question: str,
+        view: ImageView | None,
+        more_views: tuple[ImageView, ...] = (),
+    ) -> Prompt:
+        """The prompt for ``question`` about ``view`` (and ``more_views``) after ``turns``.
 
-        An image stands before the first question that was asked about it, as in the reference's history. Asking on about the
-        same image at another budget changes its view in that place; another image gets a place of its own.
+        Images stand before the first question that was asked about them, as in the reference's history. Asking on about the
+        same images at another budget changes their views in that place; other images get a place of their own.
         """
-        asked = [*((turn.question, turn.view) for turn in turns), (question, view)]
-        views, starts = _place_views([asked_view for _, asked_view in asked])
+        asked = [*turns, Turn(question, "", view, more_views)]
+        groups = _place_views([turn.views for turn in asked])
         marked = self.image_marker + self.after_image
-        questions = [(marked if index in starts else "") + self.clean(text) for index, (text, _) in enumerate(asked)]
+        questions = [marked * len(groups.get(index, ())) + self.clean(turn.question) for index, turn in enumerate(asked)]
         history = [(q, self.clean(turn.answer)) for q, turn in zip(questions, turns, strict=False)]
         text = self.render(self.clean(system), history, questions[-1])
+        views = tuple(placed for group in groups.values() for placed in group)
         if not views:
             return Prompt((self.opening_without_image + text,), ())
-        return Prompt(tuple((self.opening + text).split(self.image_marker)), tuple(views))
+        return Prompt(tuple((self.opening + text).split(self.image_marker)), views)
 
 
 XCOMPOSER2_CHAT = ChatFormat(
@@ -163,16 +177,17 @@ def clean_text(text: str) -> str:
     return XCOMPOSER2_CHAT.clean(text)
 
 
-def _place_views(views: Sequence[ImageView | None]) -> tuple[list[ImageView], set[int]]:
-    """Runs of questions about one image: the last view of each run, and the index at which each run starts."""
-    placed: list[ImageView] = []
-    starts: set[int] = set()
-    for index, view in enumerate(views):
-        if view is None:
+def _place_views(asked: Sequence[tuple[ImageView, ...]]) -> dict[int, tuple[ImageView, ...]]:
+    """The images that stand before each question, by its index: of a run of questions about the same ones the first has them,
+
+    at the budgets of the last.
+    """
+    placed: dict[int, tuple[ImageView, ...]] = {}
+    start = -1
+    for index, views in enumerate(asked):
+        if not views:
             continue
-        if placed and placed[-1].image_id == view.image_id:
-            placed[-1] = view
-        else:
-            placed.append(view)
-            starts.add(index)
-    return placed, starts
+        if start < 0 or [view.image_id for view in placed[start]] != [view.image_id for view in views]:
+            start = index
+        placed[start] = views
+    return placed

@@ -4,7 +4,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ixc.conversation import DEFAULT_SYSTEM, IMAGE_MARKER, ImageView, Prompt, Turn, build_prompt, clean_text, render_chat
+from ixc.conversation import (
+    DEFAULT_SYSTEM,
+    IMAGE_MARKER,
+    XCOMPOSER2_CHAT,
+    ImageView,
+    Prompt,
+    Turn,
+    build_prompt,
+    clean_text,
+    render_chat,
+)
 
 CHATS = ["first_round", "second_round_image_in_history", "no_meta", "chinese", "text_only", "text_only_history_no_meta"]
 CONTROL_STRINGS = ["<ImageHere>", "<s>", "</s>", "<unk>", *(f"[UNUSED_TOKEN_{number}]" for number in range(147))]
@@ -193,3 +203,21 @@ def test_the_real_tokenizer_finds_no_control_id_in_cleaned_text(tokenizer, text)
     """The cleaning knows the strings; the tokenizer knows the ids. 92397 to 92543 are [UNUSED_TOKEN_0] to [..146]."""
     ids = tokenizer(clean_text(text), add_special_tokens=False)["input_ids"]
     assert not [i for i in ids if i in (1, 2) or 92397 <= i <= 92543]
+
+
+def test_several_images_of_one_question_stand_before_it_in_order():
+    first, second = ImageView("a", 9), ImageView("b", 4)
+    prompt = XCOMPOSER2_CHAT.build_prompt("", (), "Which is newer?", first, (second,))
+    assert prompt.views == (first, second)
+    assert prompt.parts[0].endswith("user\n")
+    assert prompt.parts[1] == ""
+    assert prompt.parts[2].startswith("Which is newer?")
+
+
+def test_asking_on_about_the_same_two_images_keeps_their_place():
+    both = (ImageView("a", 9), ImageView("b", 4))
+    turns = (Turn("Which is newer?", "The first.", both[0], both[1:]),)
+    prompt = XCOMPOSER2_CHAT.build_prompt("", turns, "Why?", ImageView("a", 1), (ImageView("b", 1),))
+    assert prompt.views == (ImageView("a", 1), ImageView("b", 1))
+    other = XCOMPOSER2_CHAT.build_prompt("", turns, "And this?", ImageView("b", 4))
+    assert other.views == (*both, ImageView("b", 4))

@@ -37,7 +37,9 @@ class Admission:
         """The prompt of ``request``. Raises EmptyQuestion, ImageError, ConversationTooLong or OutOfMemory."""
         if not request.question.strip():
             raise EmptyQuestion("Type a question first.")
-        prompt = self._processor.chat_format.build_prompt(request.system, request.turns, request.question.strip(), request.view)
+        prompt = self._processor.chat_format.build_prompt(
+            request.system, request.turns, request.question.strip(), request.view, request.more_views
+        )
         if any(view.image_id not in request.images for view in prompt.views):
             raise ImageError("An image of this conversation is no longer here; upload it again or clear the conversation.")
         encoded = encode_prompt(prompt, request.images, self._processor)

@@ -23,6 +23,8 @@ class ChatRequest:
     """By image_id: every image that ``view`` and ``turns`` name."""
     system: str = ""
     generation: GenerationSettings = field(default_factory=GenerationSettings)
+    more_views: tuple[ImageView, ...] = ()
+    """Further images of this question, after ``view``."""
 
 
 class StopFlag:
