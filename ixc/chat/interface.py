@@ -9,6 +9,7 @@ from typing import Protocol, runtime_checkable
 
 from ixc.chat.events import Event
 from ixc.chat.request import ChatRequest, StopFlag
+from ixc.conversation import XCOMPOSER2_CHAT, ChatFormat
 from ixc.image_layout import DYNAMIC_PARTITION, ImageLayout
 from ixc.settings import GenerationSettings
 from ixc.single_view import ImagePlan
@@ -25,6 +26,7 @@ class ModelInfo:
     default_system: str
     default_max_patches: int
     layout: ImageLayout = DYNAMIC_PARTITION
+    chat_format: ChatFormat = XCOMPOSER2_CHAT
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +98,11 @@ class ChatEngine(Protocol):
     @property
     def default_max_patches(self) -> int:
         return self.info.default_max_patches
+
+    @property
+    def chat_format(self) -> ChatFormat:
+        """How the model is prompted."""
+        return self.info.chat_format
 
     @property
     def layout(self) -> ImageLayout:

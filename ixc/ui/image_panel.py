@@ -11,6 +11,7 @@ from typing import Any
 
 import gradio as gr
 
+from ixc.conversation import ImageView
 from ixc.errors import IxcError, UploadFailed
 from ixc.imaging.decode import decode_image
 from ixc.ui.components import Budget, ImageUpload, Widget
@@ -140,15 +141,8 @@ def text_around(engine: Any) -> TextAround:
     """Tokens of the system prompt and of a question's frame, as the ribbon shows them before anything is asked."""
     if engine is None:
         return TextAround()
-    before, after = engine_text_parts(engine.default_system)
+    before, after = engine.chat_format.build_prompt(engine.default_system, (), "", ImageView("image", 1)).parts
     return TextAround(engine.count_text_tokens(before), engine.count_text_tokens(after))
-
-
-def engine_text_parts(system: str) -> tuple[str, str]:
-    from ixc.conversation import ImageView, build_prompt
-
-    before, after = build_prompt(system, (), "", ImageView("image", 1)).parts
-    return before, after
 
 
 def session_id(request: gr.Request) -> str:
