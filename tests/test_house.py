@@ -5,12 +5,10 @@ import re
 import stat
 import subprocess
 import sys
-import tomllib
 from importlib import metadata
 from pathlib import Path
 
 import pytest
-import yaml
 
 ROOT = Path(__file__).parents[1]
 TOP_LEVEL = (
@@ -100,6 +98,7 @@ def test_nothing_is_imported_that_is_not_required():
     Benchmarks of the page drive it from outside and may use what the tests use.
     """
     names = {"PIL": "pillow", "cv2": "opencv-python-headless", "yaml": "pyyaml", "huggingface_hub": "huggingface-hub"}
+    names["prometheus_client"] = "prometheus-client"
     required = {line.split("==")[0] for line in requirements("requirements.txt")}
     # Gradio is FastAPI on Starlette and uvicorn, and says so in its interface.
     known = required | {"ixc", "gradio_client", "fastapi", "starlette", "uvicorn"}
@@ -109,39 +108,6 @@ def test_nothing_is_imported_that_is_not_required():
         allowed = known | (for_benchmarks if "benchmarks" in path.parts else set())
         imported = set(_top_level_imports(path)) - sys.stdlib_module_names
         assert {names.get(name, name) for name in imported} <= allowed, path
-
-
-# --- the Space ----------------------------------------------------------------------------------------------------
-
-
-def front_matter():
-    match = re.match(r"---\n(.*?)\n---\n", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL)
-    assert match, "README.md must begin with the Space's settings between two lines of ---"
-    return yaml.safe_load(match[1])
-
-
-@pytest.fixture(scope="module")
-def space():
-    return yaml.safe_load((ROOT / "Spacefile").read_text(encoding="utf-8"))
-
-
-def test_the_readme_s_settings_are_the_spacefile_s(space):
-    assert front_matter() == space
-    assert list(front_matter()) == list(space)
-
-
-def test_the_space_runs_what_is_tested(space):
-    pins = dict(line.split("==") for line in requirements("requirements.txt"))
-    assert space["sdk"] == "gradio"
-    assert space["sdk_version"] == pins["gradio"]
-    assert isinstance(space["python_version"], str), "unquoted, 3.10 would be read as 3.1"
-    assert (ROOT / space["app_file"]).is_file()
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    assert space["license"] == project["license"].lower()
-    assert tuple(map(int, space["python_version"].split("."))) >= (3, 11)
-    assert len(space["short_description"]) <= 60, "the Hub refuses longer ones"
-    colours = {"red", "yellow", "green", "blue", "indigo", "purple", "pink", "gray"}
-    assert {space["colorFrom"], space["colorTo"]} <= colours
 
 
 # --- what the code keeps to ---------------------------------------------------------------------------------------
