@@ -85,6 +85,8 @@ class Settings:
     """What the page offers besides, separated by commas; empty: every preset where only this machine reaches the page."""
     precision: str = "auto"
     """auto, bf16, fp16, fp32 or int8."""
+    resize: str = "fast"
+    """How images are resized: fast, at most 1 of 255 from the reference's pixels, or exact, by Pillow in twice the time."""
     host: str = "127.0.0.1"
     port: int = 7860
     max_patches_limit: int = MAX_SLIDER_PATCHES
@@ -96,6 +98,7 @@ class Settings:
 
     def __post_init__(self) -> None:
         _require(0 <= self.port <= 65535, f"the port must be between 0 and 65535, not {self.port}")
+        _require(self.resize in ("fast", "exact"), f"IXC_RESIZE must be fast or exact, not {self.resize!r}")
         _require(self.max_patches_limit >= 1, "IXC_MAX_PATCHES must be at least 1")
         _require(self.max_waiting >= 1, "IXC_MAX_WAITING must be at least 1")
         _require(self.prefill_chunk_tokens >= 1, "IXC_PREFILL_CHUNK must be at least 1")
@@ -113,6 +116,7 @@ _TOP_VARIABLES = {
     "IXC_MODEL": "model",
     "IXC_MODELS": "models",
     "IXC_PRECISION": "precision",
+    "IXC_RESIZE": "resize",
     "IXC_HOST": "host",
     "IXC_PORT": "port",
     "IXC_MAX_PATCHES": "max_patches_limit",

@@ -15,6 +15,7 @@ VARIABLES = {  # variable, text, where it lands, value there
     "IXC_MODEL": ("/models/my-4khd", "model", "/models/my-4khd"),
     "IXC_MODELS": ("vl-7b, 4khd-7b", "models", "vl-7b, 4khd-7b"),
     "IXC_PRECISION": ("int8", "precision", "int8"),
+    "IXC_RESIZE": ("exact", "resize", "exact"),
     "IXC_HOST": ("0.0.0.0", "host", "0.0.0.0"),
     "IXC_PORT": ("8000", "port", 8000),
     "IXC_MAX_PATCHES": ("40", "max_patches_limit", 40),

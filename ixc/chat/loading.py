@@ -43,6 +43,7 @@ def load_engine(settings: Settings, on_progress: OnProgress | None = None) -> En
     folder = _local_folder(preset, report)
     report(f"Loading {preset.title}", None)
     checkpoint = load_checkpoint(folder, device, precision)
+    checkpoint.processor.image_processor.is_exact = settings.resize == "exact"
     report("Warming up", 0.9)
     chunks = {"prefill_chunk_tokens": settings.prefill_chunk_tokens, "views_per_pass": _VIEWS_PER_PASS[device.type]}
     costs = CostModel(checkpoint.model, **chunks)

@@ -9,6 +9,7 @@ import torch
 from transformers.image_processing_utils import BaseImageProcessor, BatchFeature
 
 from ixc.imaging.resize import cut_tiles, resize_and_pad, squash
+from ixc.models.xcomposer2.fast_resize import resize_and_pad_fast
 from ixc.single_view import ImagePlan, SingleViewPlan
 from ixc.tiling import Grid, SizePx, num_visual_tokens, plan_tiles
 
@@ -21,11 +22,18 @@ class XComposer2ImageProcessor(BaseImageProcessor):
     """
 
     model_input_names = ("tiles", "image_grids")
+    is_exact = True
+    """Tiles are resized by Pillow and equal the reference's; False: by ``fast_resize``, at most 1 of 255 away. A choice of who
+    runs the model, not of the checkpoint."""
 
     def __init__(self, max_patches: int = 25, img_size: int | None = None, **kwargs: object) -> None:
         super().__init__(**kwargs)
         self.max_patches = max_patches
         self.img_size = img_size
+
+    def to_dict(self) -> dict[str, object]:
+        """What is saved with a checkpoint."""
+        return {name: value for name, value in super().to_dict().items() if name != "is_exact"}
 
     def plan(self, size_px: SizePx, max_patches: int | None = None) -> ImagePlan:
         """How an image of this size is looked at. Raises ValueError for a budget below 1."""
@@ -43,7 +51,8 @@ class XComposer2ImageProcessor(BaseImageProcessor):
         """uint8 RGB [H, W, 3] -> the plan's tiles, uint8 [num_tiles, 3, side, side]. Raises ValueError when they do not fit."""
         if isinstance(plan, SingleViewPlan):
             return np.ascontiguousarray(squash(pixels_HWC, plan.view_px).transpose(2, 0, 1))[None]
-        return cut_tiles(resize_and_pad(pixels_HWC, plan), plan)
+        resize = resize_and_pad if self.is_exact else resize_and_pad_fast
+        return cut_tiles(resize(pixels_HWC, plan), plan)
 
     def preprocess(
         self, images: Sequence[np.ndarray] | np.ndarray, *_args: object, max_patches: int | None = None, **_kwargs: object
