@@ -22,6 +22,7 @@ LAYERS = (
     {"ixc.training"},
     {"ixc.evaluation", "ixc.benchmarks"},
     {"ixc.ui"},
+    {"ixc.serving"},
     {"ixc.cli", "ixc.hosting", "ixc.__main__"},
 )
 # ... except at the bottom, whose modules are one small library, and at the top, where each face may start another.
@@ -36,7 +37,7 @@ LOWEST_LAYER = {
     **dict.fromkeys(
         ("torch", "transformers", "safetensors", "tokenizers", "sentencepiece", "accelerate", "huggingface_hub"), 2
     ),
-    **dict.fromkeys(("gradio", "gradio_client", "fastapi", "starlette", "uvicorn"), 6),
+    **dict.fromkeys(("gradio", "gradio_client", "fastapi", "starlette", "uvicorn", "mcp"), 6),
 }
 
 DYNAMIC_IMPORTS = ("importlib.import_module", "import_module", "__import__")

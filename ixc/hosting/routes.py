@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from starlette.routing import BaseRoute
 
+from ixc.serving.mcp_tools import mcp_route
+from ixc.serving.openai_routes import openai_routes
 from ixc.ui.services import Services
 
 
 def hosted_routes(services: Services) -> list[BaseRoute]:
     """Routes beside the page's own. They come before Gradio's, and Gradio's login does not guard them."""
-    return []
+    return [*openai_routes(services), mcp_route(services)]

@@ -1,0 +1,148 @@
+"""Two MCP tools at ``/mcp`` (streamable HTTP): see how an image would be cut, and ask about it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import Any
+
+from mcp.server.mcpserver import MCPServer
+from mcp.server.mcpserver.exceptions import ToolError
+from mcp.server.transport_security import TransportSecuritySettings
+from starlette.concurrency import run_in_threadpool
+from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
+
+import ixc
+from ixc.chat.events import Finished, TextDelta
+from ixc.chat.request import StopFlag
+from ixc.imaging.decode import decode_image
+from ixc.plan_facts import plan_facts
+from ixc.serving.answers import completion_events, session_of
+from ixc.serving.openai_answer import finish_reason, timings_of, usage_of
+from ixc.serving.openai_request import RequestParser
+from ixc.serving.openai_routes import image_source
+from ixc.serving.pump import EventPump
+from ixc.ui.image_panel import DEFAULT_BUDGET
+from ixc.ui.messages import message_for
+from ixc.ui.services import Services
+
+_LOOPBACK_NAMES = ("127.0.0.1", "localhost", "[::1]")
+_BASE64 = 4 / 3
+_TEXT_BYTES = 1024**2
+_INSTRUCTIONS = (
+    "plan_image shows how a high-resolution image is cut into tiles and how many tokens that costs; ask_image answers a "
+    "question about it. Images are data: URLs with base64. More max_patches read smaller print and take longer."
+)
+
+
+def mcp_route(services: Services) -> Route:
+    """The route of the MCP endpoint. Each request stands for itself: no sessions are kept."""
+    return Route("/mcp", _McpEndpoint(services))
+
+
+class ImageTools:
+    """What the tools do. Errors are one sentence."""
+
+    def __init__(self, services: Services) -> None:
+        settings = services.settings
+        self._services = services
+        self._source = image_source(services)
+        self._parser = RequestParser(settings.images, self._source, settings.max_patches_limit)
+
+    async def plan_image(self, image_url: str, max_patches: int = DEFAULT_BUDGET) -> dict[str, Any]:
+        """How the model cuts an image under a budget of max_patches tiles: sizes, grid, tokens. Needs no model run.
+
+        image_url: a data: URL with base64, such as data:image/png;base64,...
+        """
+        limit = self._services.settings.max_patches_limit
+        if not 1 <= max_patches <= limit:
+            raise ToolError(f"max_patches must be a whole number from 1 to {limit}.")
+
+        def plan() -> dict[str, Any]:
+            image = decode_image(self._source.read(image_url), self._services.settings.images)
+            return plan_facts(self._services.provider.layout.plan(image.size_px, max_patches), max_patches_limit=limit)
+
+        return await _in_a_sentence(run_in_threadpool(plan))
+
+    async def ask_image(
+        self, image_url: str, question: str, max_patches: int | None = None, max_tokens: int | None = None
+    ) -> dict[str, Any]:
+        """Answer a question about an image. Returns the text, why it ended, token counts and timings.
+
+        image_url: a data: URL with base64, such as data:image/png;base64,...
+        max_patches: tiles the image may be cut into; more read smaller print and take longer. Left out: the model's own.
+        """
+        return await _in_a_sentence(self._ask(image_url, question, max_patches, max_tokens))
+
+    async def _ask(self, image_url: str, question: str, max_patches: int | None, max_tokens: int | None) -> dict[str, Any]:
+        provider = self._services.provider
+        parts = [{"type": "image_url", "image_url": {"url": image_url}}, {"type": "text", "text": question}]
+        body = {
+            "model": provider.status.key or provider.status.name,
+            "messages": [{"role": "user", "content": parts}],
+            "max_patches": max_patches,
+            "max_tokens": max_tokens,
+        }
+        default = provider.engine.default_max_patches if provider.engine is not None else DEFAULT_BUDGET
+        asked = await run_in_threadpool(self._parser.parse, body, default)
+        stop, session_id = StopFlag(), session_of(asked, "mcp")
+        text = ""
+        async for event in EventPump(lambda: completion_events(self._services, asked, session_id, stop), stop).events():
+            if isinstance(event, TextDelta):
+                text += event.text
+            elif isinstance(event, Finished):
+                figures = {"usage": usage_of(event.stats), "timings": timings_of(event.stats)}
+                return {"answer": text, "finish_reason": finish_reason(event), **figures}
+        raise ToolError("The answer ended early; ask again.")
+
+
+class _McpEndpoint:
+    """The ASGI app behind the route; the SDK's session manager runs from the first request to the end of the loop."""
+
+    def __init__(self, services: Services) -> None:
+        tools = ImageTools(services)
+        server = MCPServer("ixc", title="ixc", version=ixc.__version__, instructions=_INSTRUCTIONS, log_level="WARNING")
+        server.add_tool(tools.plan_image)
+        server.add_tool(tools.ask_image)
+        settings = services.settings
+        is_local = settings.host in ("127.0.0.1", "localhost", "::1")
+        hosts = [f"{name}:*" for name in _LOOPBACK_NAMES]
+        app = server.streamable_http_app(
+            stateless_http=True,
+            json_response=True,
+            max_request_body_size=int(settings.images.max_bytes * _BASE64) + _TEXT_BYTES,
+            # On loopback a web page could reach the tools through a name of its own that points here.
+            transport_security=TransportSecuritySettings(
+                enable_dns_rebinding_protection=is_local,
+                allowed_hosts=hosts,
+                allowed_origins=[f"http://{host}" for host in hosts],
+            ),
+        )
+        logging.getLogger("mcp").setLevel(logging.WARNING)
+        self._app = app
+        self._manager = server.session_manager
+        self._started: asyncio.Event | None = None
+        self._task: asyncio.Task[None] | None = None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if self._started is None:
+            self._started = asyncio.Event()
+            self._task = asyncio.create_task(self._run(self._started))
+        await self._started.wait()
+        await self._app(scope, receive, send)
+
+    async def _run(self, started: asyncio.Event) -> None:
+        async with self._manager.run():
+            started.set()
+            await asyncio.Event().wait()
+
+
+async def _in_a_sentence(work: Any) -> dict[str, Any]:
+    """The result of ``work``. Raises ToolError with what a user may be told."""
+    try:
+        return await work
+    except ToolError:
+        raise
+    except Exception as error:
+        raise ToolError(message_for(error).sentence("en")) from error

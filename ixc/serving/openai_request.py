@@ -1,0 +1,178 @@
+"""A request body of ``/v1/chat/completions`` to a checked value. What this model cannot do is refused, not ignored."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from ixc.conversation import ImageView, Turn
+from ixc.errors import SettingsError
+from ixc.imaging.decode import DecodedImage, decode_image
+from ixc.serving.image_urls import ImageSource
+from ixc.settings import GenerationSettings, ImageLimits
+
+MAX_IMAGES = 8
+_MAX_STOPS = 4
+_MAX_MESSAGES = 256
+_REFUSED_UNLESS = {"n": 1, "logprobs": False, "top_logprobs": 0, "tools": [], "functions": [], "audio": None}
+"""Fields of OpenAI's that would change the answer, with the values that do not."""
+
+
+@dataclass(frozen=True, slots=True)
+class ChatCompletion:
+    """A request that can be run once the model is known."""
+
+    model: str
+    system: str | None
+    """None: the model's own."""
+    turns: tuple[Turn, ...]
+    question: str
+    views: tuple[ImageView, ...]
+    images: Mapping[str, DecodedImage]
+    given: Mapping[str, Any]
+    """Generation settings that were named."""
+    stop: tuple[str, ...]
+    streams: bool
+    includes_usage: bool
+
+    def generation(self, defaults: GenerationSettings) -> GenerationSettings:
+        """``defaults`` with what was given. Raises SettingsError for a value out of range."""
+        given = dict(self.given)
+        if "temperature" in given or "top_p" in given:
+            given["do_sample"] = given.get("temperature", defaults.temperature) != 0
+        return replace(defaults, **given)
+
+
+@dataclass(frozen=True, slots=True)
+class RequestParser:
+    """Reads requests within limits. Fetching images may take seconds: call it from a thread."""
+
+    limits: ImageLimits
+    source: ImageSource
+    max_patches_limit: int
+
+    def parse(self, body: Any, default_max_patches: int) -> ChatCompletion:
+        """Raises SettingsError naming the field, ImageUnreadable or ImageTooLarge."""
+        if not isinstance(body, dict):
+            raise SettingsError("The body must be a JSON object.")
+        for name, harmless in _REFUSED_UNLESS.items():
+            if body.get(name) not in (None, harmless):
+                raise SettingsError(f"{name} is not supported here; leave it out.")
+        budget = _number(body, "max_patches", int, default_max_patches)
+        if not 1 <= budget <= self.max_patches_limit:
+            raise SettingsError(f"max_patches must be a whole number from 1 to {self.max_patches_limit}.")
+        images: dict[str, DecodedImage] = {}
+        system, turns, question, views = self._conversation(body.get("messages"), budget, images)
+        options = body.get("stream_options") or {}
+        return ChatCompletion(
+            model=_text(body, "model"),
+            system=system,
+            turns=turns,
+            question=question,
+            views=views,
+            images=images,
+            given=_generation(body),
+            stop=_stops(body.get("stop")),
+            streams=bool(body.get("stream")),
+            includes_usage=isinstance(options, dict) and bool(options.get("include_usage")),
+        )
+
+    def _conversation(
+        self, messages: Any, budget: int, images: dict[str, DecodedImage]
+    ) -> tuple[str | None, tuple[Turn, ...], str, tuple[ImageView, ...]]:
+        if not isinstance(messages, list) or not messages or len(messages) > _MAX_MESSAGES:
+            raise SettingsError(f"messages must be a list of 1 to {_MAX_MESSAGES} messages.")
+        system: str | None = None
+        turns: list[Turn] = []
+        open_question: tuple[str, tuple[ImageView, ...]] | None = None
+        for message in messages:
+            role = message.get("role") if isinstance(message, dict) else None
+            if role in ("system", "developer"):
+                system = "\n".join(filter(None, (system, self._content(message, budget, None)[0])))
+            elif role == "user":
+                text, views = self._content(message, budget, images)
+                before = open_question or ("", ())  # two user messages in a row are one question
+                open_question = ("\n".join(filter(None, (before[0], text))), before[1] + views)
+            elif role == "assistant" and open_question is not None:
+                answer = self._content(message, budget, None)[0]
+                question, views = open_question
+                turns.append(Turn(question, answer, views[0] if views else None, views[1:]))
+                open_question = None
+            else:
+                raise SettingsError("Every message needs a role: system first, then user and assistant in turns.")
+        if open_question is None:
+            raise SettingsError("The last message must be the user's.")
+        return system, tuple(turns), *open_question
+
+    def _content(
+        self, message: Mapping[str, Any], budget: int, images: dict[str, DecodedImage] | None
+    ) -> tuple[str, tuple[ImageView, ...]]:
+        """A message's text and images. Images stand before the text, as the model was trained."""
+        content = message.get("content")
+        parts = [{"type": "text", "text": content}] if isinstance(content, str) else content
+        if not isinstance(parts, list):
+            raise SettingsError("A message's content must be a text or a list of parts.")
+        texts: list[str] = []
+        views: list[ImageView] = []
+        for part in parts:
+            kind = part.get("type") if isinstance(part, dict) else None
+            if kind == "text" and isinstance(part.get("text"), str):
+                texts.append(part["text"])
+            elif kind == "image_url" and images is not None:
+                views.append(self._view(part.get("image_url"), budget, images))
+            else:
+                kinds = "text or image_url" if images is not None else "text, for images go with user messages"
+                raise SettingsError(f"A content part must be of type {kinds}.")
+        return "\n".join(texts), tuple(views)
+
+    def _view(self, image_url: Any, budget: int, images: dict[str, DecodedImage]) -> ImageView:
+        url = image_url.get("url") if isinstance(image_url, dict) else image_url
+        if not isinstance(url, str):
+            raise SettingsError('An image part must look like {"type": "image_url", "image_url": {"url": "data:..."}}.')
+        image = decode_image(self.source.read(url), self.limits)
+        images[image.image_id] = image
+        if len(images) > MAX_IMAGES:
+            raise SettingsError(f"A conversation may have at most {MAX_IMAGES} images.")
+        return ImageView(image.image_id, budget)
+
+
+def _generation(body: Mapping[str, Any]) -> dict[str, Any]:
+    kinds = {
+        "max_new_tokens": ("max_completion_tokens", int),
+        "temperature": ("temperature", float),
+        "top_p": ("top_p", float),
+        "repetition_penalty": ("repetition_penalty", float),
+        "num_beams": ("num_beams", int),
+        "seed": ("seed", int),
+    }
+    if body.get("max_completion_tokens") is None:
+        kinds["max_new_tokens"] = ("max_tokens", int)
+    named = {field: _number(body, name, kind, None) for field, (name, kind) in kinds.items()}
+    given = {field: value for field, value in named.items() if value is not None}
+    GenerationSettings(**given)  # refuses what is out of range, whatever the model's own settings are
+    return given
+
+
+def _number(body: Mapping[str, Any], name: str, kind: type, default: Any) -> Any:
+    value = body.get(name)
+    if value is None:
+        return default
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if not is_number or (kind is int and not float(value).is_integer()):
+        raise SettingsError(f"{name} must be a {'whole ' if kind is int else ''}number.")
+    return kind(value)
+
+
+def _text(body: Mapping[str, Any], name: str) -> str:
+    value = body.get(name)
+    if not isinstance(value, str) or not value:
+        raise SettingsError(f"{name} is needed; GET /v1/models lists what there is.")
+    return value
+
+
+def _stops(value: Any) -> tuple[str, ...]:
+    stops = [value] if isinstance(value, str) else value or []
+    if not isinstance(stops, list) or len(stops) > _MAX_STOPS or not all(isinstance(s, str) and s for s in stops):
+        raise SettingsError(f"stop must be a text or a list of at most {_MAX_STOPS} texts.")
+    return tuple(stops)

@@ -1,0 +1,159 @@
+"""``/v1/models`` and ``/v1/chat/completions``, compatible with OpenAI's clients.
+
+Beyond OpenAI's fields: ``max_patches``, ``repetition_penalty`` and ``num_beams`` in the request, ``timings`` in the answer.
+Nothing is kept but the bounded caches by which the next turn of a conversation is faster.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import suppress
+
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.routing import Route
+
+from ixc.chat.events import Event, Finished, PrefillProgress, TextDelta
+from ixc.chat.request import StopFlag
+from ixc.serving.answers import completion_events, session_of
+from ixc.serving.image_urls import ImageSource
+from ixc.serving.openai_answer import Completion, error_body, error_chunk, refusal
+from ixc.serving.openai_request import ChatCompletion, RequestParser
+from ixc.serving.pump import EventPump
+from ixc.serving.request_body import BodyRefused, read_json
+from ixc.settings import MEGABYTE
+from ixc.ui.image_panel import DEFAULT_BUDGET
+from ixc.ui.services import Services
+
+_LOOK_EVERY_S = 0.5
+"""How often a caller that waits for a whole answer is looked for."""
+_BASE64 = 4 / 3
+_TEXT_BYTES = 4 * MEGABYTE
+_RETRY_AFTER_S = 5
+_SSE_HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+
+
+def openai_routes(services: Services) -> list[Route]:
+    """The two routes, for a Starlette app."""
+    calls = OpenAiCalls(services)
+    return [
+        Route("/v1/models", calls.models, methods=["GET"]),
+        Route("/v1/chat/completions", calls.chat_completions, methods=["POST"]),
+    ]
+
+
+def image_source(services: Services) -> ImageSource:
+    """Where images of requests may come from, by the settings."""
+    settings = services.settings
+    return ImageSource(settings.images.max_bytes, may_fetch=settings.fetch_images == "on")
+
+
+class OpenAiCalls:
+    """The calls. Every error reaches the caller as one sentence in OpenAI's shape."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+        settings = services.settings
+        self._parser = RequestParser(settings.images, image_source(services), settings.max_patches_limit)
+        self._max_body_bytes = int(settings.images.max_bytes * _BASE64) + _TEXT_BYTES
+
+    async def models(self, _: Request) -> JSONResponse:
+        status = self._services.provider.status
+        model = {"id": status.key or status.name, "object": "model", "created": 0, "owned_by": "ixc", "name": status.name}
+        return JSONResponse({"object": "list", "data": [model]})
+
+    async def chat_completions(self, request: Request) -> Response:
+        try:
+            body = await read_json(request, self._max_body_bytes)
+            asked = await run_in_threadpool(self._parser.parse, body, self._default_budget())
+        except BodyRefused as error:
+            return JSONResponse(refusal(str(error), error.code), error.status, {"Connection": "close"})
+        except ClientDisconnect:
+            return Response(status_code=499)
+        except Exception as error:  # noqa: BLE001  told from the foreseen ones in error_body
+            return _error_response(error)
+        if not self._has(asked.model):
+            known = self._services.provider.status.key
+            return JSONResponse(
+                refusal(f"There is no model {asked.model[:80]!r} here, only {known!r}.", "model_not_found"), 404
+            )
+        stop = StopFlag()
+        session_id = session_of(asked, _caller(request))
+        pump = EventPump(lambda: completion_events(self._services, asked, session_id, stop), stop)
+        return await (self._streamed if asked.streams else self._whole)(request, asked, pump)
+
+    async def _whole(self, request: Request, asked: ChatCompletion, pump: EventPump) -> Response:
+        """Wait for the whole answer; a caller who has gone is not answered further."""
+        gone = asyncio.create_task(_stop_when_gone(request, pump))
+        text = ""
+        try:
+            async for event in pump.events():
+                if isinstance(event, TextDelta):
+                    text += event.text
+                elif isinstance(event, Finished):
+                    return JSONResponse(Completion(asked.model).whole(text, event))
+        except Exception as error:  # noqa: BLE001
+            return _error_response(error)
+        finally:
+            gone.cancel()
+        return Response(status_code=500)
+
+    async def _streamed(self, _: Request, asked: ChatCompletion, pump: EventPump) -> Response:
+        """Server-sent events. What is refused at once is refused with a status of its own."""
+        events = pump.events()
+        try:
+            first = await anext(events)
+        except Exception as error:  # noqa: BLE001
+            return _error_response(error)
+        return StreamingResponse(_chunks(asked, first, events), media_type="text/event-stream", headers=_SSE_HEADERS)
+
+    def _has(self, model: str) -> bool:
+        status = self._services.provider.status
+        return model in (status.key, status.name)
+
+    def _default_budget(self) -> int:
+        engine = self._services.provider.engine
+        return engine.default_max_patches if engine is not None else DEFAULT_BUDGET
+
+
+async def _chunks(asked: ChatCompletion, first: Event, events: AsyncIterator[Event]) -> AsyncIterator[str]:
+    completion = Completion(asked.model)
+    try:
+        yield completion.chunk({"role": "assistant", "content": ""})
+        yield _chunk(completion, asked, first)
+        async for event in events:
+            yield _chunk(completion, asked, event)
+    except Exception as error:  # noqa: BLE001  the status is sent already
+        yield error_chunk(error)
+    finally:
+        await events.aclose()  # sets the stop flag when the caller has gone
+
+
+def _chunk(completion: Completion, asked: ChatCompletion, event: Event) -> str:
+    if isinstance(event, TextDelta):
+        return completion.chunk({"content": event.text})
+    if isinstance(event, Finished):
+        return completion.last_chunk(event, includes_usage=asked.includes_usage)
+    if isinstance(event, PrefillProgress):  # a comment to SSE clients: keeps the connection alive, tells the curious
+        return f": {event.stage} {event.num_done}/{event.num_total}\n\n"
+    return ""
+
+
+async def _stop_when_gone(request: Request, pump: EventPump) -> None:
+    with suppress(asyncio.CancelledError):
+        while not await request.is_disconnected():
+            await asyncio.sleep(_LOOK_EVERY_S)
+        pump.stop()
+
+
+def _caller(request: Request) -> str:
+    """Who asks, as far as it can be told: keeps equal beginnings of different callers' conversations apart."""
+    host = request.client.host if request.client else ""
+    return f"{request.headers.get('authorization', '')} {host}"
+
+
+def _error_response(error: Exception) -> JSONResponse:
+    status, body = error_body(error)
+    return JSONResponse(body, status, {"Retry-After": str(_RETRY_AFTER_S)} if status in (429, 503) else None)

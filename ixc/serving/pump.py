@@ -1,0 +1,49 @@
+"""Carries events from the thread that answers to the event loop that writes them."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator
+
+from ixc.chat.events import Event, Finished
+from ixc.chat.request import StopFlag
+
+
+class EventPump:
+    """Runs an iterator of events in a thread of its own. ``stop`` ends it; leaving ``events`` sets it."""
+
+    def __init__(self, make_events: Callable[[], Iterator[Event]], stop: StopFlag) -> None:
+        self._make_events, self._stop = make_events, stop
+        self._loop = asyncio.get_running_loop()
+        self._queue: asyncio.Queue[Event | Exception] = asyncio.Queue()
+        threading.Thread(target=self._run, name="ixc-api", daemon=True).start()
+
+    async def events(self) -> AsyncIterator[Event]:
+        """In order, to Finished. Raises what the iterator raised."""
+        try:
+            while True:
+                item = await self._queue.get()
+                if isinstance(item, Exception):
+                    raise item
+                yield item
+                if isinstance(item, Finished):
+                    return
+        finally:
+            self._stop.set()
+
+    def stop(self) -> None:
+        self._stop.set()
+
+    def _run(self) -> None:
+        try:
+            for event in self._make_events():
+                self._put(event)
+        except Exception as error:  # noqa: BLE001  raised again in the loop
+            self._put(error)
+
+    def _put(self, item: Event | Exception) -> None:
+        try:
+            self._loop.call_soon_threadsafe(self._queue.put_nowait, item)
+        except RuntimeError:  # the loop is closed: the server has ended
+            self._stop.set()

@@ -1,0 +1,68 @@
+"""The MCP tools with the SDK's own client."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+
+import httpx
+import pytest
+from mcp.client import Client
+
+
+@pytest.fixture(scope="module")
+def image_url(small_png) -> str:
+    return "data:image/png;base64," + base64.b64encode(small_png).decode()
+
+
+def call(app, name, **arguments):
+    async def run():
+        async with Client(f"{app.url}/mcp") as client:
+            return await client.call_tool(name, arguments)
+
+    return asyncio.run(run())
+
+
+def test_the_two_tools_are_listed_with_their_arguments(app):
+    async def run():
+        async with Client(f"{app.url}/mcp") as client:
+            return (await client.list_tools()).tools
+
+    tools = {tool.name: tool for tool in asyncio.run(run())}
+    assert set(tools) == {"plan_image", "ask_image"}
+    assert all("base64" in tool.description for tool in tools.values())
+
+
+def test_a_plan(app, image_url):
+    facts = json.loads(call(app, "plan_image", image_url=image_url, max_patches=4).content[0].text)
+    assert facts["grid"] == {"rows": 2, "cols": 2}
+    assert facts["num_visual_tokens"] == 144 * 5 + 12 * 3 + 1
+
+
+def test_an_answer(app, image_url):
+    result = call(app, "ask_image", image_url=image_url, question="What?", max_patches=1, max_tokens=3)
+    answer = json.loads(result.content[0].text)
+    assert answer["usage"]["completion_tokens"] <= 3
+    assert answer["usage"]["prompt_tokens_details"]["image_tokens"] == 144 * 2 + 12 * 2 + 1
+
+
+@pytest.mark.parametrize(
+    ("tool", "arguments", "words"),
+    [
+        ("plan_image", {"image_url": "file:///etc/passwd"}, "data: URL"),
+        ("plan_image", {"image_url": "data:image/png;base64,AAAA", "max_patches": 65}, "1 to 64"),
+        ("ask_image", {"image_url": "http://169.254.169.254/", "question": "What?"}, "does not fetch"),
+        ("ask_image", {"image_url": "data:image/png;base64,AAAA", "question": "What?"}, "not an image"),
+    ],
+)
+def test_a_bad_call_is_an_error_in_a_sentence(app, tool, arguments, words):
+    result = call(app, tool, **arguments)
+    assert result.is_error
+    assert words in result.content[0].text
+    assert "Traceback" not in result.content[0].text
+
+
+def test_a_web_page_that_points_its_own_name_here_is_refused(app):
+    answer = httpx.post(f"{app.url}/mcp", json={}, headers={"host": "evil.example:80", "accept": "application/json"})
+    assert answer.status_code == 421

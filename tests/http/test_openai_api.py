@@ -1,0 +1,180 @@
+"""``/v1`` with the real OpenAI client, and with bodies that no client of good faith would send."""
+
+from __future__ import annotations
+
+import base64
+import socket
+
+import openai
+import pytest
+
+from ixc.benchmarks.app_process import AppProcess
+
+
+@pytest.fixture(scope="module")
+def client(app: AppProcess):
+    with openai.OpenAI(base_url=f"{app.url}/v1", api_key="not needed", max_retries=0) as connected:
+        yield connected
+
+
+@pytest.fixture(scope="module")
+def model(client) -> str:
+    return client.models.list().data[0].id
+
+
+@pytest.fixture(scope="module")
+def image_url(small_png) -> str:
+    return "data:image/png;base64," + base64.b64encode(small_png).decode()
+
+
+def about(image_url, question):
+    return [
+        {
+            "role": "user",
+            "content": [{"type": "image_url", "image_url": {"url": image_url}}, {"type": "text", "text": question}],
+        }
+    ]
+
+
+GREEDY = {"temperature": 0, "max_tokens": 8, "extra_body": {"max_patches": 2, "repetition_penalty": 1.0}}
+
+
+def test_streamed_and_whole_answers_are_the_same_and_counted(client, model, image_url):
+    whole = client.chat.completions.create(model=model, messages=about(image_url, "What?"), **GREEDY)
+    chunks = list(
+        client.chat.completions.create(
+            model=model,
+            messages=about(image_url, "What?"),
+            stream=True,
+            stream_options={"include_usage": True},
+            **GREEDY,
+        )
+    )
+    text = "".join(chunk.choices[0].delta.content or "" for chunk in chunks if chunk.choices)
+    assert whole.choices[0].message.content == text != ""
+    assert whole.choices[0].finish_reason in ("stop", "length")
+    usage = chunks[-1].usage
+
+    assert usage.completion_tokens == whole.usage.completion_tokens <= 8
+    assert usage.prompt_tokens == whole.usage.prompt_tokens
+    assert usage.prompt_tokens_details.cached_tokens > whole.usage.prompt_tokens_details.cached_tokens
+
+
+def test_the_next_turn_reuses_the_one_before(client, model, image_url):
+    messages = about(image_url, "What is this one?")
+    first = client.chat.completions.create(model=model, messages=messages, **GREEDY)
+    messages += [
+        {"role": "assistant", "content": first.choices[0].message.content},
+        {"role": "user", "content": "And now?"},
+    ]
+    second = client.chat.completions.create(model=model, messages=messages, **GREEDY)
+    assert second.usage.prompt_tokens_details.cached_tokens >= first.usage.prompt_tokens - 1
+
+
+def test_max_patches_decides_what_an_image_costs(client, model, image_url):
+    tokens = []
+    for max_patches in (1, 4):
+        answer = client.chat.completions.create(
+            model=model, messages=about(image_url, "What?"), max_tokens=1, extra_body={"max_patches": max_patches}
+        )
+        tokens.append(answer.usage.prompt_tokens_details.image_tokens)
+    # 144*(tiles + 1) + 12*(rows + 1) + 1: one tile; then 2 columns, 2 rows, for 300x200 is cut as 2x2 at budget 4.
+    assert tokens == [144 * 2 + 12 * 2 + 1, 144 * 5 + 12 * 3 + 1]
+
+
+def test_two_images_in_one_question_and_a_system_message(client, model, image_url, wide_image):
+    wide = "data:image/png;base64," + base64.b64encode(wide_image.read_bytes()).decode()
+    content = [
+        {"type": "image_url", "image_url": {"url": image_url}},
+        {"type": "image_url", "image_url": {"url": wide}},
+        {"type": "text", "text": "Which is wider?"},
+    ]
+    messages = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": content}]
+    answer = client.chat.completions.create(model=model, messages=messages, max_tokens=1, extra_body={"max_patches": 1})
+    assert answer.usage.prompt_tokens_details.image_tokens == 2 * (144 * 2 + 12 * 2 + 1)
+
+
+def test_a_stop_string_ends_the_answer_before_it(client, model, image_url):
+    whole = client.chat.completions.create(model=model, messages=about(image_url, "Stop?"), **GREEDY).choices[0].message.content
+    stop = whole[len(whole) // 2 :][:2]
+    cut = client.chat.completions.create(model=model, messages=about(image_url, "Stop?"), stop=stop, **GREEDY)
+    assert cut.choices[0].message.content == whole[: whole.index(stop)]
+    assert cut.choices[0].finish_reason == "stop"
+
+
+def test_a_caller_who_leaves_ends_the_answer(client, model, image_url, http):
+    stream = client.chat.completions.create(
+        model=model, messages=about(image_url, "Long?"), stream=True, max_tokens=4096, extra_body={"max_patches": 1}
+    )
+    next(iter(stream))
+    stream.close()
+    # The one worker is free again at once, not after 4,096 tokens.
+    answer = client.with_options(timeout=20).chat.completions.create(model=model, messages=about(image_url, "Hi"), max_tokens=1)
+    assert answer.usage.completion_tokens == 1
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"messages": []}, "messages must be a list"),
+        ({"messages": [{"role": "assistant", "content": "x"}]}, "needs a role"),
+        ({"messages": [{"role": "user", "content": [{"type": "input_audio"}]}]}, "text or image_url"),
+        ({"messages": [{"role": "user", "content": "  "}]}, "Type a question"),
+        ({"temperature": 9}, "temperature"),
+        ({"max_tokens": "many"}, "max_tokens must be a whole number"),
+        ({"n": 2}, "n is not supported"),
+        ({"max_patches": 0}, "max_patches must be a whole number from 1 to 64"),
+        ({"tools": [{"type": "function"}]}, "tools is not supported"),
+        ({"stop": ["a"] * 5}, "at most 4"),
+        ({"messages": about("http://127.0.0.1/x.png", "What?")}, "does not fetch images"),
+        ({"messages": about("file:///etc/passwd", "What?")}, "data: URL"),
+        ({"messages": about("data:image/png;base64,bm8gaW1hZ2U=", "What?")}, "not an image"),
+    ],
+)
+def test_a_bad_request_is_refused_in_a_sentence(http, model, change, words):
+    body = {"model": model, "messages": [{"role": "user", "content": "Hi"}], "max_tokens": 1} | change
+    answer = http.post("/v1/chat/completions", json=body)
+    assert answer.status_code == 400
+    error = answer.json()["error"]
+    assert words in error["message"]
+    assert "Traceback" not in answer.text
+    assert error["type"] == "invalid_request_error"
+
+
+def test_another_model_is_not_found(client):
+    with pytest.raises(openai.NotFoundError, match="There is no model"):
+        client.chat.completions.create(model="gpt-9", messages=[{"role": "user", "content": "Hi"}])
+
+
+@pytest.mark.parametrize(
+    ("content", "headers", "status"),
+    [
+        (b"{", {"content-type": "application/json"}, 400),
+        (b"[" * 100_000, {"content-type": "application/json"}, 400),
+        (b"[]", {"content-type": "application/json"}, 400),
+        (b"{}", {"content-type": "text/plain"}, 415),  # what a foreign web page could send without asking
+        (b" " * 12 * 1024**2, {"content-type": "application/json"}, 413),
+    ],
+)
+def test_bodies_that_are_no_requests(http, content, headers, status):
+    answer = http.post("/v1/chat/completions", content=content, headers=headers)
+    assert answer.status_code == status
+    assert answer.json()["error"]["message"].endswith(".")
+
+
+def test_a_body_longer_than_announced_at_first_is_cut_off(app):
+    """Chunked: no length is announced, and the sender never ends."""
+    host, port = app.url.removeprefix("http://").rstrip("/").split(":")
+    with socket.create_connection((host, int(port)), timeout=30) as peer:
+        peer.sendall(
+            b"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+            b"Transfer-Encoding: chunked\r\n\r\n"
+        )
+        piece = b"10000\r\n" + b" " * 0x10000 + b"\r\n"
+        try:
+            for _ in range(400):  # 25 MB, and the limit is about 11
+                peer.sendall(piece)
+        except OSError:
+            pass  # refused while sending
+        answer = peer.recv(1000)
+    assert b" 413 " in answer

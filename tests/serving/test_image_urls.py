@@ -1,0 +1,177 @@
+"""Which addresses an image may come from: never the server's own network, however the address is dressed up."""
+
+import base64
+import http.server
+import ipaddress
+import socket
+import threading
+
+import pytest
+
+from ixc.errors import ImageTooLarge, ImageUnreadable
+from ixc.serving.image_urls import ImageSource, is_public
+
+INWARD = [
+    "http://127.0.0.1/",
+    "http://localhost/",
+    "http://127.1/",
+    "http://2130706433/",
+    "http://0.0.0.0/",
+    "http://[::1]/",
+    "http://[::ffff:127.0.0.1]/",
+    "http://[::ffff:10.0.0.1]/",
+    "http://[2002:7f00:1::]/",
+    "http://169.254.169.254/latest/meta-data/",
+    "http://10.1.2.3/",
+    "http://172.16.0.1/",
+    "http://192.168.1.1/",
+    "http://100.64.0.1/",
+    "http://[fe80::1]/",
+    "http://[fc00::1]/",
+    "http://224.0.0.1/",
+]
+
+
+class Images(http.server.BaseHTTPRequestHandler):
+    """A small site: an image, a long one, redirects."""
+
+    def do_GET(self):
+        if self.path == "/image":
+            self._answer(200, b"picture")
+        elif self.path == "/long":
+            self._answer(200, b"x" * 5000)
+        elif self.path == "/inward":
+            self._answer(302, b"", "http://169.254.169.254/secret")
+        elif self.path == "/round":
+            self._answer(302, b"", "/round")
+        elif self.path == "/moved":
+            self._answer(301, b"", "/image")
+        else:
+            self._answer(404, b"")
+
+    def _answer(self, status, body, location=None):
+        self.send_response(status)
+        if location:
+            self.send_header("Location", location)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture(scope="module")
+def site():
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Images)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+
+
+@pytest.fixture
+def open_source():
+    """Allows loopback, so that the tests can have a site; everything else as always."""
+    return ImageSource(1000, may_fetch=True, is_allowed=lambda address: address.is_loopback or is_public(address))
+
+
+@pytest.mark.parametrize("url", INWARD)
+def test_inward_addresses_are_refused(url):
+    with pytest.raises(ImageUnreadable, match="public address"):
+        ImageSource(1000, may_fetch=True).read(url)
+
+
+@pytest.mark.parametrize(
+    "url", ["file:///etc/passwd", "ftp://example.com/a.png", "gopher://x", "/etc/passwd", "javascript:1", ""]
+)
+def test_other_schemes_are_refused(url):
+    with pytest.raises(ImageUnreadable, match="data: URL"):
+        ImageSource(1000, may_fetch=True).read(url)
+
+
+def test_nothing_is_fetched_by_default(site):
+    with pytest.raises(ImageUnreadable, match="does not fetch"):
+        ImageSource(1000).read(f"{site}/image")
+
+
+def test_an_allowed_image_is_fetched_also_after_a_redirect(site, open_source):
+    assert open_source.read(f"{site}/image") == b"picture"
+    assert open_source.read(f"{site}/moved") == b"picture"
+
+
+@pytest.mark.parametrize(
+    ("path", "error", "words"),
+    [
+        ("/inward", ImageUnreadable, "public address"),
+        ("/round", ImageUnreadable, "redirects too often"),
+        ("/missing", ImageUnreadable, "status 404"),
+        ("/long", ImageTooLarge, "more than"),
+    ],
+)
+def test_what_a_site_may_answer(site, open_source, path, error, words):
+    with pytest.raises(error, match=words):
+        open_source.read(site + path)
+
+
+def test_a_name_is_resolved_once_and_all_its_addresses_must_be_public(site):
+    """DNS rebinding: a public address for the check, an inward one for the connection."""
+    port = int(site.rpartition(":")[2])
+    answers = iter([["8.8.8.8", "127.0.0.1"]])
+
+    def resolve(host, port, **_):
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, port)) for address in next(answers)]
+
+    source = ImageSource(1000, may_fetch=True, resolve=resolve)
+    with pytest.raises(ImageUnreadable, match="public address"):
+        source.read(f"http://rebinding.example:{port}/image")
+
+
+def test_the_connection_goes_to_the_address_that_was_checked(site):
+    port, checked = int(site.rpartition(":")[2]), []
+
+    def resolve(host, port, **_):
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", port))]
+
+    def allow(address):
+        checked.append(address)
+        return True
+
+    source = ImageSource(1000, may_fetch=True, resolve=resolve, is_allowed=allow)
+    assert source.read(f"http://no-such-name.invalid:{port}/image") == b"picture"
+    assert checked == [ipaddress.ip_address("127.0.0.1")]
+
+
+def test_a_site_that_sends_byte_by_byte_gets_no_more_time():
+    listener = socket.create_server(("127.0.0.1", 0))
+    stop = threading.Event()
+
+    def drip():
+        peer, _ = listener.accept()
+        peer.recv(1000)
+        peer.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 900\r\n\r\n")
+        while not stop.wait(0.02):
+            try:
+                peer.sendall(b"x")
+            except OSError:
+                return
+
+    threading.Thread(target=drip, daemon=True).start()
+    source = ImageSource(1000, may_fetch=True, timeout_s=0.3, is_allowed=lambda _: True)
+    with pytest.raises(ImageUnreadable, match="could not be fetched"):
+        source.read(f"http://127.0.0.1:{listener.getsockname()[1]}/")
+    stop.set()
+    listener.close()
+
+
+def test_data_urls():
+    source = ImageSource(8)
+    encoded = base64.b64encode(b"picture").decode()
+    assert source.read(f"data:image/png;base64,{encoded}") == b"picture"
+    for url, words in (
+        ("data:image/png,plain", "must look like"),
+        ("data:image/png;base64,***", "damaged"),
+    ):
+        with pytest.raises(ImageUnreadable, match=words):
+            source.read(url)
+    with pytest.raises(ImageTooLarge):
+        source.read("data:image/png;base64," + "A" * 100)
