@@ -122,7 +122,7 @@ class ChatFormat:
         same images at another budget changes their views in that place; other images get a place of their own.
         """
         asked = [*turns, Turn(question, "", view, more_views)]
-        groups = _place_views([turn.views for turn in asked])
+        groups = place_views([turn.views for turn in asked])
         marked = self.image_marker + self.after_image
         questions = [marked * len(groups.get(index, ())) + self.clean(turn.question) for index, turn in enumerate(asked)]
         history = [(q, self.clean(turn.answer)) for q, turn in zip(questions, turns, strict=False)]
@@ -177,7 +177,7 @@ def clean_text(text: str) -> str:
     return XCOMPOSER2_CHAT.clean(text)
 
 
-def _place_views(asked: Sequence[tuple[ImageView, ...]]) -> dict[int, tuple[ImageView, ...]]:
+def place_views(asked: Sequence[tuple[ImageView, ...]]) -> dict[int, tuple[ImageView, ...]]:
     """The images that stand before each question, by its index: of a run of questions about the same ones the first has them,
 
     at the budgets of the last.

@@ -51,6 +51,10 @@ class OutOfMemory(IxcError):
     """The device ran out of memory; what the request held has been freed."""
 
 
+class BackendFailed(IxcError):
+    """The server that runs the model was lost, or refused; asking again may work."""
+
+
 class UploadFailed(IxcError):
     """A file could not be stored, for example because the disk is full."""
 

@@ -89,6 +89,11 @@ class Settings:
     """How images are resized: fast, at most 1 of 255 from the reference's pixels, or exact, by Pillow in twice the time."""
     host: str = "127.0.0.1"
     port: int = 7860
+    backend: str = ""
+    """Address of an OpenAI-compatible server that runs the model in place of this process; empty: none."""
+    backend_key: str = field(default="", repr=False)
+    backend_parallel: int = 16
+    """Questions that are sent to the backend at a time."""
     fetch_images: str = "off"
     """on lets callers of the API name images by public http(s) addresses, which this server then fetches."""
     max_patches_limit: int = MAX_SLIDER_PATCHES
@@ -100,6 +105,7 @@ class Settings:
 
     def __post_init__(self) -> None:
         _require(0 <= self.port <= 65535, f"the port must be between 0 and 65535, not {self.port}")
+        _require(self.backend_parallel >= 1, "IXC_BACKEND_PARALLEL must be at least 1")
         _require(self.fetch_images in ("off", "on"), f"IXC_FETCH_IMAGES must be off or on, not {self.fetch_images!r}")
         _require(self.resize in ("fast", "exact"), f"IXC_RESIZE must be fast or exact, not {self.resize!r}")
         _require(self.max_patches_limit >= 1, "IXC_MAX_PATCHES must be at least 1")
@@ -122,6 +128,9 @@ _TOP_VARIABLES = {
     "IXC_RESIZE": "resize",
     "IXC_HOST": "host",
     "IXC_PORT": "port",
+    "IXC_BACKEND": "backend",
+    "IXC_BACKEND_KEY": "backend_key",
+    "IXC_BACKEND_PARALLEL": "backend_parallel",
     "IXC_FETCH_IMAGES": "fetch_images",
     "IXC_MAX_PATCHES": "max_patches_limit",
     "IXC_MAX_WAITING": "max_waiting",

@@ -60,8 +60,8 @@ class ChatEngine(Protocol):
         """Free what is kept for a session, also what a running answer would leave behind, and stop that answer."""
 
     @abstractmethod
-    def estimate(self, plan: ImagePlan, num_text_tokens: int = 0) -> CostEstimate:
-        """Expected memory and time to first token of a first question about an image cut by ``plan``."""
+    def estimate(self, plan: ImagePlan, num_text_tokens: int = 0) -> CostEstimate | None:
+        """Expected memory and time to first token of a first question about an image cut by ``plan``; None: not known."""
 
     @abstractmethod
     def count_text_tokens(self, text: str) -> int:

@@ -21,6 +21,9 @@ def add_command(commands: argparse._SubParsersAction) -> None:
     parser.add_argument("--host", help="address to listen on, 0.0.0.0 for all (default: IXC_HOST or 127.0.0.1)")
     parser.add_argument("--port", type=int, help="port to listen on; 0 takes a free one (default: IXC_PORT or 7860)")
     parser.add_argument("--model", metavar="NAME|FOLDER", help="a known model or a checkpoint folder (default: IXC_MODEL)")
+    parser.add_argument(
+        "--backend", metavar="URL", help="let an OpenAI-compatible server run the model (default: IXC_BACKEND or none)"
+    )
     parser.add_argument("--max-waiting", metavar="N", type=int, help="questions that may wait in the queue")
     hosting = parser.add_argument_group("hosting it for others")
     hosting.add_argument(
@@ -47,7 +50,9 @@ def add_command(commands: argparse._SubParsersAction) -> None:
 
 def run(args: argparse.Namespace, settings: Settings) -> None:
     """Serve until interrupted. Raises IxcError, for example when the port is taken."""
-    settings = replace(settings, **given(host=args.host, port=args.port, model=args.model, max_waiting=args.max_waiting))
+    settings = replace(
+        settings, **given(host=args.host, port=args.port, model=args.model, max_waiting=args.max_waiting, backend=args.backend)
+    )
     from ixc.hosting.access import read_users  # slow imports, and the other commands do without
     from ixc.hosting.options import ServerOptions, parse_log_format
 

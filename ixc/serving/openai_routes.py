@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import suppress
+from dataclasses import asdict
 
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import ClientDisconnect, Request
@@ -61,8 +62,30 @@ class OpenAiCalls:
 
     async def models(self, _: Request) -> JSONResponse:
         status = self._services.provider.status
-        model = {"id": status.key or status.name, "object": "model", "created": 0, "owned_by": "ixc", "name": status.name}
+        model = {
+            "id": status.key or status.name,
+            "object": "model",
+            "created": 0,
+            "owned_by": "ixc",
+            "name": status.name,
+            "ixc": self._facts(),
+        }
         return JSONResponse({"object": "list", "data": [model]})
+
+    def _facts(self) -> dict[str, object]:
+        """What another copy of this app, which uses this one as its backend, shows and sends."""
+        status, engine = self._services.provider.status, self._services.provider.engine
+        layout = {"kind": str(status.layout.kind), "view_px": status.layout.view_px}
+        if engine is None:
+            return {"ready": False, "layout": layout, "note": status.note}
+        return {
+            "ready": True,
+            "layout": layout,
+            "note": status.note,
+            "system": engine.default_system,
+            "max_patches": engine.default_max_patches,
+            "generation": asdict(engine.default_generation),
+        }
 
     async def chat_completions(self, request: Request) -> Response:
         try:

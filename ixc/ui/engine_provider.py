@@ -71,6 +71,10 @@ class ModelStatus:
 
 def load_chat_engine(settings: Settings, on_progress: OnProgress) -> Engine:
     """Load the configured model. Imported here: torch and transformers take seconds, and the page shall not wait for them."""
+    if settings.backend:
+        from ixc.chat.remote import connect_engine
+
+        return connect_engine(settings, on_progress)
     from ixc.chat.loading import load_engine
 
     return load_engine(settings, on_progress)

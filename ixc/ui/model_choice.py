@@ -25,6 +25,8 @@ def offered_models(settings: Settings) -> tuple[OfferedModel, ...]:
     nothing to leave open on a network unasked.
     """
     keys = [settings.model]
+    if settings.backend:  # which model answers is the backend's affair
+        return (OfferedModel(settings.backend, settings.model),)
     if settings.models:
         keys += [key.strip() for key in settings.models.split(",") if key.strip()]
     elif is_loopback(settings.host):

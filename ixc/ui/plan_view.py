@@ -101,6 +101,8 @@ def cost_numbers(plan: ImagePlan, text: TextAround, engine: Engine | None) -> di
     if engine is None:
         return None
     estimate = engine.estimate(plan, text.num_before + text.num_after)
+    if estimate is None:
+        return None
     return {"bytes": estimate.memory_bytes, "ttftMs": estimate.time_to_first_token_ms, "device": engine.device_name}
 
 

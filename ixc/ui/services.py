@@ -26,4 +26,9 @@ class Services:
         """The services of one running app; the model starts to load."""
         provider = provider or EngineProvider(settings)
         provider.start()
-        return cls(settings, provider, SessionStore(), WaitingLine(settings.max_waiting))
+        return cls(settings, provider, SessionStore(), _line(settings))
+
+
+def _line(settings: Settings) -> WaitingLine:
+    """A model here answers one question at a time; a backend orders its work itself."""
+    return WaitingLine(settings.max_waiting, settings.backend_parallel if settings.backend else 1)

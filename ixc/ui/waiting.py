@@ -8,10 +8,10 @@ from ixc.errors import EngineBusy
 
 
 class WaitingLine:
-    """One may be served and ``max_waiting`` may wait. Thread-safe."""
+    """``num_served`` may be served at a time and ``max_waiting`` may wait. Thread-safe."""
 
-    def __init__(self, max_waiting: int) -> None:
-        self._max_waiting = max_waiting
+    def __init__(self, max_waiting: int, num_served: int = 1) -> None:
+        self._max_waiting, self._num_served = max_waiting, num_served
         self._changed = threading.Condition()
         self._tickets: list[Ticket] = []
         self._num_refused = 0
@@ -19,7 +19,7 @@ class WaitingLine:
     def enter(self) -> Ticket:
         """Take a place at the end. Raises EngineBusy when every waiting place is taken."""
         with self._changed:
-            if len(self._tickets) > self._max_waiting:
+            if len(self._tickets) >= self._max_waiting + self._num_served:
                 self._num_refused += 1
                 raise EngineBusy(f"All {self._max_waiting} waiting places are taken; try again in a minute.")
             ticket = Ticket(self)
@@ -38,7 +38,7 @@ class WaitingLine:
         return self._num_refused
 
     def _num_ahead(self, ticket: Ticket) -> int:
-        return self._tickets.index(ticket)
+        return max(0, self._tickets.index(ticket) - self._num_served + 1)
 
     def _leave(self, ticket: Ticket) -> None:
         with self._changed:

@@ -1,0 +1,273 @@
+"""An engine whose model runs elsewhere: any OpenAI-compatible server, with the same screen, Stop included."""
+
+from __future__ import annotations
+
+import logging
+import queue
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+
+import httpx2
+
+from ixc.chat.events import Event, Finished
+from ixc.chat.interface import ChatEngine, CostEstimate, ModelInfo
+from ixc.chat.remote_messages import encode_png, request_body
+from ixc.chat.remote_stream import StreamReader
+from ixc.chat.request import ChatRequest, StopFlag
+from ixc.chat.store import SessionStore
+from ixc.errors import BackendFailed, CheckpointError, ConversationTooLong, EmptyQuestion, EngineBusy, IxcError, SettingsError
+from ixc.image_layout import ImageLayout, LayoutKind
+from ixc.models.presets import find_model
+from ixc.settings import GenerationSettings, Settings
+from ixc.single_view import ImagePlan
+
+logger = logging.getLogger(__name__)
+
+OnProgress = Callable[[str, float | None], None]
+
+_CONNECT_S = 5.0
+_SILENCE_S = 300.0
+"""Between two pieces of an answer: a long prefill sends nothing."""
+_LOOK_EVERY_S = 0.1
+_TRY_AGAIN_S = 1.0
+_LETTERS_PER_TOKEN = 3.5
+
+
+def connect_engine(
+    settings: Settings, on_progress: OnProgress | None = None, give_up: threading.Event | None = None
+) -> RemoteEngine:
+    """The engine for ``settings.backend``; waits until that server is there, telling so.
+
+    Raises SettingsError for an unusable address or key, CheckpointError when the server serves no model.
+    """
+    report, give_up = on_progress or (lambda step, share: None), give_up or threading.Event()
+    if not settings.backend.startswith(("http://", "https://")):
+        raise SettingsError(f"IXC_BACKEND must be an http(s) address such as http://127.0.0.1:8000, not {settings.backend!r}.")
+    client = _client(settings)
+    while True:
+        try:
+            if (info := read_info(client, settings)) is not None:
+                return RemoteEngine(client, info, settings)
+            report(f"Waiting for the model at {settings.backend}", None)
+        except httpx2.TransportError as error:
+            logger.info("no answer from the backend yet: %s", type(error).__name__)
+            report(f"Waiting for the server at {settings.backend}", None)
+        if give_up.wait(_TRY_AGAIN_S):
+            raise CheckpointError(f"The server at {settings.backend} cannot be reached; start it or correct IXC_BACKEND.")
+
+
+def read_info(client: httpx2.Client, settings: Settings) -> ModelInfo | None:
+    """What ``/models`` says of the first model, None while it loads; this project's servers also tell how it cuts images.
+
+    Raises httpx2.TransportError, SettingsError, CheckpointError.
+    """
+    answer = client.get("models")
+    if answer.status_code in (401, 403):
+        raise SettingsError("The server asks for a key; set IXC_BACKEND_KEY.")
+    try:
+        model = answer.json()["data"][0]
+        name, own = str(model["id"]), model.get("ixc") or {}
+        if not own.get("ready", True):
+            return None
+        layout = _layout(own.get("layout"), name)
+        return ModelInfo(
+            name=str(model.get("name") or name),
+            device=settings.backend,
+            note=str(own.get("note") or "Runs on another server; what it can do depends on the model there."),
+            default_generation=GenerationSettings(**(own.get("generation") or {})),
+            default_system=str(own.get("system") or ""),
+            default_max_patches=min(int(own.get("max_patches") or 25), settings.max_patches_limit),
+            layout=layout,
+        )
+    except (ValueError, LookupError, TypeError, AttributeError) as error:
+        raise CheckpointError(
+            f"The server at {settings.backend} lists no model (status {answer.status_code}); give the address before /v1."
+        ) from error
+
+
+class RemoteEngine(ChatEngine):
+    """Asks the server; keeps nothing of a conversation but the encoded images of a session, within the cache's limits.
+
+    Holds no connection between answers, so that a server that comes back is simply used again. Thread-safe.
+    """
+
+    def __init__(self, client: httpx2.Client, info: ModelInfo, settings: Settings) -> None:
+        self.info = info
+        self._client = client
+        self._settings = settings
+        self._images = SessionStore(settings.cache)
+        self._running: dict[StopFlag, str] = {}
+        self._lock = threading.Lock()
+
+    def answer(self, request: ChatRequest, stop: StopFlag) -> Iterator[Event]:
+        """See ``ChatEngine``. Raises also BackendFailed when the server is lost or refuses."""
+        if not request.question.strip():
+            raise EmptyQuestion("Type a question first.")
+        with self._lock:
+            self._running[stop] = request.session_id
+        try:
+            body = request_body(
+                self._model_id(),
+                request,
+                lambda image_id: self._image_url(request, image_id),
+                says_system=bool(self.info.default_system),
+            )
+            yield from self._stream(body, stop)
+        finally:
+            stop.set()
+            with self._lock:
+                self._running.pop(stop, None)
+
+    def forget(self, session_id: str) -> None:
+        with self._lock:
+            for stop, session in self._running.items():
+                if session == session_id:
+                    stop.set()
+        self._images.forget(session_id)
+
+    def estimate(self, plan: ImagePlan, num_text_tokens: int = 0) -> CostEstimate | None:
+        """None: what it costs there is not known here."""
+        return None
+
+    def count_text_tokens(self, text: str) -> int:
+        """Estimated from the letters; the tokenizer is at the server."""
+        return max(1, round(len(text) / _LETTERS_PER_TOKEN)) if text else 0
+
+    def memory_report(self) -> dict[str, int]:
+        with self._lock:
+            num_running = len(self._running)
+        return {**self._images.report(), "model_bytes": 0, "requests": num_running}
+
+    def close(self) -> None:
+        with self._lock:
+            for stop in self._running:
+                stop.set()
+        self._client.close()
+
+    # --- one answer -----------------------------------------------------------------------------------------------
+
+    def _stream(self, body: dict[str, object], stop: StopFlag) -> Iterator[Event]:
+        """A thread reads, so that Stop is answered while the server is silent; closing its connection ends the answer there."""
+        items: queue.SimpleQueue[Event | Exception] = queue.SimpleQueue()
+        reader, connection = StreamReader(), _Connection()
+        thread = threading.Thread(target=self._read, args=(body, reader, connection, items), name="ixc-remote", daemon=True)
+        thread.start()
+        try:
+            while True:
+                if stop.is_set:
+                    yield reader.finished(was_stopped=True)
+                    return
+                with suppress(queue.Empty):
+                    item = items.get(timeout=_LOOK_EVERY_S)
+                    if isinstance(item, Exception):
+                        raise item
+                    yield item
+                    if isinstance(item, Finished):
+                        return
+        finally:
+            connection.cut()
+
+    def _read(
+        self,
+        body: dict[str, object],
+        reader: StreamReader,
+        connection: _Connection,
+        items: queue.SimpleQueue[Event | Exception],
+    ) -> None:
+        try:
+            with self._client.stream("POST", "chat/completions", json=body) as response:
+                connection.watch(response)
+                if response.status_code != 200:
+                    raise _refusal(response)
+                for event in reader.events(response.iter_lines()):
+                    items.put(event)
+        except httpx2.ConnectError:
+            items.put(BackendFailed("The server that answers cannot be reached; press Retry in a moment."))
+        except (httpx2.TransportError, httpx2.StreamError, OSError):
+            items.put(BackendFailed("The server that answers was lost in mid-answer; press Retry in a moment."))
+        except Exception as error:  # noqa: BLE001  raised again by whoever waits for the answer
+            items.put(error)
+
+    def _image_url(self, request: ChatRequest, image_id: str) -> str:
+        url = self._images.get(request.session_id, image_id)
+        if url is None:
+            url = encode_png(request.images[image_id].pixels_HWC)
+            self._images.put(request.session_id, image_id, url, len(url))
+        return url
+
+    def _model_id(self) -> str:
+        """Asked for each time: the server may have been started again with another one."""
+        try:
+            answer = self._client.get("models")
+            return str(answer.json()["data"][0]["id"])
+        except httpx2.TransportError as error:
+            raise BackendFailed("The server that answers cannot be reached; press Retry in a moment.") from error
+        except (ValueError, LookupError, TypeError) as error:
+            raise BackendFailed("The server that answers lists no model now; press Retry in a moment.") from error
+
+
+class _Connection:
+    """The socket under a response, to be cut from another thread."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._socket: socket.socket | None = None
+        self._is_cut = False
+
+    def watch(self, response: httpx2.Response) -> None:
+        stream = response.extensions.get("network_stream")
+        with self._lock:
+            self._socket = stream.get_extra_info("socket") if stream is not None else None
+            if self._is_cut:
+                self._shut_down()
+
+    def cut(self) -> None:
+        with self._lock:
+            self._is_cut = True
+            self._shut_down()
+
+    def _shut_down(self) -> None:
+        if self._socket is not None:
+            with suppress(OSError, ValueError):
+                self._socket.shutdown(socket.SHUT_RDWR)
+
+
+def _client(settings: Settings) -> httpx2.Client:
+    base = settings.backend.rstrip("/")
+    key = settings.backend_key
+    return httpx2.Client(
+        base_url=base if base.endswith("/v1") else f"{base}/v1",
+        headers={"Authorization": f"Bearer {key}"} if key else {},
+        timeout=httpx2.Timeout(_SILENCE_S, connect=_CONNECT_S),
+        # A connection that was cut to stop an answer must not be used again.
+        limits=httpx2.Limits(max_keepalive_connections=0),
+        trust_env=False,
+    )
+
+
+def _refusal(response: httpx2.Response) -> IxcError:
+    """The server's refusal as an error of ours."""
+    response.read()
+    try:
+        error = response.json()["error"]
+        message, code = str(error["message"]), error.get("code")
+    except (ValueError, LookupError, TypeError, AttributeError):
+        message, code = f"status {response.status_code}", None
+    if response.status_code == 429:
+        return EngineBusy(message)
+    if code == "context_length_exceeded" or "maximum context length" in message:
+        return ConversationTooLong(message)
+    if response.status_code in (401, 403):
+        return SettingsError("The server asks for a key; set IXC_BACKEND_KEY.")
+    return BackendFailed(message if message.endswith(".") else f"The server refused the question: {message}.")
+
+
+def _layout(told: object, name: str) -> ImageLayout:
+    if isinstance(told, dict):
+        return ImageLayout(LayoutKind(told["kind"]), int(told["view_px"]))
+    try:
+        return find_model(name).layout
+    except CheckpointError:
+        return ImageLayout()

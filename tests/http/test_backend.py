@@ -1,0 +1,229 @@
+"""The app on another server's model: the same answers, Stop, and a server that is killed in mid-answer and comes back."""
+
+from __future__ import annotations
+
+import http.server
+import json
+import threading
+import time
+from contextlib import contextmanager
+
+import httpx
+import numpy as np
+import openai
+import pytest
+
+from ixc.benchmarks.app_process import AppProcess
+from ixc.chat.events import Finished, FinishReason, TextDelta
+from ixc.chat.interface import ChatEngine
+from ixc.chat.remote import connect_engine
+from ixc.chat.remote_messages import encode_png
+from ixc.chat.request import ChatRequest, StopFlag
+from ixc.conversation import ImageView, Turn
+from ixc.errors import BackendFailed, CheckpointError, EngineBusy
+from ixc.image_layout import DUAL_PERSPECTIVE
+from ixc.imaging.decode import DecodedImage
+from ixc.settings import GenerationSettings, Settings
+from ixc.tiling import SizePx
+
+GREEDY = GenerationSettings(max_new_tokens=8, do_sample=False, repetition_penalty=1.0)
+
+
+@pytest.fixture(scope="module")
+def image():
+    rows, cols = np.mgrid[0:200, 0:300]
+    return DecodedImage.from_pixels(np.stack([rows, cols % 256, rows], axis=-1).astype(np.uint8))
+
+
+@pytest.fixture(scope="module")
+def engine(app):
+    connected = connect_engine(Settings(backend=app.url))
+    yield connected
+    connected.close()
+
+
+def question(image, text="What?", *, turns=(), generation=GREEDY, budget=2):
+    view = ImageView(image.image_id, budget)
+    return ChatRequest("session", text, view, tuple(turns), {image.image_id: image}, "Be brief.", generation)
+
+
+def text_of(events):
+    return "".join(event.text for event in events if isinstance(event, TextDelta))
+
+
+def test_it_is_an_engine_that_knows_the_model_behind_it(app, engine):
+    assert isinstance(engine, ChatEngine)
+    assert engine.model_name == httpx.get(f"{app.url}/v1/models").json()["data"][0]["name"]
+    assert engine.layout.plan(SizePx(200, 300), 4).num_visual_tokens == 144 * 5 + 12 * 3 + 1
+    assert engine.default_max_patches == 4
+    assert "InternLM-XComposer" in engine.default_system
+
+
+def test_answers_are_those_of_the_server(app, engine, image):
+    events = list(engine.answer(question(image), StopFlag()))
+    with openai.OpenAI(base_url=f"{app.url}/v1", api_key="none") as client:
+        content = [
+            {"type": "image_url", "image_url": {"url": encode_png(image.pixels_HWC)}},
+            {"type": "text", "text": "What?"},
+        ]
+        direct = client.chat.completions.create(
+            model=client.models.list().data[0].id,
+            messages=[{"role": "system", "content": "Be brief."}, {"role": "user", "content": content}],
+            temperature=0,
+            max_tokens=8,
+            extra_body={"max_patches": 2, "repetition_penalty": 1.0},
+        )
+    assert text_of(events) == direct.choices[0].message.content != ""
+    stats = events[-1].stats
+    assert stats.num_visual_tokens == direct.usage.prompt_tokens_details.image_tokens
+    assert stats.num_prompt_tokens == direct.usage.prompt_tokens
+    assert stats.time_to_first_token_ms > 0
+
+
+def test_the_next_turn_finds_the_servers_cache(engine, image):
+    first = list(engine.answer(question(image, "One?"), StopFlag()))
+    turns = [Turn("One?", text_of(first), ImageView(image.image_id, 2))]
+    second = list(engine.answer(question(image, "Two?", turns=turns), StopFlag()))
+    assert second[-1].stats.num_cached_tokens >= first[-1].stats.num_prompt_tokens - 1
+    assert engine.memory_report()["entries"] == 1  # the picture was encoded once
+    engine.forget("session")
+    assert engine.memory_report()["entries"] == 0
+
+
+def test_stop_ends_the_answer_there_too(app, engine, image):
+    stop = StopFlag()
+    long = GenerationSettings(max_new_tokens=4096, do_sample=False)
+    events = []
+    for event in engine.answer(question(image, "Long?", generation=long), stop):
+        events.append(event)
+        if isinstance(event, TextDelta):
+            stop.set()
+    assert events[-1].reason is FinishReason.STOPPED
+    deadline_s = time.monotonic() + 20
+    while httpx.get(f"{app.url}/status").json()["in_line"]:
+        assert time.monotonic() < deadline_s, "the server goes on answering"
+    assert text_of(events)
+
+
+def test_a_page_served_from_a_backend(app, image):
+    """A second app, without a model of its own, in front of the first."""
+    with AppProcess({"IXC_BACKEND": app.url}) as front:
+        assert front.wait_for_model() == "ready", front.log()
+        with openai.OpenAI(base_url=f"{front.url}/v1", api_key="none") as client:
+            answer = client.chat.completions.create(
+                model=client.models.list().data[0].id,
+                messages=[{"role": "user", "content": "Hi"}],
+                max_tokens=3,
+            )
+        assert answer.usage.completion_tokens <= 3
+        assert "torch" not in front.log()
+
+
+# --- a server that fails --------------------------------------------------------------------------------------------
+
+
+class Flaky(http.server.BaseHTTPRequestHandler):
+    """Speaks the protocol; what it does with a question is in ``behaviour``."""
+
+    behaviour = "answer"
+    protocol_version = "HTTP/1.1"
+
+    def do_GET(self):
+        self._json(200, {"data": [{"id": "INF-LLaVA", "ixc": {"layout": {"kind": "dual_perspective", "view_px": 336}}}]})
+
+    def do_POST(self):
+        self.rfile.read(int(self.headers["Content-Length"]))
+        if type(self).behaviour == "busy":
+            return self._json(429, {"error": {"message": "All places are taken.", "code": "server_busy"}})
+        if type(self).behaviour == "error":
+            return self._json(500, {"error": {"message": "something broke"}})
+        self.send_response(200)
+        self.send_header("Content-Type", "text/event-stream")
+        self.send_header("Connection", "close")
+        self.end_headers()
+        if type(self).behaviour == "nonsense":
+            self.wfile.write(b"data: {broken\n\n")
+            return None
+        for word in ("All ", "is "):
+            self._delta({"content": word})
+        if type(self).behaviour == "die":
+            self.connection.close()
+            return None
+        self._delta({"content": "well"}, "stop")
+        self.wfile.write(b"data: [DONE]\n\n")
+        return None
+
+    def _delta(self, delta, finish=None):
+        chunk = {"choices": [{"index": 0, "delta": delta, "finish_reason": finish}]}
+        self.wfile.write(f"data: {json.dumps(chunk)}\n\n".encode())
+        self.wfile.flush()
+
+    def _json(self, status, value):
+        body = json.dumps(value).encode()
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_):
+        pass
+
+
+@contextmanager
+def flaky_server(port=0):
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", port), Flaky)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    Flaky.behaviour = "answer"
+    try:
+        yield server.server_port
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+def test_a_server_lost_in_mid_answer_leaves_the_text_and_comes_back(image):
+    with flaky_server() as port:
+        engine = connect_engine(Settings(backend=f"http://127.0.0.1:{port}"))
+        assert engine.layout == DUAL_PERSPECTIVE
+        Flaky.behaviour = "die"
+        events = []
+        with pytest.raises(BackendFailed, match="press Retry"):
+            events.extend(engine.answer(question(image), StopFlag()))
+        assert text_of(events) == "All is "
+    with pytest.raises(BackendFailed, match="cannot be reached"):
+        list(engine.answer(question(image), StopFlag()))
+    with flaky_server(port):
+        events = list(engine.answer(question(image), StopFlag()))
+    assert text_of(events) == "All is well"
+    assert isinstance(events[-1], Finished)
+    assert engine.memory_report()["requests"] == 0
+    engine.close()
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "error", "words"),
+    [
+        ("busy", EngineBusy, "places are taken"),
+        ("error", BackendFailed, "something broke"),
+        ("nonsense", BackendFailed, "IXC_BACKEND"),
+    ],
+)
+def test_a_servers_refusals_are_sentences(image, behaviour, error, words):
+    with flaky_server() as port:
+        engine = connect_engine(Settings(backend=f"http://127.0.0.1:{port}/v1"))
+        Flaky.behaviour = behaviour
+        with pytest.raises(error, match=words):
+            list(engine.answer(question(image), StopFlag()))
+        engine.close()
+
+
+def test_connecting_waits_for_the_server_and_can_be_given_up():
+    seen, give_up = [], threading.Event()
+
+    def report(step, _share):
+        seen.append(step)
+        give_up.set()
+
+    with pytest.raises(CheckpointError, match="cannot be reached"):
+        connect_engine(Settings(backend="http://127.0.0.1:9"), report, give_up)
+    assert "Waiting for the server" in seen[0]
