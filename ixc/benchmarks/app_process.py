@@ -47,7 +47,11 @@ class AppProcess:
             self._process = subprocess.Popen(  # noqa: S603  our own program
                 command, env=env, stdout=log, stderr=log, preexec_fn=self._preexec
             )
-        self._wait_until(lambda: httpx.get(f"{self.url}/health/live", timeout=5).status_code == 200)
+        try:
+            self._wait_until(lambda: httpx.get(f"{self.url}/health/live", timeout=5).status_code == 200)
+        except BaseException:
+            self.__exit__(None, None, None)  # a with statement whose entry fails never leaves
+            raise
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
