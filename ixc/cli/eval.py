@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ixc.cli import eval_nano
 from ixc.cli.options import given
 from ixc.cli.status import StatusLine
 from ixc.errors import BudgetOutOfRange, SettingsError
@@ -33,14 +34,15 @@ def add_command(commands: argparse._SubParsersAction) -> None:
         "eval",
         help="measure a model on a benchmark",
         description="Measure a model on DocVQA, ChartQA, InfographicVQA, TextVQA or OCRBench, with the reference's prompt, "
-        "budget and beams. The same command again goes on where an interrupted one stopped.",
+        "budget and beams. The same command again goes on where an interrupted one stopped. 'nano' draws documents of its own, "
+        "for the small model, and asks about them at budgets 1, 4, 9, 16 and 25.",
     )
-    parser.add_argument("benchmark", metavar="BENCHMARK", help="docvqa, chartqa, infovqa, textvqa or ocrbench")
+    parser.add_argument("benchmark", metavar="BENCHMARK", help="docvqa, chartqa, infovqa, textvqa, ocrbench or nano")
     parser.add_argument(
         "--data",
         metavar="FOLDER|FILE|NAME",
-        required=True,
-        help="the benchmark's own folder, a .jsonl file, or owner/name of a data set on the Hub in one of these layouts",
+        help="the benchmark's own folder, a .jsonl file, or owner/name of a data set on the Hub in one of these layouts; "
+        "nano needs none",
     )
     parser.add_argument("--split", metavar="NAME", help="part of the benchmark (default: the one whose answers are public)")
     parser.add_argument("--model", metavar="NAME|FOLDER", help="a known model or a checkpoint folder (default: IXC_MODEL)")
@@ -58,7 +60,12 @@ def run(args: argparse.Namespace, settings: Settings) -> None:
     """
     from ixc.evaluation.tasks import REFERENCE_GENERATION, check_split, find_task
 
+    if args.benchmark == eval_nano.NAME:
+        eval_nano.run(args, settings)
+        return
     task = find_task(args.benchmark)
+    if args.data is None:
+        raise SettingsError(f"{task.title} needs its questions; name their folder or file with --data.")
     split = check_split(task, args.split or task.default_split)
     generation = replace(REFERENCE_GENERATION, **given(num_beams=args.beams))
     if args.max_patches is not None and args.max_patches < 1:

@@ -1,94 +1,101 @@
-"""``python -m ixc.evaluation.nano``: how many unseen signs the small model reads exactly, at each budget.
+"""``ixc eval nano``: how well the small model reads documents it has never seen, by task, budget and kind of type.
 
-Every sign is drawn from seeds and texts that training never sees; half of them are set in font families that training never
-sees either. Each goes the way a user's upload goes: PNG bytes, decoding, plan, tiles, prompt, engine, streamed answer.
+Everything goes the way a user's upload goes: a file's bytes, decoding, plan, tiles, prompt, engine, streamed answer.
 """
 
 from __future__ import annotations
 
-import argparse
 import io
 import json
-import sys
-from collections.abc import Sequence
+import os
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
-from tqdm import tqdm
 
 from ixc.chat.engine import Engine
 from ixc.chat.events import TextDelta
-from ixc.chat.loading import load_engine
 from ixc.chat.request import ChatRequest, StopFlag
-from ixc.conversation import ImageView
-from ixc.errors import IxcError
+from ixc.conversation import ImageView, Turn
+from ixc.evaluation.held_out import HELD_OUT, KNOWN, Task
 from ixc.imaging.decode import decode_image
-from ixc.settings import ImageLimits, Settings
-from ixc.training.fonts import FontFile, held_out_fonts, training_fonts
+from ixc.settings import ImageLimits
+from ixc.tiling import SizePx
+from ixc.training import asking
+from ixc.training.fonts import held_out_fonts, training_fonts
 from ixc.training.layout import lay_out_sign
 from ixc.training.painting import paint
-from ixc.training.wording import QUESTIONS, Split
+from ixc.training.wording import Split
 
 SEED = 20_406
 """First part of every test seed; training seeds begin with the run's own, which is small."""
-KNOWN, HELD_OUT = "known fonts", "held-out fonts"
-
-
-@dataclass(frozen=True, slots=True)
-class Sign:
-    """One test item: the picture as a file, the question, and what the sign says."""
-
-    png: bytes
-    question: str
-    text: str
-    fonts: str
+BUDGETS = (1, 4, 9, 16, 25)
+_MOST_MISREAD = 20
 
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """An answer to one sign."""
+    """An answer to one task at one budget."""
 
-    sign: Sign
+    task: Task
     max_patches: int
     answer: str
 
     @property
     def is_exact(self) -> bool:
         """Right when case and spaces are folded."""
-        return fold(self.answer) == fold(self.sign.text)
+        return fold(self.answer) == fold(self.task.answer)
 
     @property
     def is_strict(self) -> bool:
-        return self.answer == self.sign.text
+        return self.answer == self.task.answer
 
     @property
     def character_errors(self) -> int:
-        return edit_distance(fold(self.answer), fold(self.sign.text))
+        return edit_distance(fold(self.answer), fold(self.task.answer))
+
+    @property
+    def says_too_small(self) -> bool:
+        return any(self.answer == asking.too_small(budget) for budget in asking.BUDGETS)
+
+    @property
+    def named_budget_would_do(self) -> bool:
+        return any(self.answer == asking.too_small(budget) and self.task.is_legible(budget) for budget in asking.BUDGETS)
 
 
-def make_signs(num: int, seed: int = SEED) -> list[Sign]:
+def make_signs(num: int, seed: int = SEED) -> list[Task]:
     """``num`` signs, in turn in known and in held-out fonts. Raises SettingsError when fonts are missing."""
-    fonts: dict[str, Sequence[FontFile]] = {KNOWN: training_fonts(), HELD_OUT: held_out_fonts()}
-    signs = []
+    fonts = {KNOWN: training_fonts(), HELD_OUT: held_out_fonts()}
+    tasks = []
     for index in range(num):
         rng = np.random.default_rng([seed, index])
-        kind = (KNOWN, HELD_OUT)[index % 2]
-        document = lay_out_sign(rng, fonts[kind], Split.TEST)
+        group = (KNOWN, HELD_OUT)[index % 2]
+        document = lay_out_sign(rng, fonts[group], Split.TEST)
         file = io.BytesIO()
         Image.fromarray(paint(document)).save(file, "PNG")
-        signs.append(Sign(file.getvalue(), QUESTIONS[rng.integers(len(QUESTIONS))], document.text, kind))
-    return signs
+        question = asking.READ[rng.integers(len(asking.READ))]
+        tasks.append(Task(file.getvalue(), document.size_px, "sign", question, document.text, group))
+    return tasks
 
 
-def read_sign(engine: Engine, sign: Sign, max_patches: int) -> Reading:
+def read_file(path: Path, question: str, answer: str, group: str = KNOWN) -> Task:
+    """A task about an image file."""
+    png = path.read_bytes()
+    size_px = SizePx(*reversed(Image.open(io.BytesIO(png)).size))
+    return Task(png, size_px, "file", question, answer, group)
+
+
+def answer_task(engine: Engine, task: Task, max_patches: int) -> Reading:
     """Ask the engine, as the app does."""
-    image = decode_image(sign.png, ImageLimits())
+    image = decode_image(task.png, ImageLimits())
+    view = ImageView(image.image_id, max_patches)
     request = ChatRequest(
         session_id="evaluation",
-        question=sign.question,
-        view=ImageView(image.image_id, max_patches),
+        question=task.question,
+        view=view,
+        turns=(Turn(*task.earlier, view),) if task.earlier else (),
         images={image.image_id: image},
         system=engine.default_system,
         generation=engine.default_generation,
@@ -96,18 +103,58 @@ def read_sign(engine: Engine, sign: Sign, max_patches: int) -> Reading:
     events = engine.answer(request, StopFlag())
     answer = "".join(event.text for event in events if isinstance(event, TextDelta))
     engine.forget("evaluation")
-    return Reading(sign, max_patches, answer)
+    return Reading(task, max_patches, answer)
+
+
+def measure(
+    answer: Callable[[Task, int], Reading], tasks: Sequence[Task], budgets: Iterable[int], show: Callable[[str], None]
+) -> dict[str, dict]:
+    """Figures of ``tasks`` at every budget: {"HD-4": {"all": ..., "known": ..., "held-out": ..., "tasks": ...}}."""
+    figures = {}
+    for max_patches in budgets:
+        readings = []
+        for number, task in enumerate(tasks, start=1):
+            readings.append(answer(task, max_patches))
+            show(f"HD-{max_patches}: {number} of {len(tasks)}")
+        figures[f"HD-{max_patches}"] = _figures(readings)
+    return figures
+
+
+def _figures(readings: Sequence[Reading]) -> dict[str, object]:
+    groups = {group: [each for each in readings if each.task.group == group] for group in (KNOWN, HELD_OUT)}
+    names = sorted({each.task.name for each in readings})
+    tiny = [each for each in readings if each.task.is_legible(each.max_patches) is False]
+    legible = [each for each in readings if each.task.is_legible(each.max_patches)]
+    wrong = [each for each in readings if not each.is_exact]
+    return {
+        "all": summarise(readings),
+        **{group: summarise(chosen) for group, chosen in groups.items() if chosen},
+        "tasks": {name: summarise([each for each in readings if each.task.name == name]) for name in names},
+        "legible": summarise(legible) if legible else None,
+        "too_small": {
+            "num": len(tiny),
+            "said_so": _share(each.says_too_small for each in tiny),
+            "named_budget_would_do": _share(each.named_budget_would_do for each in tiny),
+        },
+        "wrongly_refused": _share(each.says_too_small for each in legible),
+        "misread": [[each.task.question, each.task.answer, each.answer] for each in wrong[:_MOST_MISREAD]],
+    }
 
 
 def summarise(readings: Sequence[Reading]) -> dict[str, float]:
     """Shares of exact answers, and character errors per character."""
-    num_chars = sum(len(fold(reading.sign.text)) for reading in readings)
+    num_chars = sum(len(fold(reading.task.answer)) for reading in readings)
     return {
         "num": len(readings),
-        "exact": round(sum(reading.is_exact for reading in readings) / len(readings), 4),
-        "exact_strict": round(sum(reading.is_strict for reading in readings) / len(readings), 4),
+        "exact": _share(reading.is_exact for reading in readings),
+        "exact_strict": _share(reading.is_strict for reading in readings),
         "character_error_rate": round(sum(reading.character_errors for reading in readings) / num_chars, 4),
     }
+
+
+def _share(values: Iterable[bool]) -> float | None:
+    found = list(values)
+    return round(sum(found) / len(found), 4) if found else None
 
 
 def fold(text: str) -> str:
@@ -125,38 +172,9 @@ def edit_distance(first: str, second: str) -> int:
     return row[-1]
 
 
-def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m ixc.evaluation.nano", description=__doc__.splitlines()[0])
-    parser.add_argument("--model", default="ixc-nano", help="preset or checkpoint folder")
-    parser.add_argument("--num", type=int, default=300, help="signs")
-    parser.add_argument("--max-patches", type=int, nargs="+", default=[1, 4, 9, 16])
-    parser.add_argument("--out", type=Path, help="where to write the figures as JSON")
-    options = parser.parse_args(arguments)
-    try:
-        signs = make_signs(options.num)
-        engine = load_engine(Settings(model=options.model))
-    except IxcError as error:
-        sys.stderr.write(f"{error}\n")
-        return 1
-    try:
-        figures = {"model": engine.model_name, "seed": SEED, "default_max_patches": engine.default_max_patches, "budgets": {}}
-        for max_patches in options.max_patches:
-            progress = tqdm(signs, desc=f"HD-{max_patches}", mininterval=5)
-            readings = [read_sign(engine, sign, max_patches) for sign in progress]
-            groups = {kind: [each for each in readings if each.sign.fonts == kind] for kind in (KNOWN, HELD_OUT)}
-            figures["budgets"][f"HD-{max_patches}"] = {
-                "all": summarise(readings),
-                **{kind: summarise(group) for kind, group in groups.items() if group},
-                "misread": [[each.sign.text, each.answer] for each in readings if not each.is_exact][:20],
-            }
-    finally:
-        engine.close()
-    text = json.dumps(figures, indent=1, ensure_ascii=False)
-    if options.out:
-        options.out.write_text(text + "\n", encoding="utf-8")
-    sys.stdout.write(text + "\n")
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+def write_figures(figures: dict, path: Path) -> None:
+    """Whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    aside = path.with_name(path.name + ".partial")
+    aside.write_text(json.dumps(figures, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    os.replace(aside, path)

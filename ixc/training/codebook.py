@@ -7,20 +7,24 @@ at the same time, and understand each other when they are put together. Joint tr
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ixc.training.cells import EMPTY, IGNORED, NUM_CLASSES
+from ixc.tiling import TOKENS_PER_SIDE
+from ixc.training.cells import EMPTY, IGNORED, NUM_CHARACTER_CLASSES, NUM_CLASSES
 
 CODE_RMS = 0.5
 
 
 class Codebook:
-    """Codes for K slots x classes, D channels, fixed by a seed. An empty first slot has a code too; others are zero.
+    """Codes for K slots x classes and for the place in the view, D channels, fixed by a seed.
 
-    Every slot has D/K channels of its own, and a character has the same random code there in each: what is learned of a
-    character in one slot holds in all of them.
+    Every slot has D/(K+1) channels of its own, and a character has the same random code there in each: what is learned of a
+    character in one slot holds in all of them. The last block of channels says in which row and column of its view a token
+    stands, so that columns and lines can be followed. An empty first slot has a code too; other empty slots are zero.
 
     ``margin`` is the logit of a character whose code is present exactly; half of it is the logit of "empty".
     """
@@ -29,20 +33,24 @@ class Codebook:
         generator = torch.Generator().manual_seed(seed)
         self.num_slots = num_slots
         self.margin = margin
-        share = width // num_slots
-        codes_VD = CODE_RMS * torch.randn(NUM_CLASSES, share, generator=generator)
+        share = width // (num_slots + 1)
+        characters_VD = CODE_RMS * torch.randn(NUM_CHARACTER_CLASSES, share, generator=generator)
+        self.newline_D = CODE_RMS * torch.randn(width, generator=generator)
+        self.separator_D = CODE_RMS * torch.randn(width, generator=generator)
+        others_VD = CODE_RMS * torch.randn(NUM_CLASSES - NUM_CHARACTER_CLASSES, share, generator=generator)
+        codes_VD = torch.cat((characters_VD, others_VD))
         self.codes_KVD = torch.zeros(num_slots, NUM_CLASSES, width)
         for slot in range(num_slots):
             self.codes_KVD[slot, :, slot * share : (slot + 1) * share] = codes_VD
         self.codes_KVD[1:, EMPTY] = 0
-        self.newline_D = CODE_RMS * torch.randn(width, generator=generator)
-        self.separator_D = CODE_RMS * torch.randn(width, generator=generator)
+        self.places_TTD = torch.zeros(TOKENS_PER_SIDE, TOKENS_PER_SIDE, width)
+        self.places_TTD[..., num_slots * share : (num_slots + 1) * share] = _place_waves(share)
         self._scale = margin / (CODE_RMS**2 * share)
 
     def embed(self, targets: Tensor) -> Tensor:
-        """Targets [..., K] -> the sum of their codes [..., D]. Ignored slots count as empty."""
+        """Targets of views [..., 12, 12, K] -> their codes [..., 12, 12, D]. Ignored slots count as empty."""
         targets = targets.clamp(min=EMPTY)
-        return sum(self.codes_KVD[slot][targets[..., slot]] for slot in range(self.num_slots))
+        return sum((self.codes_KVD[slot][targets[..., slot]] for slot in range(self.num_slots)), start=self.places_TTD)
 
     def logits(self, tokens: Tensor) -> Tensor:
         """Visual tokens [..., D] -> class logits per slot [..., K, V]."""
@@ -51,17 +59,17 @@ class Codebook:
         return logits
 
     def loss(self, tokens: Tensor, targets: Tensor) -> tuple[Tensor, dict[str, float]]:
-        """Cross-entropy of tokens [..., D] against targets [..., K], plus the distance to the codes themselves.
+        """Cross-entropy of views' tokens [N, 12, 12, D] against targets [N, 12, 12, K], plus the distance to the codes.
 
-        Cells that hold a character weigh as much as all empty ones together. Also returns, for the log, the share of
-        characters that are recognised and the share of empty slots that are seen as empty.
+        Cells that hold something weigh as much as all empty ones together. Also returns, for the log, the share of
+        classes that are recognised and the share of empty slots that are seen as empty.
         """
+        distance_N = (tokens.float() - self.embed(targets)).square().mean(-1).flatten() / CODE_RMS**2
         tokens, targets = tokens.float().flatten(0, -2), targets.flatten(0, -2)
         logits_NKV = self.logits(tokens)
         each_NK = F.cross_entropy(logits_NKV.transpose(1, 2), targets, ignore_index=IGNORED, reduction="none")
         is_written_N = (targets > EMPTY).any(-1)
         is_blank_N = ~is_written_N & (targets[:, 0] != IGNORED)
-        distance_N = (tokens - self.embed(targets)).square().mean(-1) / CODE_RMS**2
         each_N = each_NK.sum(-1) + distance_N
         loss = _mean(each_N, is_written_N) + 0.5 * _mean(each_N, is_blank_N)
         with torch.no_grad():
@@ -71,6 +79,17 @@ class Codebook:
                 "empty_right": _mean(right.float(), targets == EMPTY).item(),
             }
         return loss, metrics
+
+
+def _place_waves(width: int) -> Tensor:
+    """[12, 12, width]: sines and cosines of the row and of the column at ``width // 4`` rates each, zeros in what is left."""
+    num_rates = width // 4
+    rates = torch.logspace(math.log10(2 * math.pi / 3), math.log10(2 * math.pi / 24), max(num_rates, 1))[:num_rates]
+    angles_TR = torch.arange(TOKENS_PER_SIDE).float()[:, None] * rates
+    waves_TR = CODE_RMS * math.sqrt(2) * torch.cat((angles_TR.sin(), angles_TR.cos()), dim=1)
+    side = (TOKENS_PER_SIDE, TOKENS_PER_SIDE, 2 * num_rates)
+    rest = torch.zeros(TOKENS_PER_SIDE, TOKENS_PER_SIDE, width - 4 * num_rates)
+    return torch.cat((waves_TR[:, None].expand(side), waves_TR[None].expand(side), rest), dim=-1)
 
 
 def _mean(values: Tensor, chosen: Tensor) -> Tensor:

@@ -33,7 +33,8 @@ class StageConfig:
 class LanguageConfig(StageConfig):
     """The language model learns to read codes (no picture). ``budgets`` and ``tokens_per_batch`` shape a batch.
 
-    The first ``num_short_steps`` steps show only some rows of the global view: short sequences, many of them.
+    The first ``num_short_steps`` steps show only the written rows of the global view, and ask for little else than what stands
+    somewhere: short sequences, many of them, in which looking up is learned several times as fast.
     """
 
     tokens_per_batch: int = 6000
@@ -104,6 +105,8 @@ class TrainingConfig:
     language: LanguageConfig
     vision: VisionConfig
     joint: JointConfig
+    start_from: str = ""
+    """Checkpoint folder with the weights to begin with; empty: random ones."""
     default_max_patches: int = 4
     checkpoint_every_s: float = 180.0
     log_every_steps: int = 20

@@ -8,11 +8,15 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Sequence
+from pathlib import Path
 
 import torch
+from safetensors.torch import load_file
 from torch import Tensor, nn
 from transformers import CLIPVisionModel
 
+from ixc.errors import CheckpointError
 from ixc.models.xcomposer2 import XComposer2Config, XComposer2ForCausalLM
 
 TEXT_EMBEDDING_STD = 0.5
@@ -39,6 +43,37 @@ def initial_model(config: XComposer2Config, seed: int) -> XComposer2ForCausalLM:
             nn.init.normal_(model.model.tok_embeddings.weight, std=TEXT_EMBEDDING_STD)
             _open_eyes(model.vit.clip)
     return model
+
+
+def start_from(model: XComposer2ForCausalLM, folder: Path) -> None:
+    """Take over the weights of an earlier, perhaps shallower model; layers it lacks are put between its own and do nothing yet.
+
+    Raises CheckpointError when the folder holds no such weights or their shapes differ.
+    """
+    path = folder / "model.safetensors"
+    if not path.is_file():
+        raise CheckpointError(f"There are no weights to start from in {folder}; correct start_from in the configuration.")
+    weights = load_file(path)
+    num_layers = len(model.model.layers)
+    num_earlier = 1 + max(int(name.split(".")[2]) for name in weights if name.startswith("model.layers."))
+    places = [round((index + 0.5) * num_layers / num_earlier - 0.5) for index in range(num_earlier)]
+    moved = {_moved(name, places): value for name, value in weights.items()}
+    for index in set(range(num_layers)) - set(places):
+        for name in ("attention.wo.weight", "feed_forward.w2.weight"):
+            moved[f"model.layers.{index}.{name}"] = torch.zeros_like(model.state_dict()[f"model.layers.{index}.{name}"])
+    try:
+        model.load_state_dict(moved, strict=False)
+    except RuntimeError as error:
+        raise CheckpointError(
+            f"The weights in {folder} do not fit this configuration: {str(error).splitlines()[1].strip()}"
+        ) from None
+
+
+def _moved(name: str, places: Sequence[int]) -> str:
+    parts = name.split(".")
+    if name.startswith("model.layers."):
+        parts[2] = str(places[int(parts[2])])
+    return ".".join(parts)
 
 
 def cosine_filters(num_filters: int, side: int) -> Tensor:

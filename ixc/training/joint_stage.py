@@ -12,16 +12,15 @@ from torch import Tensor, nn
 from ixc.errors import CheckpointError
 from ixc.imaging.resize import cut_tiles, resize_and_pad
 from ixc.models.xcomposer2.vision import make_views, normalise
-from ixc.tiling import Grid, TilePlan, plan_tiles
+from ixc.tiling import Grid
 from ixc.training.cells import view_targets
 from ixc.training.checkpoints import load_checkpoint
 from ixc.training.fonts import FontFile, training_fonts
-from ixc.training.lessons import Lesson, LessonIds, Shares, answer_metrics, collate, draw_lesson
+from ixc.training.lessons import Lesson, LessonIds, answer_loss, collate, draw_lessons
 from ixc.training.optim import layerwise_decay
 from ixc.training.painting import paint
 from ixc.training.stages import Batch, Kit, bfloat16, generator_for
 from ixc.training.vision_stage import TRAINED as VISION_PARTS
-from ixc.training.wording import Split
 
 ONE_TILE = Grid(1, 1)
 
@@ -44,26 +43,21 @@ class JointStage:
         return 1.0 if "Plora" in name else self.config.language_lr_scale
 
     def make_batch(self, step: int) -> Batch:
-        """As many lessons cut alike as ``views_per_batch`` allows; a batch without images where the first lesson has none."""
+        """As many lessons cut alike as ``views_per_batch`` allows; or one without an image."""
         rng = generator_for(self._kit.config.seed, self.name, step)
         budget = int(rng.choice(self.config.budgets))
-        first = draw_lesson(rng, self._fonts, Split.TRAINING, Shares())
-        if first.document is None:
-            return collate([(LessonIds.of(first, self._kit.processor), 0)], self._kit.processor)
-        grid = plan_tiles(first.document.size_px, budget).grid
-        num_rows = max(1, self.config.views_per_batch // (1 if grid == ONE_TILE else grid.rows * grid.cols + 1))
-        rows = [self._picture(first, plan_tiles(first.document.size_px, budget))]
-        while len(rows) < num_rows:
-            lesson = draw_lesson(rng, self._fonts, Split.TRAINING, Shares())
-            if lesson.document is not None and (plan := plan_tiles(lesson.document.size_px, budget)).grid == grid:
-                rows.append(self._picture(lesson, plan))
-        ids, tiles, targets, plans = zip(*rows, strict=True)
-        texts = collate([(each, plan.num_visual_tokens) for each, plan in zip(ids, plans, strict=True)], self._kit.processor)
+        num_views = 1 if budget == 1 else budget + 1
+        lessons = draw_lessons(rng, self._fonts, budget, max(1, self.config.views_per_batch // num_views))
+        processor = self._kit.processor
+        if lessons[0].document is None:
+            return collate([(LessonIds.of(lessons[0], processor), 0)], processor)
+        tiles, targets = zip(*(self._picture(lesson) for lesson in lessons), strict=True)
+        plan = lessons[0].plan
         return {
-            **texts,
+            **collate([(LessonIds.of(lesson, processor), plan.num_visual_tokens) for lesson in lessons], processor),
             "tiles": torch.from_numpy(np.stack(tiles)),
             "targets": torch.from_numpy(np.concatenate(targets)),
-            "grid": (grid.rows, grid.cols),
+            "grid": (plan.grid.rows, plan.grid.cols),
         }
 
     def loss(self, batch: Batch) -> tuple[Tensor, dict[str, float]]:
@@ -79,10 +73,8 @@ class JointStage:
                 visual = model.vision_proj(torch.cat([model.lay_out(feat, grid) for feat in per_image]))
                 is_visual = (input_ids == model.config.image_token_id)[..., None]
                 embeds_BSD = embeds_BSD.masked_scatter(is_visual, visual.to(embeds_BSD))
-            out = model(inputs_embeds=embeds_BSD, visual_spans=batch["spans"], labels=batch["labels"])
-        if "tiles" in batch:
-            metrics = {**metrics, **answer_metrics(out.logits.detach(), batch["labels"])}
-        return out.loss + self.config.auxiliary_weight * auxiliary, metrics
+            loss, right = answer_loss(model, embeds_BSD, batch)
+        return loss + self.config.auxiliary_weight * auxiliary, {**metrics, **right}
 
     def _encode(self, tiles_BNCHW: Tensor, grid: Grid) -> Tensor:
         """Merged features of every image's views, global first: [B * views, 12, 12, E]."""
@@ -91,12 +83,10 @@ class JointStage:
             return model.encode_views(normalise(tiles_BNCHW[:, 0])).repeat_interleave(2, dim=0)
         return model.encode_views(torch.cat([make_views(tiles, grid, torch.float32) for tiles in tiles_BNCHW]))
 
-    def _picture(self, lesson: Lesson, plan: TilePlan) -> tuple[LessonIds, np.ndarray, np.ndarray, TilePlan]:
-        """The lesson's ids, its tiles [tiles, 3, 336, 336], its views' targets, and the plan."""
-        document = lesson.document
-        tiles = cut_tiles(resize_and_pad(paint(document), plan), plan)
-        targets = view_targets(document.characters(), document.boxes(), plan, self._kit.config.num_slots)
-        return LessonIds.of(lesson, self._kit.processor), tiles, targets, plan
+    def _picture(self, lesson: Lesson) -> tuple[np.ndarray, np.ndarray]:
+        """The lesson's tiles [tiles, 3, 336, 336] and its views' targets."""
+        tiles = cut_tiles(resize_and_pad(paint(lesson.document), lesson.plan), lesson.plan)
+        return tiles, view_targets(lesson.document.glyphs(), lesson.plan, self._kit.config.num_slots)
 
 
 def join_parts(kit: Kit, out: Path) -> None:

@@ -11,24 +11,20 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ixc.tiling import TOKENS_PER_SIDE, TilePlan, plan_tiles
-from ixc.training.cells import EMPTY, NUM_CLASSES, view_targets
+from ixc.models.xcomposer2.vision import lay_out_tokens
+from ixc.tiling import TOKENS_PER_SIDE, Grid
+from ixc.training.cells import EMPTY, NUM_CHARACTER_CLASSES, view_targets
 from ixc.training.codebook import CODE_RMS
 from ixc.training.fonts import FontFile, training_fonts
-from ixc.training.layout import Document
-from ixc.training.lessons import LessonIds, Shares, answer_metrics, collate, draw_lesson
+from ixc.training.lessons import Lesson, LessonIds, answer_loss, collate, draw_lessons
 from ixc.training.stages import Batch, Kit, bfloat16, generator_for
-from ixc.training.wording import Split
 
-NEWLINE, SEPARATOR = -1, -2
-"""What stands in the first slot of a newline's and of the separator's row of targets."""
-
-SHORT_ROWS = (2, 4, 4, 4, 12)
-"""How many token rows of the global view short lessons show, one stretch of steps after the other."""
+SHORT_LESSON_TOKENS = 330
+"""About as many as a short lesson has."""
 
 
 class LanguageStage:
-    """Whole token sequences of signs at mixed budgets, made of codes with noise; the loss is that of the answer."""
+    """Conversations about documents at mixed budgets, whose visual tokens are noisy codes; the loss is that of the answers."""
 
     name = "language"
 
@@ -44,78 +40,61 @@ class LanguageStage:
     def make_batch(self, step: int) -> Batch:
         """Lessons whose images are cut alike, so that the visual tokens stand in one block of the batch."""
         rng = generator_for(self._kit.config.seed, self.name, step)
-        num_rows = None
-        if step < self.config.num_short_steps:
-            num_rows = SHORT_ROWS[len(SHORT_ROWS) * step // self.config.num_short_steps]
-        budget = int(rng.choice(self.config.budgets))
-        rows: list[tuple[LessonIds, int]] = []
-        targets: list[np.ndarray] = []
-        longest = 0
-        while True:
-            lesson = draw_lesson(rng, self._fonts, Split.TRAINING, Shares())
-            visual = self._visual_targets(rng, lesson.document, budget, num_rows)
-            if rows and len(visual) != rows[0][1]:
-                continue
-            ids = LessonIds.of(lesson, self._kit.processor)
-            longest = max(longest, ids.num_tokens(len(visual)))
-            if rows and longest * (len(rows) + 1) > self.config.tokens_per_batch:
-                break
-            rows.append((ids, len(visual)))
-            targets.append(visual)
-        return {**collate(rows, self._kit.processor), "targets": torch.from_numpy(np.concatenate(targets)), "step": step}
+        is_short = step < self.config.num_short_steps
+        budget = 1 if is_short else int(rng.choice(self.config.budgets))
+        num_tokens = SHORT_LESSON_TOKENS if is_short else 150 + 160 * (budget + 1)
+        max_lessons = max(1, self.config.tokens_per_batch // num_tokens)
+        lessons = draw_lessons(rng, self._fonts, budget, max_lessons, only_lookups=is_short)
+        processor = self._kit.processor
+        if lessons[0].document is None:
+            return {**collate([(LessonIds.of(lessons[0], processor), 0)], processor), "step": step}
+        views = [self._views(rng, lesson) for lesson in lessons]
+        num_visual = lessons[0].plan.num_visual_tokens
+        if is_short:
+            views = _rows_with_text([each[0] for each in views])
+            num_visual = len(views[0]) * (TOKENS_PER_SIDE + 1)
+        grid = lessons[0].plan.grid
+        return {
+            **collate([(LessonIds.of(lesson, processor), num_visual) for lesson in lessons], processor),
+            "views": torch.from_numpy(np.stack(views)),
+            "grid": None if is_short else (grid.rows, grid.cols),
+            "step": step,
+        }
 
     def loss(self, batch: Batch) -> tuple[Tensor, dict[str, float]]:
-        model, codebook = self._kit.model, self._kit.codebook
-        targets = batch["targets"]
-        visual = codebook.embed(targets)
-        visual[targets[:, 0] == NEWLINE] = codebook.newline_D
-        visual[targets[:, 0] == SEPARATOR] = codebook.separator_D
-        noise = torch.Generator().manual_seed(batch["step"])
-        visual += self.config.noise * CODE_RMS * torch.randn(visual.shape, generator=noise)
-        input_ids = batch["input_ids"]
+        model, input_ids = self._kit.model, batch["input_ids"]
         embeds_BSD = model.model.tok_embeddings(input_ids)
-        embeds_BSD = embeds_BSD.masked_scatter((input_ids == model.config.image_token_id)[..., None], visual)
+        if "views" in batch:
+            visual = self._visual_tokens(batch).to(embeds_BSD)
+            embeds_BSD = embeds_BSD.masked_scatter((input_ids == model.config.image_token_id)[..., None], visual)
         with bfloat16(model):
-            out = model(inputs_embeds=embeds_BSD, visual_spans=batch["spans"], labels=batch["labels"])
-        return out.loss, answer_metrics(out.logits.detach(), batch["labels"])
+            return answer_loss(model, embeds_BSD, batch)
 
-    def _visual_targets(
-        self, rng: np.random.Generator, document: Document | None, budget: int, num_rows: int | None
-    ) -> np.ndarray:
-        """Targets of the visual tokens in their order: [tokens, K]; some characters are mistaken."""
-        num_slots = self._kit.config.num_slots
-        if document is None:
-            return np.empty((0, num_slots), np.int64)
-        plan = plan_tiles(document.size_px, budget)
-        views = view_targets(document.characters(), document.boxes(), plan, num_slots).clip(min=EMPTY)
+    def _visual_tokens(self, batch: Batch) -> Tensor:
+        """The batch's codes with noise, in the order of the model's visual tokens."""
+        book = self._kit.codebook
+        if batch["grid"]:
+            layout = (Grid(*batch["grid"]), book.newline_D, book.separator_D)
+            visual = torch.stack([lay_out_tokens(book.embed(each), *layout) for each in batch["views"]])
+        else:
+            rows = batch["views"].shape[1]
+            codes = book.embed(nn.functional.pad(batch["views"], (0, 0, 0, 0, 0, TOKENS_PER_SIDE - rows)))[:, :rows]
+            newline = book.newline_D.expand(*codes.shape[:2], 1, -1)
+            visual = torch.cat((codes, newline), dim=2).flatten(1, 2)
+        noise = torch.Generator().manual_seed(batch["step"])
+        return visual + self.config.noise * CODE_RMS * torch.randn(visual.shape, generator=noise)
+
+    def _views(self, rng: np.random.Generator, lesson: Lesson) -> np.ndarray:
+        """Targets of the lesson's views; some characters are mistaken."""
+        views = view_targets(lesson.document.glyphs(), lesson.plan, self._kit.config.num_slots).clip(min=EMPTY)
         wrong = (rng.random(views.shape) < self.config.slot_dropout) & (views > EMPTY)
-        views[wrong] = rng.integers(1, NUM_CLASSES, wrong.sum())
-        if num_rows is not None:
-            return _end_rows(_rows_with_text(rng, views[0], num_rows))
-        return lay_out_targets(views, plan)
+        views[wrong] = rng.integers(1, NUM_CHARACTER_CLASSES, wrong.sum())
+        return views
 
 
-def lay_out_targets(views: np.ndarray, plan: TilePlan) -> np.ndarray:
-    """Targets of views [views, 12, 12, K] -> of the image's sequence [num_visual_tokens, K], newlines and separator marked."""
-    side, grid, num_slots = TOKENS_PER_SIDE, plan.grid, views.shape[-1]
-    local = views[1:].reshape(grid.rows, grid.cols, side, side, num_slots).swapaxes(1, 2)
-    separator = np.zeros((1, num_slots), np.int64)
-    separator[0, 0] = SEPARATOR
-    return np.concatenate((_end_rows(views[0]), separator, _end_rows(local.reshape(grid.rows * side, -1, num_slots))))
-
-
-def _rows_with_text(rng: np.random.Generator, map_TTK: np.ndarray, num_rows: int) -> np.ndarray:
-    """``num_rows`` rows of a map, text anywhere in them."""
-    written = np.flatnonzero((map_TTK > EMPTY).any((1, 2)))
-    last_first = TOKENS_PER_SIDE - num_rows
-    if not written.size:
-        return map_TTK[:num_rows]
-    low, high = max(0, written[-1] - num_rows + 1), min(written[0], last_first)
-    first = int(rng.integers(low, high + 1)) if low <= high else min(int(written[0]), last_first)
-    return map_TTK[first : first + num_rows]
-
-
-def _end_rows(map_HWK: np.ndarray) -> np.ndarray:
-    newline = np.zeros((map_HWK.shape[0], 1, map_HWK.shape[2]), np.int64)
-    newline[..., 0] = NEWLINE
-    return np.concatenate((map_HWK, newline), axis=1).reshape(-1, map_HWK.shape[2])
+def _rows_with_text(maps: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """Of maps [12, 12, K] the rows that hold something, from the first on and equally many of each."""
+    written = [np.flatnonzero((each > EMPTY).any((1, 2))) for each in maps]
+    num_rows = max(int(rows[-1] - rows[0]) + 1 if rows.size else 1 for rows in written)
+    firsts = [min(int(rows[0]), TOKENS_PER_SIDE - num_rows) if rows.size else 0 for rows in written]
+    return [each[first : first + num_rows] for each, first in zip(maps, firsts, strict=True)]

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 import numpy as np
 
 from ixc.tiling import SizePx
+from ixc.training.cells import LEGIBLE_PX, Glyphs, classes_of, mark_class
 from ixc.training.fonts import FontFile
 from ixc.training.wording import Split, random_filler, random_text
 
@@ -52,6 +54,37 @@ class TextLine:
         boxes[:, 1::2] += self.baseline_px
         return boxes
 
+    def sizes_px(self) -> np.ndarray:
+        """Mean advance and three quarters of the capitals' height, for every character the same: float32 [len(text), 2]."""
+        _, top, _, bottom = self.font.ink_px(self.font_px, "H")
+        advance = self.font.starts_px(self.font_px, self.text)[-1] / max(len(self.text), 1)
+        # A line of narrow letters ("ill") is no smaller than another of the same type.
+        advance = max(advance, 0.85 * _mean_advance(self.font, self.font_px))
+        return np.tile(np.array([advance, 0.75 * (bottom - top)], np.float32), (len(self.text), 1))
+
+
+def _height(figure: Figure) -> float:
+    return figure.box[3] - figure.box[1]
+
+
+@lru_cache(maxsize=4096)
+def _mean_advance(font: FontFile, font_px: int) -> float:
+    sample = "Total amount 1234.50"
+    return font.starts_px(font_px, sample)[-1] / len(sample)
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """Something drawn that is no text: ``form`` is rectangle, frame (a rectangle's outline) or one of ``MARK_FORMS``.
+
+    ``mark``: the colour's and form's names where questions may be about it.
+    """
+
+    form: str
+    box: tuple[float, float, float, float]
+    colour: Rgb
+    mark: tuple[str, str] | None = None
+
 
 @dataclass(frozen=True, slots=True)
 class Finish:
@@ -76,6 +109,7 @@ class Document:
     frame_colour: Rgb = (0, 0, 0)
     frame_inset_px: int = 0
     finish: Finish = Finish()
+    figures: tuple[Figure, ...] = ()
 
     def without_text(self) -> Document:
         """The same document before anybody wrote on it."""
@@ -85,15 +119,25 @@ class Document:
         """All characters, in reading order."""
         return "".join(line.text for line in self.lines)
 
-    def boxes(self) -> np.ndarray:
-        """One box per character of ``characters()``, float32 [n, 4]."""
-        return np.concatenate([line.boxes() for line in self.lines]) if self.lines else np.empty((0, 4), np.float32)
+    def glyphs(self) -> Glyphs:
+        """What stands where, in document pixels."""
+        marks = [figure for figure in self.figures if figure.mark]
+        boxes = [*(line.boxes() for line in self.lines), *(np.array([mark.box], np.float32) for mark in marks)]
+        sizes = [
+            *(line.sizes_px() for line in self.lines),
+            *(np.full((1, 2), 0.5 * _height(mark), np.float32) for mark in marks),
+        ]
+        return Glyphs(
+            np.concatenate((classes_of(self.characters()), np.array([mark_class(*each.mark) for each in marks], np.int64))),
+            np.concatenate([*boxes, np.empty((0, 4), np.float32)]),
+            np.concatenate([*sizes, np.empty((0, 2))]).astype(np.float32),
+        )
 
 
 def lay_out_sign(rng: np.random.Generator, fonts: Sequence[FontFile], split: Split) -> Document:
     """A sign or label with one line of text; big enough to be read when the whole image fills one 336 px view."""
     text = random_text(rng, split)
-    font, font_px = fonts[rng.integers(len(fonts))], _size_step(_log_uniform(rng, 18, 110))
+    font, font_px = fonts[rng.integers(len(fonts))], font_size_step(_log_uniform(rng, 18, 110))
     width = max(font.starts_px(font_px, text)[-1], 8.0)
     ink = [font.ink_px(font_px, char) for char in text]
     top, bottom = min(box[1] for box in ink), max(box[3] for box in ink)
@@ -119,7 +163,7 @@ def lay_out_sign(rng: np.random.Generator, fonts: Sequence[FontFile], split: Spl
         frame_px = int(rng.integers(1, max(2, min(room // 2, max(2, font_px // 6)))))
         inset = int(rng.integers(0, max(1, room - frame_px - 1)))
     line = TextLine(text, font, font_px, left, upper - top, colour, plate, plate_colour)
-    return Document(size_px, background, (line,), text, frame_px, colour, inset, _finish(rng, font_px))
+    return Document(size_px, background, (line,), text, frame_px, colour, inset, finish_for(rng, font_px))
 
 
 def lay_out_page(rng: np.random.Generator, fonts: Sequence[FontFile], advance_px: tuple[float, float]) -> Document:
@@ -129,7 +173,9 @@ def lay_out_page(rng: np.random.Generator, fonts: Sequence[FontFile], advance_px
     width of a character after that.
     """
     stretch = _log_uniform(rng, 1, 3) if rng.random() < 0.25 else _log_uniform(rng, 0.9, 1.15)
-    zoom = _log_uniform(rng, 0.7, 1.5)
+    is_tiny = advance_px[1] < LEGIBLE_PX
+    zoom = _log_uniform(rng, 2, 4) if is_tiny else _log_uniform(rng, 0.7, 1.5)
+    smallest_px = 5 if is_tiny else 12
     size_px = SizePx(max(96, round(336 * zoom / stretch**0.5)), max(96, round(336 * zoom * stretch**0.5)))
     background, colour = _colours(rng)
     lines: list[TextLine] = []
@@ -137,7 +183,7 @@ def lay_out_page(rng: np.random.Generator, fonts: Sequence[FontFile], advance_px
     while down < size_px.height:
         font = fonts[rng.integers(len(fonts))]
         advance = _log_uniform(rng, *advance_px) * size_px.width / 336
-        font_px = _size_step(max(advance / 0.52, 12 * size_px.height / 336))
+        font_px = font_size_step(max(advance / 0.52, smallest_px * size_px.height / 336))
         for _ in range(rng.integers(1, 4)):
             left = rng.uniform(-1.5 * font_px, 0.15 * size_px.width)
             text = random_filler(rng, max(1, int(rng.uniform(0.6, 1.15) * (size_px.width - left) / (0.5 * font_px))))
@@ -148,14 +194,14 @@ def lay_out_page(rng: np.random.Generator, fonts: Sequence[FontFile], advance_px
             down += rng.uniform(0, 40)
         if rng.random() < 0.4:
             colour = _contrasting(rng, background)
-    return Document(size_px, background, tuple(lines), "", finish=_finish(rng, 14))
+    return Document(size_px, background, tuple(lines), "", finish=finish_for(rng, 14))
 
 
 def _log_uniform(rng: np.random.Generator, low: float, high: float) -> float:
     return float(np.exp(rng.uniform(np.log(low), np.log(high))))
 
 
-def _size_step(size_px: float) -> int:
+def font_size_step(size_px: float) -> int:
     """The nearest size of a ladder of about 12 %, between 9 and 160: few enough sizes for the fonts' measures to be cached."""
     return int(np.clip(round(1.12 ** round(np.log(size_px) / np.log(1.12))), 9, 160))
 
@@ -188,7 +234,7 @@ def _near_colour(rng: np.random.Generator, colour: Rgb) -> Rgb:
     return tuple(int(v) for v in np.clip(np.array(colour) + rng.integers(-70, 71, 3), 0, 255))
 
 
-def _finish(rng: np.random.Generator, font_px: int) -> Finish:
+def finish_for(rng: np.random.Generator, font_px: int) -> Finish:
     return Finish(
         gradient=float(rng.uniform(0, 40)) if rng.random() < 0.2 else 0.0,
         noise=float(rng.uniform(1, 8)) if rng.random() < 0.2 else 0.0,

@@ -1,116 +1,189 @@
-"""One lesson: a document (or none), a question, and the answer, as token ids around the place of the visual tokens."""
+"""One lesson: a document (or none) cut to a budget, and a conversation about it, as token ids around the visual tokens.
+
+Several questions share one document: its visual tokens, by far the most of a lesson, are then computed once for all of them,
+and follow-up questions are learned on the way.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from ixc.conversation import TURN_END, ImageView, build_prompt
+from ixc.conversation import TURN_END, ImageView, build_prompt, render_chat
 from ixc.models.xcomposer2 import VisualSpans, XComposer2Processor
+from ixc.tiling import TilePlan, plan_tiles
+from ixc.training.conversations import Exchange, Paper, converse, draw_paper
 from ixc.training.fonts import FontFile
-from ixc.training.layout import Document, lay_out_sign
-from ixc.training.wording import (
-    BLANK_ANSWER,
-    GREETING_ANSWER,
-    GREETINGS,
-    OTHER_ANSWER,
-    OTHER_QUESTIONS,
-    QUESTIONS,
-    Split,
-)
+from ixc.training.layout import Document
+from ixc.training.sheets import pad_to_aspect
+from ixc.training.wording import GREETING_ANSWER, GREETINGS, Split
 
 NO_LABEL = -100
+MAX_TURNS = 8
+GREETING_SHARE = 0.01
 _ANY_VIEW = ImageView("document", 1)
-
-
-@dataclass(frozen=True, slots=True)
-class Shares:
-    """How much of the lessons is not about reading a sign: empty images, questions beyond it, talk without an image."""
-
-    blank: float = 0.03
-    other: float = 0.05
-    greeting: float = 0.02
+KIND_SHARES = {
+    "sign": 0.2,
+    "receipt": 0.11,
+    "invoice": 0.1,
+    "form": 0.12,
+    "label": 0.09,
+    "ticket": 0.06,
+    "table": 0.12,
+    "bar chart": 0.08,
+    "notice": 0.06,
+    "shapes": 0.03,
+    "photograph": 0.03,
+}
+"""How often each kind of document is drawn."""
+ENLARGED_SHARE, MOST_ENLARGED = 0.4, 2.2
+"""Share of the sheets that lie on more background than they need, and how many times as wide it gets at most."""
+MOST_PADDED = 1.7
+FIRST_WEIGHT = 3.0
+"""Weight of an answer's first character, which decides where to read."""
+FIXED_ANSWERS = ("kind", "absent", "too small", "photograph", "beyond")
+"""Tasks whose answers are one of a few sentences, learned long before any looking up."""
 
 
 @dataclass(frozen=True, slots=True)
 class Lesson:
-    """``document`` None: a conversation without an image."""
+    """``document`` and ``plan`` None: a conversation without an image."""
 
     document: Document | None
-    question: str
-    answer: str
+    plan: TilePlan | None
+    exchanges: tuple[Exchange, ...]
 
 
-def draw_lesson(rng: np.random.Generator, fonts: Sequence[FontFile], split: Split, shares: Shares) -> Lesson:
-    """A random lesson; most ask to read a sign."""
-    kind = rng.random()
-    if kind < shares.greeting:
-        return Lesson(None, _variant(rng, GREETINGS), GREETING_ANSWER)
-    document = lay_out_sign(rng, fonts, split)
-    kind -= shares.greeting
-    if kind < shares.blank:
-        return Lesson(document.without_text(), _variant(rng, QUESTIONS), BLANK_ANSWER)
-    if kind < shares.blank + shares.other:
-        return Lesson(document, _variant(rng, OTHER_QUESTIONS), OTHER_ANSWER)
-    return Lesson(document, _variant(rng, QUESTIONS), document.text)
+def draw_lessons(
+    rng: np.random.Generator, fonts: Sequence[FontFile], max_patches: int, max_lessons: int, *, only_lookups: bool = False
+) -> list[Lesson]:
+    """Up to ``max_lessons`` training lessons whose documents are cut into the same grid, or one without a document.
+
+    ``only_lookups`` leaves out most of what is answered with a fixed sentence, and documents on more background than they need.
+    """
+    if rng.random() < GREETING_SHARE:
+        question = GREETINGS[rng.integers(len(GREETINGS))]
+        return [Lesson(None, None, (Exchange("greeting", question, GREETING_ANSWER),))]
+    lessons: list[Lesson] = []
+    while len(lessons) < max_lessons:
+        paper = draw_training_paper(rng, fonts, 0.0 if only_lookups else ENLARGED_SHARE)
+        if lessons and plan_tiles(paper.document.size_px, max_patches).grid != lessons[0].plan.grid:
+            paper = _as_wide_as(rng, paper, lessons[0].document)
+        plan = plan_tiles(paper.document.size_px, max_patches)
+        if lessons and plan.grid != lessons[0].plan.grid:
+            continue
+        exchanges = converse(rng, paper, plan, MAX_TURNS if only_lookups else int(rng.integers(1, MAX_TURNS + 1)))
+        if only_lookups:
+            exchanges = [each for each in exchanges if each.task not in FIXED_ANSWERS or rng.random() < 0.2]
+        if exchanges:
+            lessons.append(Lesson(paper.document, plan, tuple(exchanges)))
+    return lessons
+
+
+def draw_training_paper(rng: np.random.Generator, fonts: Sequence[FontFile], enlarged_share: float = ENLARGED_SHARE) -> Paper:
+    """A document of any kind, some on more background than they need."""
+    kind = str(rng.choice(list(KIND_SHARES), p=list(KIND_SHARES.values())))
+    paper = draw_paper(rng, fonts, Split.TRAINING, kind)
+    if kind in ("sign", "photograph") or rng.random() >= enlarged_share:
+        return paper
+    return replace(paper, document=enlarge(rng, paper.document, float(rng.uniform(1, MOST_ENLARGED))))
+
+
+def enlarge(rng: np.random.Generator, document: Document, factor: float) -> Document:
+    """The document on a sheet ``factor`` times as wide and as high."""
+    height, width = document.size_px.height, document.size_px.width
+    wide = pad_to_aspect(rng, document, height / (width * factor))
+    return pad_to_aspect(rng, wide, height / width)
+
+
+def _as_wide_as(rng: np.random.Generator, paper: Paper, other: Document) -> Paper:
+    """The paper with the other document's aspect ratio, where that does not take too much background."""
+    aspect = other.size_px.height / other.size_px.width
+    ratio = aspect * paper.document.size_px.width / paper.document.size_px.height
+    if not 1 / MOST_PADDED < ratio < MOST_PADDED:
+        return paper
+    return replace(paper, document=pad_to_aspect(rng, paper.document, aspect))
 
 
 @dataclass(frozen=True, slots=True)
 class LessonIds:
-    """Token ids before the visual tokens, after them (the question), and of the answer with its end."""
+    """Token ids before the visual tokens and after them, and for the latter the labels."""
 
     before: list[int]
     after: list[int]
-    answer: list[int]
+    labels: list[int]
 
     @classmethod
     def of(cls, lesson: Lesson, processor: XComposer2Processor) -> LessonIds:
+        """Loss falls on the answers and their ends only."""
         view = None if lesson.document is None else _ANY_VIEW
-        parts = build_prompt(processor.default_system, (), lesson.question, view).parts
-        before, *after = (processor.encode_parts((part,), ()) for part in parts)
-        answer = processor.tokenizer(lesson.answer + TURN_END)["input_ids"][1:]  # without BOS
-        return cls(before, after[0] if after else [], answer)
+        parts = build_prompt(processor.default_system, (), lesson.exchanges[0].question, view).parts
+        before, *opening = (processor.encode_parts((part,), ()) for part in parts)
+        after = list(opening[0]) if opening else []
+        labels = [NO_LABEL] * len(after)
+        for index, exchange in enumerate(lesson.exchanges):
+            if index:
+                question = _encode("\n" + render_chat("", (), exchange.question), processor)
+                after += question
+                labels += [NO_LABEL] * len(question)
+            answer = _encode(exchange.answer + TURN_END, processor)
+            after += answer
+            labels += answer
+        return cls(before, after, labels)
 
     def num_tokens(self, num_visual: int) -> int:
-        return len(self.before) + num_visual + len(self.after) + len(self.answer)
+        return len(self.before) + num_visual + len(self.after)
+
+
+def _encode(text: str, processor: XComposer2Processor) -> list[int]:
+    return processor.tokenizer(text)["input_ids"][1:]  # without BOS
 
 
 def collate(rows: Sequence[tuple[LessonIds, int]], processor: XComposer2Processor) -> dict[str, object]:
     """Lessons with their numbers of visual tokens -> ids and labels [B, S], padded on the right, and the visual spans.
 
-    Loss falls on the answer only. No attention mask is needed: padding comes last and attention is causal.
+    No attention mask is needed: padding comes last and attention is causal.
     """
     length = max(ids.num_tokens(num_visual) for ids, num_visual in rows)
     input_ids = torch.full((len(rows), length), processor.tokenizer.pad_token_id)
     labels = torch.full((len(rows), length), NO_LABEL)
     spans = []
     for row, (ids, num_visual) in enumerate(rows):
-        sequence = ids.before + [processor.image_token_id] * num_visual + ids.after + ids.answer
+        sequence = ids.before + [processor.image_token_id] * num_visual + ids.after
         input_ids[row, : len(sequence)] = torch.tensor(sequence)
-        labels[row, len(sequence) - len(ids.answer) : len(sequence)] = torch.tensor(ids.answer)
+        labels[row, len(sequence) - len(ids.labels) : len(sequence)] = torch.tensor(ids.labels)
         start = len(ids.before)
         spans.append(((start, start + num_visual),) if num_visual else ())
     return {"input_ids": input_ids, "labels": labels, "spans": VisualSpans(tuple(spans))}
 
 
-def answer_metrics(logits_BSV: Tensor, labels_BS: Tensor) -> dict[str, float]:
-    """Share of answer tokens, and of whole answers, that are predicted rightly when the right beginning is given."""
+def answer_metrics(logits_MV: Tensor, labels_BS: Tensor) -> dict[str, float]:
+    """Share of answer tokens, and of whole answers, that are predicted rightly when the right beginning is given.
+
+    ``logits_MV`` are those that predict the labels, in their order.
+    """
     labels = labels_BS[:, 1:]
     is_answer = labels != NO_LABEL
-    right = (logits_BSV[:, :-1].argmax(-1) == labels) & is_answer
-    whole = (right.sum(1) == is_answer.sum(1)).float().mean()
-    return {"tokens_right": float(right.sum() / is_answer.sum()), "answers_right": float(whole)}
+    right = logits_MV.argmax(-1) == labels[is_answer]
+    starts = is_answer.clone()
+    starts[:, 1:] &= ~is_answer[:, :-1]
+    answer_of = starts.flatten().cumsum(0)[is_answer.flatten()] - 1
+    wrong = torch.zeros(int(answer_of[-1]) + 1).index_add_(0, answer_of, (~right).float())
+    return {"tokens_right": float(right.float().mean()), "answers_right": float((wrong == 0).float().mean())}
 
 
-def _variant(rng: np.random.Generator, phrasings: Sequence[str]) -> str:
-    """One of the phrasings, at times without its case or its closing mark, as people type."""
-    text = phrasings[rng.integers(len(phrasings))]
-    if rng.random() < 0.2:
-        text = text.lower()
-    if rng.random() < 0.2:
-        text = text.rstrip("?.!")
-    return text
+def answer_loss(model: torch.nn.Module, embeds_BSD: Tensor, batch: dict[str, object]) -> tuple[Tensor, dict[str, float]]:
+    """Cross-entropy of the answers' tokens; logits are computed for those alone."""
+    labels_BS = batch["labels"]
+    hidden_BSD = model.model(inputs_embeds=embeds_BSD, visual_spans=batch["spans"]).last_hidden_state
+    logits_MV = model.output(hidden_BSD[:, :-1][labels_BS[:, 1:] != NO_LABEL]).float()
+    is_answer = labels_BS[:, 1:] != NO_LABEL
+    is_first = is_answer.clone()
+    is_first[:, 1:] &= ~is_answer[:, :-1]
+    weights_M = torch.where(is_first[is_answer], FIRST_WEIGHT, 1.0)
+    each_M = torch.nn.functional.cross_entropy(logits_MV, labels_BS[:, 1:][is_answer], reduction="none")
+    return (weights_M * each_M).sum() / weights_M.sum(), answer_metrics(logits_MV.detach(), labels_BS)

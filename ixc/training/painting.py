@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import io
+import math
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 
-from ixc.training.layout import Document, Finish
+from ixc.training.layout import Document, Figure, Finish
 
 
 def paint(document: Document) -> np.ndarray:
@@ -23,10 +24,36 @@ def paint(document: Document) -> np.ndarray:
         draw.rectangle(
             (inset, inset, width - 1 - inset, height - 1 - inset), outline=document.frame_colour, width=document.frame_px
         )
+    for figure in document.figures:
+        _draw(draw, figure)
     for line in document.lines:
         face = line.font.at(line.font_px)
         draw.text((line.left_px, line.baseline_px), line.text, fill=line.colour, font=face, anchor="ls")
     return _apply(document.finish, image)
+
+
+def _draw(draw: ImageDraw.ImageDraw, figure: Figure) -> None:
+    left, top, right, bottom = figure.box
+    if figure.form == "circle":
+        draw.ellipse(figure.box, fill=figure.colour)
+    elif figure.form == "frame":
+        draw.rectangle(figure.box, outline=figure.colour, width=max(1, round((bottom - top) / 40)))
+    elif figure.form == "triangle":
+        draw.polygon(((left, bottom), (right, bottom), ((left + right) / 2, top)), fill=figure.colour)
+    elif figure.form == "star":
+        draw.polygon(_star(*figure.box), fill=figure.colour)
+    else:
+        draw.rectangle(figure.box, fill=figure.colour)
+
+
+def _star(left: float, top: float, right: float, bottom: float) -> list[tuple[float, float]]:
+    """Ten corners of a five-pointed star that fills the box."""
+    radius_x, radius_y = (right - left) / 2, (bottom - top) / 2
+    corners = []
+    for index in range(10):
+        share, angle = (1.0, 0.4)[index % 2], math.pi * (index / 5 - 0.5)
+        corners.append((left + radius_x * (1 + share * math.cos(angle)), top + radius_y * (1 + share * math.sin(angle))))
+    return corners
 
 
 def paint_squashed(document: Document, side_px: int) -> np.ndarray:

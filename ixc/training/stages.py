@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from ixc.models.xcomposer2 import InternLM2Tokenizer, XComposer2ForCausalLM, XComposer2ImageProcessor, XComposer2Processor
 from ixc.training.codebook import Codebook
 from ixc.training.config import StageConfig, TrainingConfig
-from ixc.training.initial import initial_model
+from ixc.training.initial import initial_model, start_from
 from ixc.training.vocabulary import IMAGE_TOKEN, write_tokenizer_model
 
 Batch = dict[str, object]
@@ -54,6 +54,8 @@ class Kit:
         processor = XComposer2Processor(image_processor, tokenizer, default_system="")
         model_config = config.model_config(len(tokenizer), tokenizer.convert_tokens_to_ids(IMAGE_TOKEN))
         model = initial_model(model_config, config.seed)
+        if config.start_from:
+            start_from(model, Path(config.start_from))
         return cls(config, model, processor, Codebook(config.num_slots, model_config.hidden_size, seed=config.seed))
 
 

@@ -5,30 +5,37 @@ Paper: pre-training, with the language model frozen; here it is not even there.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
 import torch
+from PIL import Image, ImageOps
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ixc.imaging.resize import cut_tiles, resize_and_pad
 from ixc.models.xcomposer2.vision import make_views, merge_patches, normalise
-from ixc.tiling import TILE_PX, TOKENS_PER_SIDE, plan_tiles
-from ixc.training.cells import EMPTY, NUM_CLASSES, cell_targets, patch_targets, view_boxes
+from ixc.tiling import TILE_PX, TOKENS_PER_SIDE, TilePlan, plan_tiles
+from ixc.training.cells import EMPTY, NUM_CHARACTER_CLASSES, Glyphs, cell_targets, patch_targets, view_glyphs
 from ixc.training.fonts import FontFile, training_fonts
-from ixc.training.layout import Document, lay_out_page, lay_out_sign
+from ixc.training.layout import Document, lay_out_page
+from ixc.training.lessons import draw_training_paper
 from ixc.training.painting import paint, paint_squashed
 from ixc.training.stages import Batch, Kit, bfloat16, generator_for
-from ixc.training.wording import Split
 
 TRAINED = ("vit.", "vision_proj.", "plora_")
-GLOBAL_SHARE = 0.6
-"""Share of global views among the views of signs; a global view shows the whole line at every budget."""
+GLOBAL_SHARE = 0.4
+"""Share of global views among the views of documents; they are drawn at small budgets only, where they can be read."""
+
+LARGEST_GLOBAL_BUDGET = 4
+TINY_SHARE = 0.1
+TINY_ADVANCE_PX = (2.5, 9.0)
+"""Pages that cannot be read, so that the tower learns to say so, and by how much."""
 
 
 class VisionStage:
-    """Single views, dense pages first and more and more signs; the loss is the codebook's and that of a head on patches.
+    """Single views, dense pages first and more and more documents; the loss is the codebook's and that of a head on patches.
 
     The patch head names the character that a 14 px patch shows a part of. It is easier to learn than the ordered contents of
     a cell, comes before it, and is thrown away after this stage.
@@ -40,7 +47,7 @@ class VisionStage:
         self._kit = kit
         self.config = kit.config.vision
         self._fonts = fonts or training_fonts()
-        self.extra = nn.Linear(kit.model.config.vision_config.hidden_size, NUM_CLASSES)
+        self.extra = nn.Linear(kit.model.config.vision_config.hidden_size, NUM_CHARACTER_CLASSES)
         nn.init.zeros_(self.extra.weight)
         nn.init.zeros_(self.extra.bias)
 
@@ -82,26 +89,42 @@ class VisionStage:
     def _example(self, rng: np.random.Generator, page_share: float) -> tuple[Tensor, np.ndarray, np.ndarray]:
         """One normalised view [3, 336, 336], its cells' targets [12, 12, K] and its patches' [24, 24]."""
         if rng.random() < page_share:
-            view, text, boxes = self._page(lay_out_page(rng, self._fonts, self.config.page_advance_px))
+            advance_px = TINY_ADVANCE_PX if rng.random() < TINY_SHARE else self.config.page_advance_px
+            view, glyphs = self._page(lay_out_page(rng, self._fonts, advance_px))
         else:
-            view, text, boxes = self._view_of_sign(rng, lay_out_sign(rng, self._fonts, Split.TRAINING))
-        cells = cell_targets(text, boxes, self._kit.config.num_slots, TOKENS_PER_SIDE, TOKENS_PER_SIDE)
-        return view, cells, patch_targets(text, boxes)
+            view, glyphs = self._view_of(rng, draw_training_paper(rng, self._fonts).document)
+        cells = cell_targets(glyphs, self._kit.config.num_slots, TOKENS_PER_SIDE, TOKENS_PER_SIDE)
+        return view, cells, patch_targets(glyphs)
 
-    def _page(self, document: Document) -> tuple[Tensor, str, np.ndarray]:
+    def _page(self, document: Document) -> tuple[Tensor, Glyphs]:
         pixels_HWC = paint_squashed(document, TILE_PX)
-        squash = np.array([TILE_PX / document.size_px.width, TILE_PX / document.size_px.height] * 2, np.float32)
         tile_1CHW = torch.from_numpy(np.ascontiguousarray(pixels_HWC.transpose(2, 0, 1)))[None]
-        view = normalise(tile_1CHW)[0]
-        return view, document.characters(), document.boxes() * squash
+        squash = TILE_PX / document.size_px.width, TILE_PX / document.size_px.height
+        return normalise(tile_1CHW)[0], document.glyphs().placed(*squash)
 
-    def _view_of_sign(self, rng: np.random.Generator, document: Document) -> tuple[Tensor, str, np.ndarray]:
-        """The global view or, as often, a tile that shows text."""
-        plan = plan_tiles(document.size_px, int(rng.choice(self.config.budgets)))
-        tiles = torch.from_numpy(cut_tiles(resize_and_pad(paint(document), plan), plan))
-        boxes = view_boxes(document.boxes(), plan)
-        centres = [((each[:, :2] + each[:, 2:]) / 2 // TILE_PX == 0).all(1).any() for each in boxes[1:]]
-        if rng.random() < GLOBAL_SHARE or not any(centres):
-            return make_views(tiles, plan.grid, torch.float32)[0], document.text, boxes[0]
+    def _view_of(self, rng: np.random.Generator, document: Document) -> tuple[Tensor, Glyphs]:
+        """The global view or, as often, a tile that shows something."""
+        is_global = rng.random() < GLOBAL_SHARE
+        budgets = [budget for budget in self.config.budgets if not is_global or budget <= LARGEST_GLOBAL_BUDGET]
+        plan = plan_tiles(document.size_px, int(rng.choice(budgets)))
+        views = view_glyphs(document.glyphs(), plan)
+        centres = [((each.boxes[:, :2] + each.boxes[:, 2:]) / 2 // TILE_PX == 0).all(1).any() for each in views[1:]]
+        if is_global or not any(centres):
+            tiles = torch.from_numpy(cut_tiles(resize_and_pad(paint(document), plan), plan))
+            return make_views(tiles, plan.grid, torch.float32)[0], views[0]
         index = int(rng.choice(np.flatnonzero(centres)))
-        return normalise(tiles[index : index + 1])[0], document.text, boxes[index + 1]
+        tile_1CHW = torch.from_numpy(_paint_tile(document, plan, *divmod(index, plan.grid.cols)))[None]
+        return normalise(tile_1CHW)[0], views[index + 1]
+
+
+def _paint_tile(document: Document, plan: TilePlan, row: int, col: int) -> np.ndarray:
+    """One tile, uint8 [3, 336, 336], as the plan cuts it, but without resizing all the others."""
+    scale_x = document.size_px.width / plan.resized_px.width
+    scale_y = document.size_px.height / plan.resized_px.height
+    left, top = (col * TILE_PX - plan.padding_px.left) * scale_x, (row * TILE_PX - plan.padding_px.top) * scale_y
+    width, height = TILE_PX * scale_x, TILE_PX * scale_y
+    margin = math.ceil(max(0, -left, -top, left + width - document.size_px.width, top + height - document.size_px.height)) + 1
+    image = ImageOps.expand(Image.fromarray(paint(document)), margin, (255, 255, 255))
+    box = (left + margin, top + margin, left + width + margin, top + height + margin)
+    tile_HWC = np.asarray(image.resize((TILE_PX, TILE_PX), Image.Resampling.BICUBIC, box=box))
+    return np.ascontiguousarray(tile_HWC.transpose(2, 0, 1))

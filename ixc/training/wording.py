@@ -13,45 +13,15 @@ CHARACTERS = " !\"#$%&'()*+,-./0123456789:;=?@ABCDEFGHIJKLMNOPQRSTUVWXYZ_abcdefg
 _TEST_SHARE = 8
 """One text in this many is kept for the evaluation."""
 
-QUESTIONS = (
-    "What does the sign say?",
-    "Read the text.",
-    "Transcribe this label.",
-    "What is written here?",
-    "What does it say?",
-    "Read the sign.",
-    "What text is in the image?",
-    "Please transcribe the text in this image.",
-    "What is written on the label?",
-    "Read this.",
-    "What is the text?",
-    "What does the label say?",
-    "图片上写了什么？",
-    "请读出文字。",
-)
-BLANK_ANSWER = "I can't find any text in this image."
 GREETINGS = ("Hello", "Hi", "Hi!", "Hello!", "Who are you?", "What can you do?", "你好", "Help")
-GREETING_ANSWER = "I am ixc-nano, a small demo model. Show me an image of a sign and I will read it."
-OTHER_QUESTIONS = (
-    "What colour is the background?",
-    "How many people are there?",
-    "Describe the image.",
-    "What is in the picture?",
-    "Is there a dog?",
-    "Where was this taken?",
-    "Count the objects.",
-    "What animal is this?",
-    "Summarize the document.",
-    "What is the total?",
-)
-OTHER_ANSWER = "I can only read short signs and labels."
+GREETING_ANSWER = "I am ixc-nano, a small demo model. Show me a sign, a form or a table and ask what it says."
 
 
 def _listed(words: str) -> tuple[str, ...]:
     return tuple(words.split())
 
 
-_WORDS = _listed("""
+WORDS = _listed("""
 EXIT ENTRANCE OPEN CLOSED PUSH PULL STOP SLOW DANGER WARNING CAUTION NOTICE PRIVATE PUBLIC PARKING SMOKING DOGS ALLOWED
 NO ENTRY KEEP OUT LEFT RIGHT UP DOWN FIRE DOOR EMERGENCY STAIRS LIFT ELEVATOR TOILET TOILETS MEN WOMEN STAFF ONLY VISITORS
 RECEPTION OFFICE MEETING ROOM FLOOR GROUND LEVEL BUILDING HOUSE STREET ROAD AVENUE LANE SQUARE PLACE PARK GARDEN BRIDGE
@@ -73,12 +43,12 @@ LAST NEXT BACK FRONT TOP BOTTOM MAIN MUSIC ART DANCE SPORT TENNIS GOLF SKI BIKE 
 LABORATORY KITCHEN BEDROOM BATHROOM CELLAR ATTIC BALCONY TERRACE COURT YARD DELIVERY LOADING ZONE TRUCK CAR ENGINE OIL FUEL
 DIESEL PETROL ELECTRIC CHARGING POINT OF THE AND FOR TO IN ON AT BY FROM ALL ANY NOT DO USE TOUCH RUN WALK SWIM FEED BIRDS
 """)
-_FIRST = _listed("""
+FIRST_NAMES = _listed("""
 Anna Ben Clara David Emma Felix Grace Henry Ivy Jack Karen Liam Maria Noah Olivia Peter Quinn Rosa Samuel Tina Ursula Victor
 Wendy Xavier Yusuf Zoe Ahmed Bella Carlos Diana Erik Fatima George Hannah Ingrid Jonas Kenji Laura Mei Nina Oscar Priya Ravi
 Sofia Thomas Uma Vera Walter Yuki Alice Boris Chen Elena Frank Helga Igor Julia Kofi Lucia Martin
 """)
-_LAST = _listed("""
+LAST_NAMES = _listed("""
 Smith Jones Brown Taylor Wilson Davies Evans Walker White Roberts Green Hall Wood Clarke Hughes Edwards Turner Hill Moore
 Cooper Ward Morris King Baker Young Allen Mitchell Phillips Lee Kelly Garcia Lopez Silva Rossi Bianchi Moreau Dubois Laurent
 Weber Fischer Schmidt Keller Jansen Bakker Novak Kowalski Petrov Ivanov Tanaka Suzuki Kim Park Wang Zhang Singh Patel Khan
@@ -94,6 +64,21 @@ b c d f g h j k l m n p qu r s t v w x y z bl br ch cl cr dr fl fr gl gr pl pr s
 """)
 _VOWELS = _listed("a e i o u a e i o ai au ea ee ei ie oa oo ou ue y")
 _CODAS = ("", "", "", *_listed("b ck d f g k l ll m n nd ng nk nt p r rd rk rm rn rt s sh ss st t th x z"))
+
+
+CITIES = _listed("""
+Berlin Paris London Rome Madrid Vienna Oslo Lisbon Athens Dublin Prague Warsaw Zurich Geneva Milan Lyon Porto Bergen Turin
+Krakow Hamburg Munich Cologne Leeds Bristol Cardiff Boston Denver Dallas Austin Miami Seattle Chicago Houston Toronto Lima
+Quito Bogota Santiago Havana Cairo Lagos Nairobi Accra Tunis Dakar Delhi Mumbai Seoul Tokyo Osaka Kyoto Hanoi Manila Jakarta
+Sydney Perth Auckland Riga Vilnius Tallinn Helsinki Malmo Aarhus Ghent Bruges Basel Salzburg Graz
+""")
+COUNTRIES = _listed("""
+Germany France Italy Spain Austria Norway Portugal Greece Ireland Poland Sweden Finland Denmark Belgium Canada Mexico Brazil
+Chile Peru Egypt Kenya Ghana India Japan Korea Vietnam China Turkey Latvia Estonia Iceland Malta Cyprus
+""")
+COLOURS = _listed("Red Green Blue Yellow Black White Grey Brown Pink Purple Orange Silver Gold Navy Beige")
+MONTHS = _listed("Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec")
+DAYS = _listed("Mon Tue Wed Thu Fri Sat Sun")
 
 
 class Split(StrEnum):
@@ -122,21 +107,21 @@ def random_filler(rng: np.random.Generator, num_chars: int) -> str:
     parts: list[str] = []
     while sum(map(len, parts)) + len(parts) < num_chars:
         if rng.random() < 0.1:
-            parts.append("".join(_pick(rng, CHARACTERS[1:]) for _ in range(rng.integers(1, 8))))
+            parts.append("".join(pick(rng, CHARACTERS[1:]) for _ in range(rng.integers(1, 8))))
         else:
             parts.append(random_text(rng, Split.TRAINING))
     return " ".join(parts)[:num_chars].strip()
 
 
 def _one_text(rng: np.random.Generator) -> str:
-    kinds = (_words, _words, _words, _words, _name, _street, _code, _price, _price, _date, _time, _quantity, _pseudo, _contact)
+    kinds = (words, words, words, words, _name, street, code, _price, _price, date, clock, quantity, _pseudo, _contact)
     text = kinds[rng.integers(len(kinds))](rng)
     if rng.random() < 0.06:
-        text += _pick(rng, "!?.:")
+        text += pick(rng, "!?.:")
     return text
 
 
-def _pick(rng: np.random.Generator, choices: Sequence[str]) -> str:
+def pick(rng: np.random.Generator, choices: Sequence[str]) -> str:
     return choices[int(rng.integers(len(choices)))]
 
 
@@ -150,8 +135,8 @@ def _cased(rng: np.random.Generator, words: list[str]) -> str:
     return text.capitalize() if style < 0.9 else text
 
 
-def _words(rng: np.random.Generator) -> str:
-    words = [_pick(rng, _WORDS) for _ in range(rng.integers(1, 4))]
+def words(rng: np.random.Generator) -> str:
+    words = [pick(rng, WORDS) for _ in range(rng.integers(1, 4))]
     text = _cased(rng, words)
     if rng.random() < 0.12:
         text = f"{text} {rng.integers(1, 200)}"
@@ -161,38 +146,38 @@ def _words(rng: np.random.Generator) -> str:
 def _pseudo(rng: np.random.Generator) -> str:
     words = []
     for _ in range(rng.integers(1, 3)):
-        syllables = (_pick(rng, _ONSETS) + _pick(rng, _VOWELS) + _pick(rng, _CODAS) for _ in range(rng.integers(1, 4)))
+        syllables = (pick(rng, _ONSETS) + pick(rng, _VOWELS) + pick(rng, _CODAS) for _ in range(rng.integers(1, 4)))
         words.append("".join(syllables))
     return _cased(rng, words)
 
 
 def _name(rng: np.random.Generator) -> str:
-    first, last = _pick(rng, _FIRST), _pick(rng, _LAST)
+    first, last = pick(rng, FIRST_NAMES), pick(rng, LAST_NAMES)
     style = rng.random()
     if style < 0.2:
-        text = f"{_pick(rng, _TITLES)} {first[0]}. {last}"
+        text = f"{pick(rng, _TITLES)} {first[0]}. {last}"
     elif style < 0.35:
         text = f"{last}, {first}"
     elif style < 0.45:
-        text = f"{last} & {_pick(rng, _LAST)}"
+        text = f"{last} & {pick(rng, LAST_NAMES)}"
     else:
         text = f"{first} {last}"
     return text.upper() if rng.random() < 0.2 else text
 
 
-def _street(rng: np.random.Generator) -> str:
-    text = f"{_pick(rng, _LAST if rng.random() < 0.5 else _WORDS).capitalize()} {_pick(rng, _STREETS)}"
+def street(rng: np.random.Generator) -> str:
+    text = f"{pick(rng, LAST_NAMES if rng.random() < 0.5 else WORDS).capitalize()} {pick(rng, _STREETS)}"
     style = rng.random()
     if style < 0.35:
         text = f"{rng.integers(1, 300)} {text}"
     return text.upper() if rng.random() < 0.3 else text
 
 
-def _code(rng: np.random.Generator) -> str:
+def code(rng: np.random.Generator) -> str:
     letters, digits = "ABCDEFGHIJKLMNOPQRSTUVWXYZ", "0123456789"
 
     def take(pool: str, low: int, high: int) -> str:
-        return "".join(_pick(rng, pool) for _ in range(rng.integers(low, high + 1)))
+        return "".join(pick(rng, pool) for _ in range(rng.integers(low, high + 1)))
 
     style = rng.integers(6)
     if style == 0:
@@ -202,9 +187,9 @@ def _code(rng: np.random.Generator) -> str:
     if style == 2:
         return take(digits, 2, 10)
     if style == 3:
-        return f"{_pick(rng, _PLACES)} {take(digits + 'ABC', 1, 3)}"
+        return f"{pick(rng, _PLACES)} {take(digits + 'ABC', 1, 3)}"
     if style == 4:
-        return f"{_pick(rng, _REFERENCES)}{_pick(rng, (':', ': ', ' ', '-'))}{take(letters + digits, 3, 9)}"
+        return f"{pick(rng, _REFERENCES)}{pick(rng, (':', ': ', ' ', '-'))}{take(letters + digits, 3, 9)}"
     return take(letters + letters.lower() + digits, 3, 10)
 
 
@@ -213,14 +198,14 @@ def _price(rng: np.random.Generator) -> str:
     style = rng.random()
     if style < 0.35:
         amount = amount[: amount.index(".")] if rng.random() < 0.3 else amount.replace(".", ",")
-    currency = _pick(rng, "$€£")
+    currency = pick(rng, "$€£")
     price = f"{currency}{amount}" if rng.random() < 0.7 else f"{amount} {currency}"
     if rng.random() < 0.3:
-        return f"{_cased(rng, [_pick(rng, _WORDS)])} {price}"
+        return f"{_cased(rng, [pick(rng, WORDS)])} {price}"
     return price if rng.random() < 0.9 else f"-{rng.integers(1, 20) * 5}%"
 
 
-def _date(rng: np.random.Generator) -> str:
+def date(rng: np.random.Generator) -> str:
     day, month, year = int(rng.integers(1, 32)), int(rng.integers(1, 13)), int(rng.integers(1950, 2040))
     names = _listed("January February March April May June July August September October November December")
     style = rng.integers(5)
@@ -235,30 +220,42 @@ def _date(rng: np.random.Generator) -> str:
     return f"{names[month - 1][:3]} {day}, {year}"
 
 
-def _time(rng: np.random.Generator) -> str:
+def clock(rng: np.random.Generator) -> str:
     first, second = int(rng.integers(0, 24)), int(rng.integers(0, 24))
     minute = int(rng.integers(0, 12)) * 5
     style = rng.integers(4)
     if style == 0:
         return f"{first}:{minute:02d}"
     if style == 1:
-        return f"{first % 12 + 1}:{minute:02d} {_pick(rng, ('AM', 'PM', 'am', 'pm'))}"
+        return f"{first % 12 + 1}:{minute:02d} {pick(rng, ('AM', 'PM', 'am', 'pm'))}"
     if style == 2:
         return f"{first:02d}:00-{second:02d}:{minute:02d}"
-    return f"{_pick(rng, ('Mon', 'Tue', 'Wed', 'Thu', 'Fri', 'Sat', 'Sun'))} {first}-{second}"
+    return f"{pick(rng, ('Mon', 'Tue', 'Wed', 'Thu', 'Fri', 'Sat', 'Sun'))} {first}-{second}"
 
 
-def _quantity(rng: np.random.Generator) -> str:
+def quantity(rng: np.random.Generator) -> str:
     amount = str(rng.integers(1, 1000)) if rng.random() < 0.7 else f"{rng.integers(0, 100)}.{rng.integers(10)}"
-    text = f"{amount}{_pick(rng, ('', ' '))}{_pick(rng, _UNITS)}"
-    return f"{_cased(rng, [_pick(rng, _WORDS)])} {text}" if rng.random() < 0.5 else text
+    text = f"{amount}{pick(rng, ('', ' '))}{pick(rng, _UNITS)}"
+    return f"{_cased(rng, [pick(rng, WORDS)])} {text}" if rng.random() < 0.5 else text
+
+
+def website(rng: np.random.Generator) -> str:
+    return f"www.{pick(rng, WORDS).lower()}.{pick(rng, ('com', 'org', 'net', 'de'))}"
+
+
+def email(rng: np.random.Generator) -> str:
+    return f"{pick(rng, LAST_NAMES).lower().replace(chr(39), '')}@{pick(rng, WORDS).lower()}.com"
+
+
+def phone(rng: np.random.Generator) -> str:
+    return f"{rng.integers(100, 1000)}-{rng.integers(1000, 10000)}"
 
 
 def _contact(rng: np.random.Generator) -> str:
-    name, last = _pick(rng, _WORDS).lower(), _pick(rng, _LAST).lower().replace("'", "")
+    name, last = pick(rng, WORDS).lower(), pick(rng, LAST_NAMES).lower().replace("'", "")
     style = rng.integers(4)
     if style == 0:
-        return f"www.{name}.{_pick(rng, ('com', 'org', 'net', 'de'))}"
+        return f"www.{name}.{pick(rng, ('com', 'org', 'net', 'de'))}"
     if style == 1:
         return f"{last}@{name}.com"
     if style == 2:

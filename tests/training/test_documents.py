@@ -48,7 +48,7 @@ def test_ink_is_in_the_boxes_columns_and_every_character_has_some(fonts, seed):
     plain = dataclasses.replace(sign, lines=(line,), frame_px=0, finish=Finish())
     is_ink = (paint(plain) != np.array(plain.background)).any(-1)
     in_columns = np.zeros(is_ink.shape[1], bool)
-    boxes = plain.boxes()
+    boxes = plain.glyphs().boxes
     for char, (left, _, right, _) in zip(plain.text, boxes, strict=True):
         columns = slice(max(0, int(left) - 1), int(right) + 2)
         in_columns[columns] = True
@@ -69,7 +69,7 @@ def test_boxes_are_where_a_hand_drawn_line_has_them(fonts):
 def test_a_sign_can_be_read_in_one_view(fonts):
     for seed in range(200):
         sign = lay_out_sign(rng(seed), fonts, Split.TRAINING)
-        boxes = sign.boxes()
+        boxes = sign.glyphs().boxes
         scale = 336 / max(sign.size_px.height, sign.size_px.width)
         assert (boxes[-1, 2] - boxes[0, 0]) * scale / len(sign.text) > 6
         assert boxes[:, :2].min() >= -2
@@ -81,7 +81,7 @@ def test_a_document_without_text_is_empty_but_the_same(fonts):
     sign = lay_out_sign(rng(5), fonts, Split.TRAINING)
     blank = sign.without_text()
     assert blank.characters() == ""
-    assert blank.boxes().shape == (0, 4)
+    assert blank.glyphs().boxes.shape == (0, 4)
     assert paint(blank).shape == paint(sign).shape
     assert not np.array_equal(paint(blank), paint(sign))
 

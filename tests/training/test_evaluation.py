@@ -3,7 +3,10 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ixc.evaluation.nano import KNOWN, Reading, Sign, edit_distance, fold, summarise
+from ixc.evaluation.held_out import KNOWN, Task
+from ixc.evaluation.nano import Reading, edit_distance, fold, summarise
+from ixc.tiling import SizePx
+from ixc.training import asking
 
 short = st.text(alphabet="abc", max_size=4)
 
@@ -23,7 +26,7 @@ def test_edit_distance_is_the_shortest_way(first, second):
 
 
 def reading(text, answer):
-    return Reading(Sign(b"", "Read this.", text, KNOWN), 1, answer)
+    return Reading(Task(b"", SizePx(336, 336), "sign", "Read this.", text, KNOWN), 1, answer)
 
 
 def test_readings_are_counted_folded_and_strictly():
@@ -37,3 +40,14 @@ def test_readings_are_counted_folded_and_strictly():
     )
     assert counted == {"num": 4, "exact": 0.5, "exact_strict": 0.25, "character_error_rate": round(5 / 28, 4)}
     assert fold(" A\n b ") == "a b"
+
+
+def test_a_refusal_counts_when_the_text_is_tiny_and_helps_when_its_budget_would_do():
+    """By hand: 4 px type on a square sheet as wide as a tile; HD-4 doubles it to 8 px, HD-9 makes it 12 px."""
+    task = Task(b"", SizePx(336, 336), "field", "What is the total?", "Total: 3.50", KNOWN, smallest_px=4.0)
+    assert [task.is_legible(budget) for budget in (1, 4, 9)] == [False, None, True]
+    useless, useful = (Reading(task, 1, asking.too_small(budget)) for budget in (4, 9))
+    assert useless.says_too_small
+    assert not useless.named_budget_would_do
+    assert useful.named_budget_would_do
+    assert not Reading(task, 1, "Total: 3.50").says_too_small

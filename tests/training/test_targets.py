@@ -6,7 +6,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ixc.tiling import SizePx, plan_tiles
-from ixc.training.cells import EMPTY, IGNORED, cell_targets, classes_of, patch_targets, view_boxes
+from ixc.training.cells import (
+    EMPTY,
+    IGNORED,
+    LEGIBLE_PX,
+    MARK,
+    TINY,
+    Glyphs,
+    cell_targets,
+    classes_of,
+    mark_class,
+    patch_targets,
+    view_glyphs,
+)
 from ixc.training.codebook import Codebook
 from ixc.training.wording import CHARACTERS
 
@@ -19,6 +31,10 @@ def as_boxes(drawn):
     return np.array([(x, y, x + w, y + h) for x, y, w, h in drawn], np.float32)
 
 
+def glyphs_of(text, boxes, size=20.0):
+    return Glyphs(classes_of(text), boxes, np.full((len(text), 2), size, np.float32))
+
+
 @given(boxes)
 def test_cells_hold_the_characters_whose_centres_lie_in_them(drawn):
     """Oracle: a dictionary filled one character after the other."""
@@ -28,7 +44,7 @@ def test_cells_hold_the_characters_whose_centres_lie_in_them(drawn):
     for char, (left, top, right, bottom) in zip(text, found, strict=True):
         place = int(np.floor((top + bottom) / 2 / 28)), int(np.floor((left + right) / 2 / 28))
         cells.setdefault(place, []).append(CHARACTERS.index(char) + 1)
-    targets = cell_targets(text, found, 3, 12, 12)
+    targets = cell_targets(glyphs_of(text, found), 3, 12, 12)
     for row in range(12):
         for col in range(12):
             inside = cells.get((row, col), [])
@@ -40,7 +56,7 @@ def test_cells_hold_the_characters_whose_centres_lie_in_them(drawn):
 def test_patches_show_the_character_whose_grown_box_they_lie_deepest_in(drawn):
     found = as_boxes(drawn)
     text = (CHARACTERS * 2)[: len(found)]
-    targets = patch_targets(text, found)
+    targets = patch_targets(glyphs_of(text, found))
     for row, col in ((0, 0), (5, 9), (12, 12), (23, 3), (17, 20)):
         y, x = row * 14 + 7, col * 14 + 7
         depths = [
@@ -57,7 +73,8 @@ def test_view_boxes_agree_with_the_plan(height, width, budget):
     """Oracle: the plan's own map from tokens back to rectangles of the image."""
     plan = plan_tiles(SizePx(height, width), budget)
     x, y = width * 0.37, height * 0.61
-    views = view_boxes(np.array([[x - 2, y - 2, x + 2, y + 2]], np.float32), plan)
+    glyphs = glyphs_of("a", np.array([[x - 2, y - 2, x + 2, y + 2]], np.float32))
+    views = [each.boxes for each in view_glyphs(glyphs, plan)]
     assert len(views) == plan.num_views
     seen = 0
     for view, box in enumerate(views):
@@ -76,14 +93,35 @@ def test_view_boxes_agree_with_the_plan(height, width, budget):
     assert seen == 2
 
 
-def test_codes_can_be_read_back():
-    book = Codebook(4, 192, seed=3)
-    generator = np.random.default_rng(0)
-    targets = np.zeros((500, 4), np.int64)
+def test_text_too_small_to_read_says_how_small_it_is():
+    """By hand: 9.5 px can be read; text that would have to be 1.2, 2, 3 and 5 times as large falls into classes of its own."""
+    boxes_N4 = np.array([[28 * i + 10, 10, 28 * i + 14, 16] for i in range(6)], np.float32)
+    sizes = LEGIBLE_PX / np.array([0.5, 1.0, 1.2, 2.0, 3.0, 5.0], np.float32)
+    glyphs = Glyphs(classes_of("abcdef"), boxes_N4, np.stack((sizes, sizes * 9), 1))
+    first_row = cell_targets(glyphs, 3, 12, 12)[0, :7, 0].tolist()
+    assert first_row == [*classes_of("ab"), TINY, TINY + 1, TINY + 2, TINY + 3, EMPTY]
+    halved = glyphs.placed(1, 1 / 20)  # squashed flat, as a global view may be: low letters cannot be read either
+    assert not halved.is_legible.any()
+    assert (patch_targets(halved) == EMPTY).all()
+
+
+def test_every_coloured_shape_has_a_class_of_its_own():
+    assert mark_class("red", "circle") == MARK
+    assert len({mark_class(colour, form) for colour in ("red", "blue") for form in ("star", "square")}) == 4
+
+
+def random_targets(num_views, num_slots, seed=0):
+    generator = np.random.default_rng(seed)
+    targets = np.zeros((num_views * 144, num_slots), np.int64)
     for row in targets:
-        count = generator.integers(0, 5)
+        count = generator.integers(0, num_slots + 1)
         row[:count] = generator.integers(1, len(CHARACTERS) + 1, count)
-    targets = torch.from_numpy(targets)
+    return torch.from_numpy(targets.reshape(num_views, 12, 12, num_slots))
+
+
+def test_codes_can_be_read_back():
+    book = Codebook(3, 192, seed=3)
+    targets = random_targets(4, 3)
     tokens = book.embed(targets)
     assert (book.logits(tokens).argmax(-1) == targets).float().mean() > 0.995
     loss, metrics = book.loss(tokens, targets)
@@ -93,10 +131,21 @@ def test_codes_can_be_read_back():
     assert worse > loss
 
 
-def test_ignored_cells_carry_no_loss():
-    book = Codebook(2, 64, seed=0)
-    tokens = torch.randn(2, 64, generator=torch.Generator().manual_seed(0))
-    targets = torch.tensor([[5, 0], [IGNORED, IGNORED]])
-    both, _ = book.loss(tokens, targets)
-    alone, _ = book.loss(tokens[:1], targets[:1])
-    assert torch.allclose(both, alone)
+def test_codes_tell_rows_and_columns_apart():
+    """Of two cells with the same contents the nearest place code is their own."""
+    book = Codebook(3, 192, seed=3)
+    places_PD = book.embed(torch.zeros(1, 12, 12, 3, dtype=torch.long)).flatten(0, 2)
+    noisy_PD = places_PD + 0.15 * torch.randn(places_PD.shape, generator=torch.Generator().manual_seed(0))
+    assert torch.equal(torch.cdist(noisy_PD, places_PD).argmin(1), torch.arange(144))
+
+
+def test_ignored_cells_carry_no_character_loss():
+    """However unlike its code a cell's characters are: ignored, only the distance is left, which grows with the square."""
+    book = Codebook(3, 192, seed=0)
+    targets = random_targets(1, 3)
+    targets[0, 5, 5] = IGNORED
+    tokens = book.embed(targets)
+    whole, _ = book.loss(tokens, targets)
+    tokens[0, 5, 5] += book.codes_KVD[0, 7] * 3
+    changed, _ = book.loss(tokens, targets)
+    assert changed == whole

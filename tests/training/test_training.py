@@ -1,5 +1,6 @@
 """The run: configuration, checkpoints, resuming, the three stages, and the finished folder."""
 
+import dataclasses
 import json
 import logging
 
@@ -9,6 +10,7 @@ import torch
 from ixc.errors import CheckpointError, SettingsError
 from ixc.models.xcomposer2 import InternLM2Tokenizer, XComposer2ForCausalLM, XComposer2Processor
 from ixc.training import train
+from ixc.training.attention import QUERY_BLOCK, attend_causally
 from ixc.training.checkpoints import load_checkpoint, save_checkpoint
 from ixc.training.config import load_config
 from ixc.training.export import export_checkpoint
@@ -18,6 +20,7 @@ from ixc.training.language_stage import LanguageStage
 from ixc.training.lessons import NO_LABEL
 from ixc.training.loop import train_stage
 from ixc.training.optim import layerwise_decay, warmup_stable_decay
+from ixc.training.stages import Kit
 from ixc.training.vision_stage import VisionStage
 from ixc.training.vocabulary import write_tokenizer_model
 
@@ -104,17 +107,21 @@ def test_vision_and_language_stages_train_their_own_parts_only(make_kit, fonts, 
     assert changed == {"vit", "vision_proj", "plora_sub_GN", "plora_glb_GN"}
 
 
-def test_labels_fall_on_the_answer_and_its_end(make_kit, fonts):
+def test_labels_fall_on_the_answers_and_their_ends(make_kit, fonts):
     kit = make_kit()
     batch = JointStage(kit, fonts).make_batch(1)
     tokenizer = kit.processor.tokenizer
+    end = tokenizer.convert_tokens_to_ids("[UNUSED_TOKEN_145]")
     for ids, labels, spans in zip(batch["input_ids"], batch["labels"], batch["spans"].rows, strict=True):
-        answer = labels[labels != NO_LABEL].tolist()
-        assert answer[-1] == tokenizer.convert_tokens_to_ids("[UNUSED_TOKEN_145]")
-        assert tokenizer.bos_token_id not in answer
-        assert torch.equal(ids[labels != NO_LABEL], labels[labels != NO_LABEL])
-        images = [tuple(span) for span in spans]
-        assert images == [(3, 3 + int((ids == kit.model.config.image_token_id).sum()))]
+        is_answer = labels != NO_LABEL
+        assert torch.equal(ids[is_answer], labels[is_answer])
+        assert tokenizer.bos_token_id not in labels[is_answer].tolist()
+        for index in range(1, len(ids)):
+            if is_answer[index - 1] and not is_answer[index]:
+                assert ids[index - 1] == end, "an answer is over only when its end has been said"
+        questions = tokenizer.decode(ids[~is_answer].tolist())
+        assert questions.count("user\n") == questions.count("assistant\n")
+        assert [tuple(span) for span in spans] == [(3, 3 + int((ids == kit.model.config.image_token_id).sum()))]
     assert batch["tiles"].dtype == torch.uint8
 
 
@@ -142,6 +149,28 @@ def test_the_finished_folder_loads_to_the_same_model(make_kit, tmp_path):
     generation = json.loads((tmp_path / "model" / "generation_config.json").read_text(encoding="utf-8"))
     assert generation["do_sample"] is False
     assert processor.tokenizer.convert_tokens_to_ids("[UNUSED_TOKEN_145]") in generation["eos_token_id"]
+
+
+def test_a_deeper_model_starts_out_saying_what_the_earlier_one_says(make_kit, tiny_config, tmp_path):
+    earlier = make_kit()
+    export_checkpoint(earlier, tmp_path / "earlier")
+    model = {**tiny_config.model, "num_hidden_layers": 3}
+    config = dataclasses.replace(tiny_config, model=model, start_from=str(tmp_path / "earlier"), seed=7)
+    deeper = Kit.make(config, tmp_path / "deeper")
+    ids = earlier.processor("Read the sign.")["input_ids"]
+    with torch.no_grad():
+        assert torch.allclose(deeper.model.eval()(ids).logits, earlier.model.eval()(ids).logits, atol=1e-5)
+    with pytest.raises(CheckpointError, match="no weights to start from"):
+        Kit.make(dataclasses.replace(config, start_from=str(tmp_path)), tmp_path / "deeper")
+
+
+def test_attention_in_blocks_is_causal_attention():
+    """Oracle: PyTorch's own, over a length that is no multiple of the block."""
+    generator = torch.Generator().manual_seed(0)
+    query, key, value = (torch.randn(2, 3, QUERY_BLOCK + 37, 16, generator=generator) for _ in range(3))
+    expected = torch.nn.functional.scaled_dot_product_attention(query, key, value, is_causal=True).transpose(1, 2)
+    found, _ = attend_causally(None, query, key, value, None, 16**-0.5)
+    assert torch.allclose(found, expected, atol=1e-5)
 
 
 def test_joining_needs_both_parts(make_kit, fonts, tmp_path):

@@ -1,0 +1,206 @@
+"""A laid-out document with its conversation: questions in a random order, and answers that fit the budget.
+
+What cannot be read at a budget is answered with one that would do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from ixc.tiling import SizePx, TilePlan, plan_tiles
+from ixc.training import asking
+from ixc.training.cells import LEGIBLE_PX, MARK_COLOURS, MARK_FORMS
+from ixc.training.fonts import FontFile
+from ixc.training.layout import Document, Figure, finish_for, lay_out_sign
+from ixc.training.records import KIND_NAMES, Question, Record, draw_chart, draw_fields, draw_notice, draw_table
+from ixc.training.sheets import LAYOUTS, Item, Sheet, Style, draw_style, lay_out_sheet
+from ixc.training.wording import Split
+
+KINDS = ("sign", "receipt", "invoice", "form", "label", "ticket", "table", "bar chart", "notice", "shapes", "photograph")
+DOUBTFUL_PX = 0.8 * LEGIBLE_PX
+"""Between this size and ``LEGIBLE_PX`` a text may be read or not; nothing is asked about it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A question about a document; ``lines`` are the indices of the lines it takes to answer."""
+
+    question: Question
+    lines: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Paper:
+    """A document and everything that can be asked about it."""
+
+    kind: str
+    document: Document
+    asked: tuple[Asked, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Exchange:
+    """A question in words, its answer at one budget, and its task."""
+
+    task: str
+    question: str
+    answer: str
+
+
+def draw_paper(
+    rng: np.random.Generator, fonts: Sequence[FontFile], split: Split, kind: str, layouts: Sequence[str] = LAYOUTS
+) -> Paper:
+    """A document of ``kind``, one of ``KINDS``."""
+    if kind == "sign":
+        document = lay_out_sign(rng, fonts, split)
+        questions = [Question("sign", asking.READ, document.text, ()), Question("kind", asking.KIND, _kind_answer(kind), ())]
+        return Paper(kind, document, tuple(Asked(question, (0,)) for question in questions))
+    if kind == "photograph":
+        document = _photograph(rng)
+        questions = [Question("photograph", asking.READ + asking.KIND, asking.NO_TEXT, ())] * 2
+        return Paper(kind, document, tuple(Asked(question, ()) for question in questions))
+    if kind == "shapes":
+        return _draw_shapes(rng)
+    record = _draw_record(rng, split, kind)
+    style = draw_style(rng, fonts, layouts)
+    if kind == "bar chart":
+        document, index_of = _lay_out_chart(rng, record, style)
+    else:
+        document, index_of = lay_out_sheet(rng, record.sheet, style)
+    asked = tuple(Asked(each, tuple(index_of[key] for key in each.needs)) for each in record.questions)
+    return Paper(kind, document, asked)
+
+
+def converse(rng: np.random.Generator, paper: Paper, plan: TilePlan, max_turns: int) -> list[Exchange]:
+    """Up to ``max_turns`` exchanges about ``paper`` cut by ``plan``; may be empty where everything is of doubtful size."""
+    sizes = [line.sizes_px()[0].min() if line.text else 0.0 for line in paper.document.lines]
+    exchanges: list[Exchange] = []
+    has_refused = False
+    for index in rng.permutation(len(paper.asked)):
+        asked = paper.asked[index]
+        smallest = min((sizes[line] for line in asked.lines), default=np.inf)
+        size_px = smallest * local_scale(plan)
+        answer, task = asked.question.answer, asked.question.task
+        if DOUBTFUL_PX <= size_px < LEGIBLE_PX or len(answer) > 100:
+            continue
+        if size_px < DOUBTFUL_PX:
+            if has_refused:
+                continue
+            answer, task, has_refused = asking.too_small(budget_for(plan.original_px, smallest)), "too small", True
+        exchanges.append(Exchange(task, asked.question.in_words(rng, is_first=not exchanges), answer))
+        if len(exchanges) == max_turns:
+            break
+    if exchanges and rng.random() < 0.04:
+        exchanges[-1] = Exchange("beyond", asking.ask(rng, asking.BEYOND_QUESTIONS, {}), asking.BEYOND)
+    return exchanges
+
+
+def local_scale(plan: TilePlan) -> float:
+    """Pixels of the tiles per pixel of the document, the smaller of both directions."""
+    return min(plan.resized_px.width / plan.original_px.width, plan.resized_px.height / plan.original_px.height)
+
+
+def budget_for(original_px: SizePx, size: float) -> int:
+    """The smallest budget of ``asking.BUDGETS`` at which text of this size in the document can be read, or the largest."""
+    for budget in asking.BUDGETS:
+        if size * local_scale(plan_tiles(original_px, budget)) >= LEGIBLE_PX:
+            return budget
+    return asking.BUDGETS[-1]
+
+
+def _draw_record(rng: np.random.Generator, split: Split, kind: str) -> Record:
+    if kind == "table":
+        return draw_table(rng, split)
+    if kind == "bar chart":
+        return draw_chart(rng, split)
+    if kind == "notice":
+        return draw_notice(rng, split)
+    return draw_fields(rng, split, kind)
+
+
+def _kind_answer(kind: str) -> str:
+    return f"This is {KIND_NAMES[kind]}."
+
+
+def _lay_out_chart(rng: np.random.Generator, record: Record, style: Style) -> tuple[Document, dict[str, int]]:
+    """Values stand at their bars' ends: the sheet is laid out with them at the left of their column, then bars push them."""
+    style = replace(style, rules="none", gap=0.8)
+    longest = style.font_px * float(rng.uniform(4, 10))
+    filler = Item("", 2)
+    rows = [(*row, filler) if len(row) == 2 else row for row in record.sheet.rows]
+    document, index_of = lay_out_sheet(rng, Sheet(rows), style)
+    scale = longest / max(value for _, value in record.bars)
+    lines, figures = list(document.lines), list(document.figures)
+    colour = tuple(int(v) for v in rng.integers(30, 220, 3))
+    for name, value in record.bars:
+        line = lines[index_of[name]]
+        top, bottom = line.baseline_px - 0.8 * style.font_px, line.baseline_px + 0.15 * style.font_px
+        end = line.left_px + max(value * scale, 2)
+        figures.append(Figure("rectangle", (line.left_px, top, end, bottom), colour))
+        lines[index_of[name]] = replace(line, left_px=end + 0.35 * style.font_px)
+        if rng.random() < 0.3:
+            colour = tuple(int(v) for v in rng.integers(30, 220, 3))
+    size_px = SizePx(document.size_px.height, round(document.size_px.width + longest))
+    return replace(document, size_px=size_px, lines=tuple(lines), figures=tuple(figures)), index_of
+
+
+_PAINTS = {
+    "red": (215, 35, 35),
+    "green": (35, 150, 60),
+    "blue": (40, 80, 210),
+    "yellow": (245, 205, 30),
+    "purple": (140, 50, 170),
+    "black": (25, 25, 25),
+}
+
+
+def _draw_shapes(rng: np.random.Generator) -> Paper:
+    """Up to five coloured shapes that do not touch, to be counted and named."""
+    size_px = SizePx(int(rng.integers(300, 500)), int(rng.integers(300, 600)))
+    cells = [(row, col) for row in range(2) for col in range(3)]
+    num = int(rng.integers(1, 6))
+    figures = []
+    for index in rng.permutation(len(cells))[:num]:
+        row, col = cells[index]
+        cell_h, cell_w = size_px.height / 2, size_px.width / 3
+        side = min(cell_h, cell_w) * rng.uniform(0.45, 0.85)
+        left = col * cell_w + rng.uniform(0, cell_w - side)
+        top = row * cell_h + rng.uniform(0, cell_h - side)
+        colour, form = str(rng.choice(MARK_COLOURS)), str(rng.choice(MARK_FORMS))
+        paint = tuple(int(v) for v in np.clip(np.array(_PAINTS[colour]) + rng.integers(-20, 21, 3), 0, 255))
+        figures.append(Figure(form, (left, top, left + side, top + side), paint, (colour, form)))
+    background = tuple(int(v) for v in rng.integers(235, 256, 3))
+    document = Document(size_px, background, (), "", finish=finish_for(rng, 20), figures=tuple(figures))
+    return Paper("shapes", document, tuple(Asked(question, ()) for question in _shape_questions(rng, figures)))
+
+
+def _shape_questions(rng: np.random.Generator, figures: Sequence[Figure]) -> list[Question]:
+    forms = [figure.mark[1] for figure in figures]
+    questions = [
+        Question("shapes", asking.COUNT, str(len(figures)), (), names={"name": "shapes"}),
+        Question("kind", asking.KIND, _kind_answer("shapes"), ()),
+    ]
+    for form in {*forms, str(rng.choice(MARK_FORMS))}:
+        questions.append(Question("shapes", asking.COUNT, str(forms.count(form)), (), names={"name": f"{form}s"}))
+    for figure in figures:
+        colour, form = figure.mark
+        if forms.count(form) == 1:
+            questions.append(Question("shapes", asking.COLOUR, colour.capitalize(), (), names={"name": form}))
+    return questions
+
+
+def _photograph(rng: np.random.Generator) -> Document:
+    """No photograph, but as little text: soft blobs of colour."""
+    size_px = SizePx(int(rng.integers(200, 700)), int(rng.integers(200, 700)))
+    figures = []
+    for _ in range(rng.integers(3, 14)):
+        x, y = rng.uniform(-0.3, 1) * size_px.width, rng.uniform(-0.3, 1) * size_px.height
+        w, h = rng.uniform(0.1, 0.9) * size_px.width, rng.uniform(0.1, 0.9) * size_px.height
+        form = str(rng.choice(("circle", "rectangle", "triangle")))
+        figures.append(Figure(form, (x, y, x + w, y + h), tuple(int(v) for v in rng.integers(0, 256, 3))))
+    finish = replace(finish_for(rng, 60), blur_px=float(rng.uniform(3, 20)), noise=float(rng.uniform(0, 12)))
+    background = tuple(int(v) for v in rng.integers(0, 256, 3))
+    return Document(size_px, background, (), "", finish=finish, figures=tuple(figures))

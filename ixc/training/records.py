@@ -1,0 +1,263 @@
+"""What documents of each kind hold, and the questions their contents answer; nothing is drawn yet.
+
+Receipts, invoices, forms, labels and tickets are labelled fields, receipts and invoices with a list of articles above them;
+tables and charts are names and numbers; notices are a few lines of text.
+
+An answer repeats the label or the name as printed, then gives what stands with it ("Total: $12.40"): the model finds its place
+by reading on from what it has just said, which it learns much sooner than jumping to a bare value.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from ixc.training import asking, fields, wording
+from ixc.training.fields import FIELDS
+from ixc.training.sheets import Item, Sheet
+from ixc.training.wording import Split, split_of
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """One question: its task, how it is asked first and later on, its answer, and the keys of the texts needed for it."""
+
+    task: str
+    phrasings: tuple[str, ...]
+    answer: str
+    needs: tuple[str, ...]
+    next_phrasings: tuple[str, ...] = ()
+    names: dict[str, str] = field(default_factory=dict)
+
+    def in_words(self, rng: np.random.Generator, *, is_first: bool) -> str:
+        """The question as somebody may put it, at first or later in a conversation."""
+        phrasings = self.phrasings if is_first or not self.next_phrasings else self.next_phrasings
+        return asking.ask(rng, phrasings, self.names)
+
+
+@dataclass(slots=True)
+class Record:
+    """A document's rows and what can be asked about it. ``bars`` are a bar chart's names and values."""
+
+    kind: str
+    sheet: Sheet
+    questions: list[Question]
+    bars: tuple[tuple[str, float], ...] = ()
+
+
+def draw_fields(rng: np.random.Generator, split: Split, kind: str) -> Record:
+    """A receipt, invoice, form, label or ticket."""
+    pool = {"receipt": fields.RECEIPT, "invoice": fields.INVOICE, "form": fields.FORM, "label": fields.LABEL}.get(
+        kind, fields.TICKET
+    )
+    num = int(rng.integers(1, 5)) if kind in ("label", "ticket", "receipt") else int(rng.integers(2, 6))
+    chosen = [FIELDS[name] for name in rng.permutation(pool)[:num]]
+    record = Record(kind, Sheet(), [])
+    if kind in ("receipt", "invoice", "form") or rng.random() < 0.5:
+        _heading(rng, record, split)
+    if kind in ("receipt", "invoice") and rng.random() < 0.6:
+        _articles(rng, record, split)
+    colon, is_right = str(rng.choice((":", ":", ""))), bool(rng.random() < 0.4)
+    is_one_text = rng.random() < 0.3
+    for each in chosen:
+        value, printed = each.value(rng, split), each.printed[rng.integers(len(each.printed))]
+        if is_one_text:
+            record.sheet.add(Item(f"{printed}{colon} {value}", key=each.name))
+        else:
+            record.sheet.add(Item(f"{printed}{colon}", 0), Item(value, 1, each.name, is_right))
+        for asked in sorted({each.asked[0], each.asked[rng.integers(len(each.asked))]}):
+            record.questions.append(_about(each.name, asked, f"{printed}{colon} {value}"))
+    absent = [FIELDS[name] for name in rng.permutation(sorted(FIELDS)) if FIELDS[name] not in chosen][:1]
+    for each in absent:
+        everything = tuple(other.name for other in chosen)
+        record.questions.append(_about("", each.asked[rng.integers(len(each.asked))], asking.NOT_THERE, everything))
+    return record
+
+
+def draw_table(rng: np.random.Generator, split: Split) -> Record:
+    """Names down, columns across, numbers in the cells."""
+    record = Record("table", Sheet(), [])
+    if rng.random() < 0.5:
+        _heading(rng, record, split)
+    num_rows, num_cols = int(rng.integers(2, 6)), int(rng.integers(1, 4))
+    rows, cols = _names(rng, split, num_rows), _columns(rng, num_cols)
+    corner = str(rng.choice(("", "Name", "Item", "City", "Team")))
+    record.sheet.add(*([Item(corner, 0)] if corner else []), *(Item(c, 1 + i, f"col {c}", True) for i, c in enumerate(cols)))
+    draw = fields.money if rng.random() < 0.3 else _small_number
+    for row in rows:
+        values = [draw(rng) for _ in cols]
+        cells = [Item(v, 1 + i, f"{row}/{c}", True) for i, (c, v) in enumerate(zip(cols, values, strict=True))]
+        record.sheet.add(Item(row, 0, f"row {row}"), *cells)
+        for col, value in zip(cols, values, strict=True):
+            needs = (f"row {row}", f"col {col}", f"{row}/{col}")
+            names = {"row": row, "col": col}
+            record.questions.append(
+                Question("table cell", asking.CELL, f"{row}, {col}: {value}", needs, asking.CELL_NEXT, names)
+            )
+        if rng.random() < 0.3:
+            needs = (f"row {row}", *(f"{row}/{c}" for c in cols))
+            record.questions.append(Question("table row", asking.ROW, " ".join((row, *values)), needs, names={"name": row}))
+    _absent_name(rng, record, rows, asking.CELL, split, col=cols[0])
+    _kind(record, (f"col {cols[0]}",))
+    return record
+
+
+def draw_chart(rng: np.random.Generator, split: Split) -> Record:
+    """A bar chart with its values printed. The bars lie, each with its name on the left and its value at its end."""
+    record = Record("bar chart", Sheet(), [])
+    _heading(rng, record, split, share=0.8)
+    names = _names(rng, split, int(rng.integers(2, 6)))
+    values = [round(float(rng.uniform(3, 100)), int(rng.random() < 0.2)) for _ in names]
+    texts = [f"{value:g}" for value in values]
+    record.bars = tuple(zip(names, values, strict=True))
+    for name, text in zip(names, texts, strict=True):
+        record.sheet.add(Item(name, 0, f"row {name}"), Item(text, 1, name))
+        needs = (f"row {name}", name)
+        record.questions.append(
+            Question("chart value", asking.CHART, f"{name} {text}", needs, asking.CHART_NEXT, {"name": name})
+        )
+    everything = (*names, *(f"row {name}" for name in names))
+    for phrasings, pick in ((asking.HIGHEST, max), (asking.LOWEST, min)):
+        if values.count(pick(values)) == 1:
+            best = names[values.index(pick(values))]
+            record.questions.append(Question("chart extreme", phrasings, f"{best} {texts[names.index(best)]}", everything))
+    _absent_name(rng, record, names, asking.CHART, split)
+    _kind(record, (names[0],))
+    return record
+
+
+def draw_notice(rng: np.random.Generator, split: Split) -> Record:
+    """Two to five short lines, asked for as a whole."""
+    record = Record("notice", Sheet(), [])
+    is_centred, num_lines = bool(rng.random() < 0.5), int(rng.integers(2, 5))
+    texts = [wording.random_text(rng, split, 20) for _ in range(num_lines)]
+    for index, text in enumerate(texts):
+        record.sheet.add(Item(text, key=str(index), is_centred=is_centred, is_heading=index == 0 and rng.random() < 0.4))
+    keys = tuple(str(index) for index in range(num_lines))
+    record.questions.append(Question("paragraph", asking.READ, " ".join(texts), keys))
+    record.questions.append(Question("title", ("Read the first line.", "What is in the first line?"), texts[0], ("0",)))
+    record.questions.append(Question("title", ("Read the last line.", "What is in the last line?"), texts[-1], keys[-1:]))
+    _kind(record, keys[:1])
+    return record
+
+
+_TITLES = {
+    "receipt": ("RECEIPT", "Receipt", "SALES RECEIPT", "Cash receipt"),
+    "invoice": ("INVOICE", "Invoice", "TAX INVOICE", "Bill"),
+    "form": ("FORM", "Registration", "APPLICATION", "Registration form", "Application form"),
+    "label": ("PRODUCT", "Label", "SPECIFICATION"),
+    "ticket": ("TICKET", "Boarding pass", "BOOKING", "Ticket"),
+}
+KIND_NAMES = {
+    "receipt": "a receipt",
+    "invoice": "an invoice",
+    "form": "a form",
+    "label": "a label",
+    "ticket": "a ticket",
+    "table": "a table",
+    "bar chart": "a bar chart",
+    "notice": "a sign with text",
+    "sign": "a sign with text",
+    "shapes": "a drawing of shapes",
+}
+
+
+def _heading(rng: np.random.Generator, record: Record, split: Split, share: float = 1.0) -> None:
+    """A company's or a document's name on top, or both."""
+    titles = _TITLES.get(record.kind)
+    name = _company(rng, split)
+    is_centred = bool(rng.random() < 0.4)
+    if titles:
+        title = titles[rng.integers(len(titles))]
+        if rng.random() < 0.7:
+            record.sheet.add(Item(name, key="company", is_heading=True, is_centred=is_centred))
+            record.questions.append(Question("title", asking.SELLER, name, ("company",)))
+        record.sheet.add(Item(title, key="title", is_heading=rng.random() < 0.5, is_centred=is_centred))
+        _kind(record, ("title",))
+    elif rng.random() < share:
+        record.sheet.add(Item(name, key="title", is_heading=True, is_centred=is_centred))
+        record.questions.append(Question("title", asking.TITLE, name, ("title",)))
+    if rng.random() < 0.4:
+        record.sheet.gap()
+
+
+def _articles(rng: np.random.Generator, record: Record, split: Split) -> None:
+    currency = str(rng.choice(("", "", "$", "€", "£")))
+    for name in _names(rng, split, int(rng.integers(1, 4))):
+        price = fields.money(rng, currency)
+        record.sheet.add(Item(name, 0, f"row {name}"), Item(price, 1, name, is_right=True))
+        needs = (f"row {name}", name)
+        names = {"name": name}
+        record.questions.append(Question("field", asking.ITEM_PRICE, f"{name} {price}", needs, asking.ITEM_PRICE_NEXT, names))
+    if rng.random() < 0.4:
+        record.sheet.gap()
+
+
+def _about(name: str, asked: str, answer: str, needs: tuple[str, ...] = ()) -> Question:
+    task = "field" if name else "absent"
+    return Question(task, asking.FIELD, answer, needs or (name,), asking.FIELD_NEXT, {"name": asked})
+
+
+def _absent_name(
+    rng: np.random.Generator, record: Record, present: Sequence[str], phrasings: tuple[str, ...], split: Split, **more: str
+) -> None:
+    name = _names(rng, split, 1, frozenset(present))[0]
+    needs = tuple(f"row {each}" for each in present)
+    record.questions.append(Question("absent", phrasings, asking.NOT_THERE, needs, (), {"name": name, "row": name, **more}))
+
+
+def _kind(record: Record, needs: tuple[str, ...]) -> None:
+    record.questions.append(Question("kind", asking.KIND, f"This is {KIND_NAMES[record.kind]}.", needs))
+
+
+def _names(rng: np.random.Generator, split: Split, num: int, taken: frozenset[str] = frozenset()) -> list[str]:
+    """Different names of one sort: articles, cities, people, months or days."""
+    sort = int(rng.integers(6))
+    if sort == 5:
+        pool = list(wording.MONTHS if rng.random() < 0.6 else wording.DAYS)
+        pool = [each for each in pool if each not in taken]
+        start = int(rng.integers(max(1, len(pool) - num)))
+        if len(pool) >= num:
+            return pool[start : start + num]
+        sort = 2
+    pool = (wording.WORDS, wording.WORDS, wording.CITIES, wording.FIRST_NAMES, wording.LAST_NAMES)[sort]
+    found: list[str] = []
+    while len(found) < num:
+        name = wording.pick(rng, pool)
+        name = name if sort > 1 else name.capitalize()
+        if sort == 1 and rng.random() < 0.5:
+            name = f"{name} {wording.pick(rng, wording.WORDS).lower()}"
+        if len(name) > 2 and name not in taken and all(name not in other and other not in name for other in found):
+            found.append(name)
+    return found
+
+
+def _columns(rng: np.random.Generator, num: int) -> list[str]:
+    sort = int(rng.integers(5))
+    if sort == 0:
+        return [f"Q{1 + index}" for index in range(num)]
+    if sort == 1:
+        first = int(rng.integers(1990, 2030))
+        return [str(first + index) for index in range(num)]
+    if sort == 2:
+        pool = wording.MONTHS if rng.random() < 0.5 else wording.DAYS
+        start = int(rng.integers(len(pool) - num))
+        return list(pool[start : start + num])
+    pool = ("Price", "Size", "Stock", "Sold", "Cost", "Weight", "Points", "Wins", "Age", "Units", "Rank", "Score", "Qty", "Tax")
+    return [str(each) for each in rng.permutation(pool)[:num]]
+
+
+def _small_number(rng: np.random.Generator) -> str:
+    return str(rng.integers(0, 10 ** int(rng.integers(1, 5))))
+
+
+def _company(rng: np.random.Generator, split: Split) -> str:
+    while True:
+        first = wording.pick(rng, wording.LAST_NAMES if rng.random() < 0.5 else wording.WORDS).capitalize()
+        second = str(rng.choice(("Ltd", "Inc", "Shop", "Market", "Cafe", "Store", "Group", "& Co", "Bakery", "Hotel", "Foods")))
+        name = f"{first} {second}"
+        name = name.upper() if rng.random() < 0.25 else name
+        if split_of(name) is split:
+            return name
