@@ -18,10 +18,10 @@ from torch import Tensor
 from transformers import StoppingCriteria, StoppingCriteriaList
 
 from ixc.imaging.resize import resize_and_pad
+from ixc.models.clip_pixels import CLIP_MEAN, CLIP_STD
 from ixc.models.xcomposer2 import VisualSpans, XComposer2ForCausalLM, XComposer2Processor
 from ixc.models.xcomposer2.language import PLoRALinear
-from ixc.models.xcomposer2.vision import CLIP_MEAN, CLIP_STD
-from ixc.tiling import TILE_PX, SizePx, TilePlan, plan_tiles
+from ixc.tiling import TILE_PX, Grid, SizePx, TilePlan, plan_tiles
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +62,7 @@ class BaselineChat:
         clock = _FirstTokenClock()
         start_s = time.perf_counter()
         plan = plan_tiles(SizePx(*pixels_HWC.shape[:2]), max_patches)
-        image_TD = self._embed_image(pixels_HWC, plan)
+        image_TD = self.embed_tiles(self.float_tiles(pixels_HWC, plan), plan.grid)
         pieces, is_visual = [], []
         for index, part in enumerate(parts):
             ids = torch.tensor(self._processor.tokenizer(part)["input_ids"], device=self._model.device)
@@ -89,10 +89,13 @@ class BaselineChat:
             (clock.first_s - start_s) * 1000, (end_s - clock.first_s) * 1000, max_new_tokens, tuple(ids[0].tolist())
         )
 
-    def _embed_image(self, pixels_HWC: np.ndarray, plan: TilePlan) -> Tensor:
+    def float_tiles(self, pixels_HWC: np.ndarray, plan: TilePlan) -> Tensor:
+        """Normalised float32 tiles on the model's device."""
+        return image_to_float_tiles(pixels_HWC, plan).to(self._model.device)
+
+    def embed_tiles(self, tiles: Tensor, grid: Grid) -> Tensor:
+        """Normalised tiles [num_tiles, 3, 336, 336] -> visual tokens [num_visual_tokens, D], all views in one pass."""
         model = self._model
-        tiles = image_to_float_tiles(pixels_HWC, plan).to(model.device)
-        grid = plan.grid
         padded = tiles.view(grid.rows, grid.cols, 3, TILE_PX, TILE_PX).permute(2, 0, 3, 1, 4)
         padded = padded.reshape(1, 3, grid.rows * TILE_PX, grid.cols * TILE_PX)
         view = torch.nn.functional.interpolate(padded, (TILE_PX, TILE_PX), mode="bicubic", align_corners=False)
