@@ -40,6 +40,8 @@ class GenerationSettings:
     repetition_penalty: float = 1.005
     num_beams: int = 1
     seed: int | None = None
+    prompt_lookup_tokens: int = 0
+    """Guess up to so many tokens a step from the text so far: the same answer, sooner where it repeats. 0: off."""
 
     def __post_init__(self) -> None:
         for name, title, low, high in (
@@ -48,6 +50,7 @@ class GenerationSettings:
             ("top_p", "top_p", 0.01, 1.0),
             ("repetition_penalty", "repetition_penalty", 0.5, 3.0),
             ("num_beams", "number of beams (num_beams)", 1, 8),
+            ("prompt_lookup_tokens", "number of tokens to guess (prompt_lookup_tokens)", 0, 32),
         ):
             value = getattr(self, name)
             is_number = isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
@@ -84,7 +87,17 @@ class Settings:
     models: str = ""
     """What the page offers besides, separated by commas; empty: every preset where only this machine reaches the page."""
     precision: str = "auto"
-    """auto, bf16, fp16, fp32 or int8."""
+    """auto, bf16, fp16, fp32, int8 or int4."""
+    device: str = "auto"
+    """auto (a GPU where there is one), cpu, cuda, cuda:1 ..., or split: over all GPUs, then CPU and disk, as they have room."""
+    max_memory: str = ""
+    """With device split: what each part may hold of the weights, as "0=20GB, 1=20GB, cpu=48GB"; empty: what is free."""
+    offload_folder: str = ""
+    """With device split: where weights go that fit neither GPU nor CPU; empty: nothing goes to disk."""
+    decode: str = "auto"
+    """auto, compiled, graphs, static or dynamic; see ``ixc.chat.static_decode``."""
+    prompt_lookup_tokens: int = 0
+    """Default of ``GenerationSettings.prompt_lookup_tokens``."""
     resize: str = "fast"
     """How images are resized: fast, at most 1 of 255 from the reference's pixels, or exact, by Pillow in twice the time."""
     host: str = "127.0.0.1"
@@ -99,7 +112,8 @@ class Settings:
     max_patches_limit: int = MAX_SLIDER_PATCHES
     max_waiting: int = 20
     """Chat requests that may wait in the queue; the next one is refused with a message."""
-    prefill_chunk_tokens: int = 512
+    prefill_chunk_tokens: int = 0
+    """Prompt tokens per pass of the language model; 0: 512 on a CPU, so that Stop is answered soon, all at once on a GPU."""
     images: ImageLimits = field(default_factory=ImageLimits)
     cache: CacheLimits = field(default_factory=CacheLimits)
 
@@ -110,7 +124,8 @@ class Settings:
         _require(self.resize in ("fast", "exact"), f"IXC_RESIZE must be fast or exact, not {self.resize!r}")
         _require(self.max_patches_limit >= 1, "IXC_MAX_PATCHES must be at least 1")
         _require(self.max_waiting >= 1, "IXC_MAX_WAITING must be at least 1")
-        _require(self.prefill_chunk_tokens >= 1, "IXC_PREFILL_CHUNK must be at least 1")
+        _require(self.prefill_chunk_tokens >= 0, "IXC_PREFILL_CHUNK must be at least 1, or 0 for the device's own")
+        _require(0 <= self.prompt_lookup_tokens <= 32, "IXC_PROMPT_LOOKUP must be between 0 and 32")
 
     @classmethod
     def from_env(cls, env: Mapping[str, str]) -> Settings:
@@ -125,6 +140,11 @@ _TOP_VARIABLES = {
     "IXC_MODEL": "model",
     "IXC_MODELS": "models",
     "IXC_PRECISION": "precision",
+    "IXC_DEVICE": "device",
+    "IXC_MAX_MEMORY": "max_memory",
+    "IXC_OFFLOAD_DIR": "offload_folder",
+    "IXC_DECODE": "decode",
+    "IXC_PROMPT_LOOKUP": "prompt_lookup_tokens",
     "IXC_RESIZE": "resize",
     "IXC_HOST": "host",
     "IXC_PORT": "port",

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 
 import torch
+from transformers import PreTrainedConfig
 
 from ixc.chat.interface import CostEstimate
 from ixc.chat.kv_cache import InPlaceCache
@@ -35,7 +36,7 @@ class CostModel:
         self._chunk_tokens, self._views_per_pass = prefill_chunk_tokens, views_per_pass
         self._config = model.config
         self._view_px = model.config.vision_config.image_size
-        self._itemsize = model.dtype.itemsize
+        self._dtype, self._itemsize = model.dtype, model.dtype.itemsize
         self._lm_flops_per_token = 2 * sum(p.numel() for p in model.model.layers.parameters())
         self._view_ms: float | None = None
         self._lm_flops_per_ms: float | None = None
@@ -66,7 +67,7 @@ class CostModel:
         ``num_tiles`` is the largest image's.
         """
         config, vision = self._config, self._config.vision_config
-        kv = num_tokens * config.num_hidden_layers * 2 * config.num_key_value_heads * config.head_dim * self._itemsize
+        kv = num_tokens * kv_bytes_per_token(config, self._dtype)
         embeddings = num_visual_tokens * config.hidden_size * self._itemsize
         patches = min(self._views_per_pass, num_tiles + 1) * ((self._view_px // vision.patch_size) ** 2 + 1)
         view_bytes = self._view_px**2 * 3
@@ -94,6 +95,11 @@ class CostModel:
     def _lm_flops(self, num_tokens: int) -> float:
         attention = 2 * self._config.num_hidden_layers * self._config.hidden_size * num_tokens**2  # causal: half of 4 n^2 d
         return self._lm_flops_per_token * num_tokens + attention
+
+
+def kv_bytes_per_token(config: PreTrainedConfig, dtype: torch.dtype) -> int:
+    """Keys and values of one position in all layers."""
+    return config.num_hidden_layers * 2 * config.num_key_value_heads * config.head_dim * dtype.itemsize
 
 
 def _shortest_ms(work: Callable[[], object], device: torch.device, repeats: int = 3) -> float:

@@ -22,10 +22,12 @@ from ixc.chat.prompt import (
     EncodedPrompt,
     ImageSegment,
     Segment,
+    TextSegment,
     common_prefix_length,
     cut_segments,
     with_generated,
 )
+from ixc.chat.prompt_lookup import PromptLookup
 from ixc.chat.request import ChatRequest, StopFlag
 from ixc.chat.runner import ModelRunner, Stopped
 from ixc.chat.sampling import TokenSampler
@@ -55,6 +57,7 @@ class _Job:
     is_forgotten: bool = False
     """The session ended meanwhile: keep nothing."""
     generated_ids: list[int] = field(default_factory=list)
+    lookup: PromptLookup | None = None
 
 
 @dataclass(slots=True)
@@ -202,7 +205,10 @@ class Engine(ChatEngine):
         else:
             logits_V = runner.prefill(prompt, embeds, cache, lambda: job.stop.is_set, on_progress)
             sampler = TokenSampler(settings, [] if prompt.has_images else prompt.text_ids, runner.model.device)
-            ids = runner.decode(logits_V, sampler, cache, max_new, lambda: job.stop.is_set)
+            if settings.prompt_lookup_tokens:
+                pieces = [segment.ids for segment in prompt.segments if isinstance(segment, TextSegment)]
+                job.lookup = PromptLookup(pieces, settings.prompt_lookup_tokens)
+            ids = runner.decode(logits_V, sampler, cache, max_new, lambda: job.stop.is_set, job.lookup)
         stream = TextStream(self.processor.tokenizer.token_bytes)
         num_new = 0
         for token_id in ids:
@@ -286,4 +292,6 @@ def _stats(job: _Job, num_cached: int, started_s: float, first_token_s: float | 
         decode_tokens_per_s=(num_new - 1) / decode_s if num_new > 1 and decode_s > 0 else None,
         num_visual_tokens=job.prompt.num_visual_tokens,
         waited_ms=(started_s - job.queued_s) * 1000,
+        num_drafted_tokens=job.lookup.num_drafted if job.lookup else 0,
+        num_accepted_tokens=job.lookup.num_accepted if job.lookup else 0,
     )

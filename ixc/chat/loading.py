@@ -5,18 +5,22 @@ from __future__ import annotations
 import logging
 import platform
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import torch
+from transformers import PreTrainedModel
 from transformers.utils import logging as transformers_logging
 
-from ixc.chat.costs import CostModel
+from ixc.chat.costs import CostModel, kv_bytes_per_token
 from ixc.chat.engine import Engine
 from ixc.chat.interface import ModelInfo
+from ixc.chat.memory import free_memory_bytes
 from ixc.chat.runner import ModelRunner
-from ixc.conversation import TURN_END
+from ixc.chat.static_decode import DecodeMode, StaticDecoder, make_static_decoder, parse_decode_mode
 from ixc.image_layout import layout_of_config
 from ixc.models.checkpoints import Checkpoint, load_checkpoint
+from ixc.models.placement import parse_placement
 from ixc.models.precision import parse_precision
 from ixc.models.presets import ModelPreset, find_model
 from ixc.settings import GenerationSettings, Settings
@@ -26,35 +30,47 @@ logger = logging.getLogger(__name__)
 OnProgress = Callable[[str, float | None], None]
 """Called with what is being done and the share done, 0 to 1, or None."""
 
-_VIEWS_PER_PASS = {"cpu": 4, "cuda": 16}
+VIEWS_PER_PASS = {"cpu": 4, "cuda": 16}
 """Small on a CPU, so that Stop is answered soon; large enough to fill a GPU."""
+_CPU_CHUNK_TOKENS, _SMALL_GPU_CHUNK_TOKENS, _GPU_CHUNK_TOKENS = 512, 2048, 16384
+_ROOM_FOR_WHOLE_PROMPTS_BYTES = 6_000_000_000
+"""Keys, values and activations of the 7B's longest prompt."""
+_STATIC_SHARE = 8
 
 
-def load_engine(settings: Settings, on_progress: OnProgress | None = None) -> Engine:
-    """Load ``settings.model`` (see ``find_model``) on the best device there is, downloading it first if need be.
+def load_engine(
+    settings: Settings, on_progress: OnProgress | None = None, *, load: Callable[..., Checkpoint] = load_checkpoint
+) -> Engine:
+    """Load ``settings.model`` (see ``find_model``) on the device(s) they name, downloading it first if need be.
 
-    Takes seconds to minutes. Raises CheckpointError or SettingsError.
+    ``load`` brings the checkpoint from its folder. Takes seconds to minutes. Raises CheckpointError, SettingsError or
+    OutOfMemory.
     """
     report = on_progress or (lambda stage, share: None)
     precision = parse_precision(settings.precision)
     preset = find_model(settings.model)
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    mode = parse_decode_mode(settings.decode)
+    placement = parse_placement(settings.device, settings.max_memory, settings.offload_folder)
+    device = placement.device
     transformers_logging.disable_progress_bar()
     folder = _local_folder(preset, report)
     report(f"Loading {preset.title}", None)
-    checkpoint = load_checkpoint(folder, device, precision)
+    checkpoint = load(folder, placement, precision)
     checkpoint.processor.image_processor.is_exact = settings.resize == "exact"
     report("Warming up", 0.9)
-    chunks = {"prefill_chunk_tokens": settings.prefill_chunk_tokens, "views_per_pass": _VIEWS_PER_PASS[device.type]}
+    chunk_tokens = settings.prefill_chunk_tokens or prefill_chunk_tokens(device, free_memory_bytes(device))
+    chunks = {"prefill_chunk_tokens": chunk_tokens, "views_per_pass": VIEWS_PER_PASS[device.type]}
     costs = CostModel(checkpoint.model, **chunks)
     costs.measure(checkpoint.model)
-    runner = ModelRunner(checkpoint.model, stop_ids=_stop_ids(checkpoint), **chunks)
+    static = _static_decoder(checkpoint, mode)
+    runner = ModelRunner(checkpoint.model, stop_ids=_stop_ids(checkpoint), static=static, **chunks)
     info = ModelInfo(
         name=preset.title,
-        device=_device_name(device),
+        device=_device_name(checkpoint.model),
         note=preset.note,
-        default_generation=_default_generation(checkpoint),
+        default_generation=replace(_default_generation(checkpoint), prompt_lookup_tokens=settings.prompt_lookup_tokens),
         default_system=checkpoint.processor.default_system,
+        chat_format=checkpoint.processor.chat_format,
         layout=layout_of_config(checkpoint.model.config.to_dict()),
         default_max_patches=min(checkpoint.processor.image_processor.max_patches, settings.max_patches_limit),
     )
@@ -74,7 +90,7 @@ def _local_folder(preset: ModelPreset, report: OnProgress) -> Path:
 
 def _stop_ids(checkpoint: Checkpoint) -> frozenset[int]:
     tokenizer = checkpoint.processor.tokenizer
-    stop_ids = {tokenizer.eos_token_id, tokenizer.convert_tokens_to_ids(TURN_END)}
+    stop_ids = {tokenizer.eos_token_id, tokenizer.convert_tokens_to_ids(checkpoint.processor.chat_format.turn_end)}
     own = checkpoint.generation_config.eos_token_id if checkpoint.generation_config else None
     if own is not None:
         stop_ids |= set(own) if isinstance(own, (list, tuple)) else {own}
@@ -89,7 +105,30 @@ def _default_generation(checkpoint: Checkpoint) -> GenerationSettings:
     return GenerationSettings(**said)
 
 
-def _device_name(device: torch.device) -> str:
-    if device.type == "cuda":
-        return torch.cuda.get_device_name(device)
+def prefill_chunk_tokens(device: torch.device, free_bytes: int | None) -> int:
+    """Prompt tokens per pass where the settings leave it open.
+
+    A GPU with room takes any prompt at once: then attention needs no mask and runs at its fastest.
+    """
+    if device.type != "cuda":
+        return _CPU_CHUNK_TOKENS
+    return _GPU_CHUNK_TOKENS if free_bytes is None or free_bytes >= _ROOM_FOR_WHOLE_PROMPTS_BYTES else _SMALL_GPU_CHUNK_TOKENS
+
+
+def _static_decoder(checkpoint: Checkpoint, mode: DecodeMode) -> StaticDecoder | None:
+    """For answers of any length the model takes, or, where memory is short, of what an eighth of the free memory holds."""
+    model = checkpoint.model
+    capacity = model.config.max_context_tokens
+    free_bytes = free_memory_bytes(model.device)
+    if free_bytes is not None:
+        capacity = min(capacity, free_bytes // _STATIC_SHARE // kv_bytes_per_token(model.config, model.dtype))
+    return make_static_decoder(model, capacity, mode)
+
+
+def _device_name(model: PreTrainedModel) -> str:
+    used = {str(device) for device in getattr(model, "hf_device_map", {}).values()}
+    if len(used) > 1:
+        return "split: " + ", ".join(f"GPU {device}" if device.isdecimal() else device for device in sorted(used))
+    if model.device.type == "cuda":
+        return torch.cuda.get_device_name(model.device)
     return f"CPU ({platform.machine()}, {torch.get_num_threads()} threads)"

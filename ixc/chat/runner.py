@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import torch
@@ -10,7 +11,9 @@ from transformers import StoppingCriteria, StoppingCriteriaList
 
 from ixc.chat.kv_cache import InPlaceCache
 from ixc.chat.prompt import EncodedPrompt, ImageSegment
-from ixc.chat.sampling import TokenSampler
+from ixc.chat.prompt_lookup import PromptLookup, decode_with_lookup
+from ixc.chat.sampling import TokenReader, TokenSampler
+from ixc.chat.static_decode import StaticDecoder
 from ixc.conversation import ImageView
 from ixc.models.xcomposer2 import XComposer2ForCausalLM
 from ixc.settings import GenerationSettings
@@ -27,16 +30,24 @@ class Stopped(Exception):
 class ModelRunner:
     """Runs one request at a time on one model; keeps nothing between requests.
 
-    ``should_stop`` is asked between passes of the vision tower, prefill chunks and tokens.
+    ``should_stop`` is asked between passes of the vision tower, prefill chunks and tokens. ``static`` decodes the answers that
+    fit it; without one the model's ordinary forward does.
     """
 
     def __init__(
-        self, model: XComposer2ForCausalLM, *, prefill_chunk_tokens: int, views_per_pass: int, stop_ids: frozenset[int]
+        self,
+        model: XComposer2ForCausalLM,
+        *,
+        prefill_chunk_tokens: int,
+        views_per_pass: int,
+        stop_ids: frozenset[int],
+        static: StaticDecoder | None = None,
     ) -> None:
         self.model = model
         self.prefill_chunk_tokens = prefill_chunk_tokens
         self.views_per_pass = views_per_pass
         self.stop_ids = stop_ids
+        self.static = static
 
     def new_cache(self, capacity: int) -> InPlaceCache:
         return InPlaceCache(self.model.config.num_hidden_layers, capacity)
@@ -66,7 +77,7 @@ class ModelRunner:
         hidden_D = self.fill_cache(prompt, image_embeds, cache, len(prompt), should_stop, on_progress)
         if hidden_D is None:
             raise ValueError("the cache already holds the whole prompt; its last token must be run again for its logits")
-        return self.model.output(hidden_D).float()
+        return self.model.output(hidden_D).float().to(self.model.device)  # its last layers may be elsewhere
 
     def fill_cache(
         self,
@@ -96,20 +107,69 @@ class ModelRunner:
         return hidden_D
 
     def decode(
-        self, logits_V: Tensor, sampler: TokenSampler, cache: InPlaceCache, max_new_tokens: int, should_stop: Callable[[], bool]
+        self,
+        logits_V: Tensor,
+        sampler: TokenSampler,
+        cache: InPlaceCache,
+        max_new_tokens: int,
+        should_stop: Callable[[], bool],
+        lookup: PromptLookup | None = None,
     ) -> Iterator[int]:
-        """Token ids until one of ``stop_ids`` (not yielded) or ``max_new_tokens``. Raises Stopped.
+        """Token ids until one of ``stop_ids`` (not yielded) or ``max_new_tokens``; with ``lookup`` several may come at once.
 
-        After each yield the cache holds everything but the yielded token.
+        Raises Stopped. When it ends or is closed, the cache holds the prompt and a part of the answer's tokens from its start,
+        perhaps one that was not yielded.
         """
-        for index in range(max_new_tokens):
+        if lookup is not None:
+            ids = self._decode_with_lookup(logits_V, sampler, cache, max_new_tokens, lookup)
+        elif self.static is not None and cache.length + max_new_tokens <= self.static.capacity:
+            ids = self._decode_ahead(logits_V, sampler, cache, max_new_tokens, self.static)
+        else:
+            ids = self._decode_plainly(logits_V, sampler, cache, max_new_tokens)
+        for _ in range(max_new_tokens):
             _raise_if(should_stop())
-            token_id = sampler.next_token(logits_V)
+            token_id = next(ids)
             if token_id in self.stop_ids:
-                return
+                break
             yield token_id
-            if index + 1 < max_new_tokens:
-                logits_V = self._step(token_id, cache)
+        ids.close()
+
+    def _decode_plainly(
+        self, logits_V: Tensor, sampler: TokenSampler, cache: InPlaceCache, max_new_tokens: int
+    ) -> Iterator[int]:
+        for _ in range(max_new_tokens):
+            token_id = sampler.next_token(logits_V)
+            yield token_id
+            logits_V = self._logits_after([token_id], cache)[0]
+
+    def _decode_ahead(
+        self, logits_V: Tensor, sampler: TokenSampler, cache: InPlaceCache, max_new_tokens: int, static: StaticDecoder
+    ) -> Iterator[int]:
+        """Each step is started before its token is read, so that the device never waits for the host."""
+        reader = TokenReader(self.model.device)
+        token_1 = sampler.sample(logits_V)
+        with static.decoding(cache, max_new_tokens) as step:
+            for index in range(max_new_tokens):
+                reader.start(token_1)
+                if index + 1 < max_new_tokens:
+                    token_1 = sampler.sample(step(token_1))
+                yield reader.wait()
+
+    def _decode_with_lookup(
+        self, logits_V: Tensor, sampler: TokenSampler, cache: InPlaceCache, max_new_tokens: int, lookup: PromptLookup
+    ) -> Iterator[int]:
+        num_run = 0
+
+        def run(ids: Sequence[int]) -> Tensor:
+            nonlocal num_run
+            num_run = len(ids)
+            return self._logits_after(ids, cache)
+
+        def keep(num_kept: int) -> None:
+            cache.truncate(cache.length - num_run + num_kept)
+
+        ids = decode_with_lookup(lookup, sampler.next_token(logits_V), run, sampler.next_token, keep)
+        yield from itertools.islice(ids, max_new_tokens)
 
     def beam_search(
         self,
@@ -150,9 +210,10 @@ class ModelRunner:
         """Text ids -> [len(ids), D]."""
         return self.model.model.tok_embeddings(torch.tensor(ids, dtype=torch.long, device=self.model.device))
 
-    def _step(self, token_id: int, cache: InPlaceCache) -> Tensor:
-        output = self.model.model(inputs_embeds=self.embed_ids([token_id])[None], past_key_values=cache)
-        return self.model.output(output.last_hidden_state[0, -1]).float()
+    def _logits_after(self, ids: Sequence[int], cache: InPlaceCache) -> Tensor:
+        """Run text ids; float32 logits after each [len(ids), V]."""
+        output = self.model.model(inputs_embeds=self.embed_ids(ids)[None], past_key_values=cache)
+        return self.model.output(output.last_hidden_state[0]).float().to(self.model.device)
 
     def _embeds(self, prompt: EncodedPrompt, image_embeds: Mapping[ImageView, Tensor], start: int, stop: int) -> Tensor:
         """Embeddings of prompt positions start to stop, [1, stop - start, D]."""

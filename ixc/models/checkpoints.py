@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import pickle
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,17 +13,12 @@ from pathlib import Path
 import torch
 from accelerate import init_empty_weights
 from safetensors import SafetensorError, safe_open
-from transformers import GenerationConfig
+from transformers import GenerationConfig, PreTrainedConfig, PreTrainedModel, ProcessorMixin
 
-from ixc.errors import CheckpointError
-from ixc.models.precision import Precision, load_dtype, quantise_int8
-from ixc.models.xcomposer2 import (
-    InternLM2Tokenizer,
-    XComposer2Config,
-    XComposer2ForCausalLM,
-    XComposer2ImageProcessor,
-    XComposer2Processor,
-)
+from ixc.errors import CheckpointError, OutOfMemory, SettingsError
+from ixc.models.families import FAMILIES, family_of_config, family_of_raw_config
+from ixc.models.placement import Placement, device_map_for
+from ixc.models.precision import Precision, load_dtype, quantise
 
 _WEIGHT_NAMES = (
     ("model.safetensors.index.json", "model.safetensors"),
@@ -35,46 +31,69 @@ _WEIGHT_NAMES = (
 class Checkpoint:
     """A model ready to run, with its processor and its own generation defaults (None: it brings none)."""
 
-    model: XComposer2ForCausalLM
-    processor: XComposer2Processor
+    model: PreTrainedModel
+    processor: ProcessorMixin
     generation_config: GenerationConfig | None
 
 
-def load_checkpoint(folder: Path, device: torch.device, precision: Precision = Precision.AUTO) -> Checkpoint:
-    """Load ``folder`` straight to ``device`` in the wanted precision.
+def load_checkpoint(folder: Path, device: torch.device | Placement, precision: Precision = Precision.AUTO) -> Checkpoint:
+    """Load ``folder`` straight to ``device`` (or spread, by a Placement) in the wanted precision.
 
     Pickled shards are read with weights-only unpickling. Raises CheckpointError, naming the file or the tensor, when the folder
-    is missing, incomplete, damaged, hostile or of another model; SettingsError when the precision is not to be had.
+    is missing, incomplete, damaged, hostile or of another model; SettingsError when precision or placement are not to be had;
+    OutOfMemory.
     """
     config = read_config(folder)
     files = weight_files(folder)
     shapes = read_shapes(files)
     check_tensors(config, shapes, folder)
+    placement = device if isinstance(device, Placement) else Placement(device)
+    if placement.is_split and precision.is_quantised:
+        raise SettingsError(f"The precision {precision} needs the model on one device; leave IXC_DEVICE=split out.")
     num_parameters = sum(math.prod(shape) for shape in shapes.values())
+    dtype = load_dtype(precision, placement.device, num_parameters)
+    device_map = {"": torch.device("cpu")} if precision.is_quantised else _device_map(config, dtype, placement)
+    # accelerate takes a map's single parameters for a mistake: it looks for modules only.
+    warnings.filterwarnings("ignore", "The following device_map keys do not match any submodules")
     try:
-        model = XComposer2ForCausalLM.from_pretrained(
+        model = family_of_config(config).model_class.from_pretrained(
             folder,
             config=config,
-            dtype=load_dtype(precision, device, num_parameters),
-            device_map={"": device},
+            dtype=dtype,
+            device_map=device_map,
+            offload_folder=placement.offload_folder,
             local_files_only=True,
             use_safetensors=files[0].suffix == ".safetensors",
             weights_only=True,
             trust_remote_code=False,
         )
+    except (torch.OutOfMemoryError, MemoryError) as error:
+        raise OutOfMemory(_too_large_sentence(folder)) from error
     except (OSError, SafetensorError, RuntimeError, ValueError) as error:
+        if "allocate memory" in str(error):  # PyTorch's plain RuntimeError for a failed allocation on a CPU
+            raise OutOfMemory(_too_large_sentence(folder)) from error
         raise CheckpointError(f"The weights in {folder} cannot be loaded: {_first_line(error)}.") from error
-    if precision is Precision.INT8:
-        quantise_int8(model)
+    if precision.is_quantised:
+        try:
+            quantise(model, precision, placement.device)
+        except torch.OutOfMemoryError as error:
+            raise OutOfMemory(_too_large_sentence(folder)) from error
     has_generation_config = (folder / "generation_config.json").is_file()
     generation_config = GenerationConfig.from_pretrained(folder) if has_generation_config else None
     return Checkpoint(model.eval(), load_processor(folder, config), generation_config)
 
 
-def check_tensors(config: XComposer2Config, shapes: Mapping[str, tuple[int, ...]], folder: Path) -> None:
+def _device_map(config: PreTrainedConfig, dtype: torch.dtype, placement: Placement) -> dict:
+    with init_empty_weights():
+        model = family_of_config(config).model_class(config)
+    return device_map_for(model.to(dtype), placement)
+
+
+def check_tensors(config: PreTrainedConfig, shapes: Mapping[str, tuple[int, ...]], folder: Path) -> None:
     """Compare a checkpoint's tensors with what ``config`` needs. Raises CheckpointError naming the first that is wrong."""
     with init_empty_weights():
-        expected = {name: tuple(tensor.shape) for name, tensor in XComposer2ForCausalLM(config).state_dict().items()}
+        model = family_of_config(config).model_class(config)
+    expected = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
     for kind, names in (
         ("lacks the tensor", sorted(expected.keys() - shapes.keys())),
         ("has a tensor this model does not know,", sorted(shapes.keys() - expected.keys())),
@@ -92,7 +111,7 @@ def check_tensors(config: XComposer2Config, shapes: Mapping[str, tuple[int, ...]
             )
 
 
-def read_config(folder: Path) -> XComposer2Config:
+def read_config(folder: Path) -> PreTrainedConfig:
     """The folder's configuration, official or our own. Raises CheckpointError."""
     if not folder.is_dir():
         raise CheckpointError(f"There is no model folder {folder}; give the path of a checkpoint folder.")
@@ -103,13 +122,13 @@ def read_config(folder: Path) -> XComposer2Config:
         raise CheckpointError(f"{folder} has no config.json; it is not a checkpoint folder.") from None
     except (OSError, ValueError) as error:
         raise CheckpointError(f"{path} cannot be read: {_first_line(error)}.") from error
-    model_type = raw.get("model_type") if isinstance(raw, dict) else None
-    if model_type != XComposer2Config.model_type:
-        raise CheckpointError(
-            f"{folder} holds a model of type {model_type!r}; this program runs {XComposer2Config.model_type!r} checkpoints."
-        )
+    family = family_of_raw_config(raw) if isinstance(raw, dict) else None
+    if family is None:
+        model_type = raw.get("model_type") if isinstance(raw, dict) else None
+        known = " and ".join(f"{family.name} ({family.model_types[0]!r})" for family in FAMILIES)
+        raise CheckpointError(f"{folder} holds a model of type {model_type!r}; this program runs {known} checkpoints.")
     try:
-        return XComposer2Config.from_dict({k: v for k, v in raw.items() if k != "auto_map"})
+        return family.config_class.from_dict({k: v for k, v in raw.items() if k not in ("auto_map", "model_type")})
     except Exception as error:  # the config's own validation raises many kinds
         raise CheckpointError(f"{path} is not a usable configuration: {_first_line(error)}.") from error
 
@@ -154,18 +173,24 @@ def weight_files(folder: Path) -> list[Path]:
     raise CheckpointError(f"{folder} has no weights ({names}); copy or download the checkpoint again.")
 
 
-def load_processor(folder: Path, config: XComposer2Config) -> XComposer2Processor:
-    """The folder's processor; for the official layout the reference's, around its tokenizer.model. Raises CheckpointError."""
-    if not (folder / "tokenizer.model").is_file():
-        raise CheckpointError(f"{folder} has no tokenizer.model; copy or download the checkpoint again.")
+def load_processor(folder: Path, config: PreTrainedConfig) -> ProcessorMixin:
+    """The folder's processor; for the official layout the reference's, around its tokenizer file. Raises CheckpointError."""
+    family = family_of_config(config)
+    if not (folder / family.tokenizer_file).is_file():
+        raise CheckpointError(f"{folder} has no {family.tokenizer_file}; copy or download the checkpoint again.")
     try:
         if (folder / "processor_config.json").is_file():
-            return XComposer2Processor.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-        return XComposer2Processor(
-            XComposer2ImageProcessor(img_size=config.img_size), InternLM2Tokenizer(str(folder / "tokenizer.model"))
-        )
+            return family.processor_class.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+        return family.make_processor(folder, config)
     except (OSError, RuntimeError, ValueError) as error:
         raise CheckpointError(f"The tokenizer or processor in {folder} cannot be loaded: {_first_line(error)}.") from error
+
+
+def _too_large_sentence(folder: Path) -> str:
+    return (
+        f"The weights in {folder} do not fit this device's memory; set IXC_PRECISION=int8 or int4, or IXC_DEVICE=split to "
+        "spread them over GPUs and CPU."
+    )
 
 
 def _first_line(error: BaseException) -> str:

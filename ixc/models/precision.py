@@ -1,4 +1,4 @@
-"""The number format of the weights: chosen by name, with int8 weight-only quantisation as the option that halves memory."""
+"""The number format of the weights, by name; weight-only int8 and int4 (torchao) are the options that save memory."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ import torch
 from torch import nn
 
 from ixc.errors import SettingsError
-from ixc.models.xcomposer2.language import PLoRALinear
 
 _MAX_FLOAT32_PARAMETERS = 1_000_000_000
+_INT4_GROUP_SIZES = (128, 64, 32)
+"""Weights that share a scale; the kernels take these."""
 
 
 class Precision(StrEnum):
@@ -21,6 +22,11 @@ class Precision(StrEnum):
     FP16 = "fp16"
     FP32 = "fp32"
     INT8 = "int8"
+    INT4 = "int4"
+
+    @property
+    def is_quantised(self) -> bool:
+        return self in (Precision.INT8, Precision.INT4)
 
 
 _DTYPES = {Precision.BF16: torch.bfloat16, Precision.FP16: torch.float16, Precision.FP32: torch.float32}
@@ -36,22 +42,78 @@ def parse_precision(name: str) -> Precision:
 
 
 def load_dtype(precision: Precision, device: torch.device, num_parameters: int) -> torch.dtype:
-    """The dtype in which the weights are loaded; for INT8 that of everything that stays unquantised."""
+    """The dtype in which the weights are loaded; for INT8 and INT4 that of what stays unquantised."""
     if precision in _DTYPES:
         return _DTYPES[precision]
+    if precision is Precision.INT4:
+        return torch.bfloat16  # the only one that the int4 kernel takes on a GPU, and the fastest of the CPU's
     if device.type == "cuda":
         return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float16
     return torch.float32 if num_parameters <= _MAX_FLOAT32_PARAMETERS else torch.bfloat16
 
 
-def quantise_int8(model: nn.Module) -> None:
-    """Replace the weights of the language model's linears by int8 with one scale a row, in place, by torchao.
+def quantise(model: nn.Module, precision: Precision, device: torch.device) -> None:
+    """Replace the weights of the language model's linears by INT8 or INT4 ones, in place, by torchao; all ends on ``device``.
 
-    Partial LoRA's branches, embeddings, head, projector and vision tower keep their dtype: the branches are small, and visual
-    tokens depend on them. Raises SettingsError when torchao is not installed.
+    INT8 has one scale a row, INT4 a scale and an offset for every 128 weights of a row (fewer where 128 does not divide it).
+    Each linear is quantised on ``device`` by itself, so a model that comes in CPU memory never takes more there than its small
+    form. Partial LoRA's branches, embeddings, head, projector and vision tower keep their dtype: the branches are small, and
+    visual tokens depend on them. Raises SettingsError when torchao is missing or cannot do it on this device.
     """
     try:
-        from torchao.quantization import Int8WeightOnlyConfig, quantize_
+        from torchao.quantization import quantize_
+
+        for linear in _large_linears(model):
+            config = _int8() if precision is Precision.INT8 else _int4(linear.in_features, device)
+            linear.weight = nn.Parameter(linear.weight.to(device), requires_grad=False)
+            quantize_(linear, config, filter_fn=lambda module, _, linear=linear: module is linear)
     except ImportError:
-        raise SettingsError("The precision int8 needs the package torchao; run: pip install torchao.") from None
-    quantize_(model, Int8WeightOnlyConfig(), filter_fn=lambda module, name: isinstance(module, PLoRALinear))
+        raise SettingsError(f"The precision {precision} needs the package torchao; run: pip install torchao.") from None
+    except (AssertionError, NotImplementedError, RuntimeError, ValueError) as error:  # torchao's words for "not on this device"
+        if isinstance(error, torch.OutOfMemoryError):
+            raise
+        reason = (str(error).splitlines() or ["no reason given"])[0].rstrip(".")
+        raise SettingsError(f"The precision {precision} does not work on {device} ({reason}); use bf16 or int8.") from error
+    model.to(device)
+
+
+def _large_linears(model: nn.Module) -> list[nn.Linear]:
+    """Of the language model's layers, without Partial LoRA's branches."""
+    modules = model.model.layers.named_modules()
+    return [module for name, module in modules if isinstance(module, nn.Linear) and not name.endswith(("Plora_A", "Plora_B"))]
+
+
+def _int8() -> object:
+    from torchao.quantization import Int8WeightOnlyConfig
+
+    return Int8WeightOnlyConfig()
+
+
+def _int4(in_features: int, device: torch.device) -> object:
+    """torchao 0.18 has one kernel for CUDA (compute capability 8 and newer) and one for the CPU, under another name."""
+    group_size = next((size for size in _INT4_GROUP_SIZES if in_features % size == 0), None)
+    if group_size is None:
+        raise SettingsError(f"The precision int4 needs rows of a multiple of 32 weights, not of {in_features}; use int8.")
+    if device.type == "cuda":
+        from torchao.quantization import Int4WeightOnlyConfig
+
+        return Int4WeightOnlyConfig(
+            group_size=group_size, int4_packing_format="tile_packed_to_4d", int4_choose_qparams_algorithm="hqq"
+        )
+    from torchao.prototype.quantization.int4 import PrototypeInt4WeightOnlyConfig
+
+    return PrototypeInt4WeightOnlyConfig(group_size=group_size)
+
+
+def weight_bytes(model: nn.Module, precision: Precision, dtype: torch.dtype) -> int:
+    """What the weights of ``model`` (on any device, meta too) take in ``precision``, whose unquantised part has ``dtype``."""
+    quantised = _large_linears(model) if precision.is_quantised else []
+    in_small = sum(linear.weight.numel() for linear in quantised)
+    rest = (sum(parameter.numel() for parameter in model.parameters()) - in_small) * dtype.itemsize
+    if precision is Precision.INT4:  # half a byte each, and a scale and an offset a group
+        groups = sum(
+            linear.weight.numel() // next((size for size in _INT4_GROUP_SIZES if linear.in_features % size == 0), 1)
+            for linear in quantised
+        )
+        return rest + in_small // 2 + 2 * groups * dtype.itemsize
+    return rest + in_small + sum(linear.out_features for linear in quantised) * dtype.itemsize

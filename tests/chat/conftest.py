@@ -75,6 +75,14 @@ def engine(checkpoint):
 
 
 @pytest.fixture(scope="session")
+def static_engine(checkpoint):
+    """Decodes over fixed buffers, a step ahead of the reader, as on a GPU but without graphs."""
+    engine = load_engine(Settings(model=str(checkpoint), prefill_chunk_tokens=64, decode="static"))
+    yield engine
+    engine.close()
+
+
+@pytest.fixture(scope="session")
 def images():
     """Two pictures by image_id: a landscape and a portrait."""
     decoded = [decode_image(REFERENCE / f"{name}.png", ImageLimits()) for name in ("img_landscape", "img_portrait")]

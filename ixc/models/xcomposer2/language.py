@@ -13,6 +13,7 @@ from transformers.modeling_layers import GradientCheckpointingLayer
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 from transformers.models.llama.modeling_llama import apply_rotary_pos_emb, eager_attention_forward
 
+from ixc.models.xcomposer2.blocked_cache import BlockedLayer
 from ixc.models.xcomposer2.configuration import XComposer2Config
 from ixc.models.xcomposer2.spans import VisualSpans
 
@@ -67,6 +68,10 @@ class RotaryTables:
         cos, sin = self._covering(stop, like)
         return cos[None, start:stop], sin[None, start:stop]
 
+    def tables(self, length: int, like: Tensor) -> tuple[Tensor, Tensor]:
+        """For all positions below ``length``, [at least length, head_dim], to look up one that only the device knows."""
+        return self._covering(length, like)
+
     def at(self, position_ids_BS: Tensor, like: Tensor) -> tuple[Tensor, Tensor]:
         """For given positions. Costs one transfer to the host, to know the largest."""
         cos, sin = self._covering(int(position_ids_BS.max()) + 1, like)
@@ -111,7 +116,7 @@ class Attention(nn.Module):
         x_BSD: Tensor,
         rotary: tuple[Tensor, Tensor],
         attention_mask: Tensor | None,
-        past_key_values: Cache | None,
+        past_key_values: Cache | BlockedLayer | None,
         spans: VisualSpans | None,
         **kwargs: object,
     ) -> Tensor:
@@ -120,6 +125,8 @@ class Attention(nn.Module):
         query = groups[..., :-2, :].reshape(batch, length, -1, self.head_dim).transpose(1, 2)
         key, value = groups[..., -2, :].transpose(1, 2), groups[..., -1, :].transpose(1, 2)
         query, key = apply_rotary_pos_emb(query, key, *rotary)
+        if isinstance(past_key_values, BlockedLayer):
+            return self.wo(past_key_values.attend(query, key, value, self.scaling).flatten(2), None)
         if past_key_values is not None:
             key, value = past_key_values.update(key, value, self.layer_idx)
         attend: Callable = ALL_ATTENTION_FUNCTIONS.get_interface(self.config._attn_implementation, eager_attention_forward)
@@ -156,7 +163,7 @@ class DecoderLayer(GradientCheckpointingLayer):
         x_BSD: Tensor,
         rotary: tuple[Tensor, Tensor],
         attention_mask: Tensor | None,
-        past_key_values: Cache | None,
+        past_key_values: Cache | BlockedLayer | None,
         spans: VisualSpans | None,
         **kwargs: object,
     ) -> Tensor:

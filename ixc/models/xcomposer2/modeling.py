@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -12,14 +12,21 @@ from transformers.masking_utils import create_causal_mask
 from transformers.modeling_outputs import BaseModelOutputWithPast, CausalLMOutputWithPast
 from transformers.utils.output_capturing import capture_outputs
 
+from ixc.models.clip_pixels import normalise
+from ixc.models.xcomposer2.blocked_cache import BlockedCache, BlockedLayer
 from ixc.models.xcomposer2.configuration import XComposer2Config
 from ixc.models.xcomposer2.language import Attention, DecoderLayer, RMSNorm, RotaryTables
 from ixc.models.xcomposer2.spans import VisualSpans
-from ixc.models.xcomposer2.vision import VisionTower, lay_out_tokens, make_views, merge_patches, normalise
+from ixc.models.xcomposer2.vision import VisionTower, lay_out_tokens, make_views, merge_patches
 from ixc.tiling import Grid
 
 VISION_CHUNK_VIEWS = 16
 """Views per pass of the vision tower; bounds its memory."""
+
+
+def run_layer(layer: DecoderLayer, hidden_BSD: Tensor, rotary: tuple[Tensor, Tensor], blocks: BlockedLayer) -> Tensor:
+    """One layer of a decoding step. A function of its own, so that it can be compiled once for all layers."""
+    return layer(hidden_BSD, rotary, None, blocks, None)
 
 
 class XComposer2PreTrainedModel(PreTrainedModel):
@@ -88,6 +95,18 @@ class InternLM2Model(XComposer2PreTrainedModel):
         for layer in self.layers:
             hidden_BSD = layer(hidden_BSD, rotary, mask, past_key_values, visual_spans, **kwargs)
         return BaseModelOutputWithPast(last_hidden_state=self.norm(hidden_BSD), past_key_values=past_key_values)
+
+    def decode_step(self, cache: BlockedCache, num_blocks: int, run_layer: Callable = run_layer) -> Tensor:
+        """Run ``cache.token_1`` at ``cache.position_1`` -> hidden state after the final norm [D]; text tokens only.
+
+        Shapes, addresses and the work itself depend on ``num_blocks`` alone, and nothing waits for the device.
+        """
+        hidden_BSD = self.tok_embeddings(cache.token_1)[None]
+        rotary = cache.rotary()
+        place = cache.place(num_blocks)
+        for index, layer in enumerate(self.layers):
+            hidden_BSD = run_layer(layer, hidden_BSD, rotary, cache.layer(index, place))
+        return self.norm(hidden_BSD)[0, 0]
 
 
 class XComposer2ForCausalLM(XComposer2PreTrainedModel, GenerationMixin):

@@ -10,10 +10,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers import CLIPVisionConfig, CLIPVisionModel
 
+from ixc.models.clip_pixels import normalise
 from ixc.tiling import TILE_PX, TOKENS_PER_SIDE, Grid
-
-CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
-CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
 
 
 class VisionTower(nn.Module):
@@ -35,12 +33,6 @@ class VisionTower(nn.Module):
     def forward(self, views_NCHW: Tensor) -> Tensor:
         """Normalised views [N, 3, 336, 336] -> patch features [N, 576, width]: the last layer's output, CLS dropped."""
         return self.clip(views_NCHW).last_hidden_state[:, 1:]
-
-
-def normalise(pixels_NCHW: Tensor) -> Tensor:
-    """uint8 RGB -> float32 with CLIP's mean and standard deviation, on the pixels' device."""
-    mean, std = (torch.tensor(v, device=pixels_NCHW.device).view(1, 3, 1, 1) for v in (CLIP_MEAN, CLIP_STD))
-    return (pixels_NCHW.float() / 255 - mean) / std
 
 
 def make_views(tiles_NCHW: Tensor, grid: Grid, dtype: torch.dtype) -> Tensor:
