@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import httpx2
-from huggingface_hub import constants, snapshot_download
+from huggingface_hub import DryRunFileInfo, constants, snapshot_download
 from huggingface_hub.errors import (
     DryRunError,
     GatedRepoError,
@@ -21,6 +21,7 @@ from huggingface_hub.errors import (
 from tqdm import tqdm
 
 from ixc.errors import CheckpointError
+from ixc.models.resumable_download import LARGE_BYTES, fetch_large_files, partial_bytes
 
 DATA_FILES = ("*.json", "*.safetensors", "*.bin", "*.model", "*.jinja")
 """Never ``*.py``: nothing that comes from the Hub is executed."""
@@ -34,18 +35,23 @@ OnShare = Callable[[float], None]
 def download_checkpoint(repo_id: str, revision: str, on_share: OnShare | None = None) -> Path:
     """The local folder of a Hub model, downloading the files that the cache lacks.
 
-    Files that were finished before an interruption are not downloaded again. Without a network a complete cached copy serves.
+    After an interruption it goes on where it stopped. Without a network a complete cached copy serves.
     Raises CheckpointError saying what to do.
     """
     try:
-        missing_bytes, ignore = _missing(repo_id, revision)
-        _check_disk(missing_bytes, repo_id)
+        missing, ignore = _missing(repo_id, revision)
+        missing_bytes = sum(file.file_size for file in missing)
+        _check_disk(missing_bytes - partial_bytes(repo_id), repo_id)
+        share = _Share(missing_bytes, on_share)
+        large = [file for file in missing if file.file_size >= LARGE_BYTES]
+        if large:
+            fetch_large_files(repo_id, large[0].commit_hash, [file.filename for file in large], share.advance)
         folder = snapshot_download(
             repo_id,
             revision=revision,
             allow_patterns=list(DATA_FILES),
             ignore_patterns=ignore,
-            tqdm_class=_reporting_bar(missing_bytes, on_share or (lambda share: None)),
+            tqdm_class=_reporting_bar(share),
         )
     except IncompleteSnapshotError as error:
         raise CheckpointError(
@@ -66,21 +72,21 @@ def download_checkpoint(repo_id: str, revision: str, on_share: OnShare | None = 
             f"The Hub cannot be reached and {repo_id} is not on this machine; connect to the network or give a local folder."
         ) from error
     except (httpx2.HTTPError, HfHubHTTPError) as error:
-        raise CheckpointError(f"The download of {repo_id} broke off; start again, finished files are kept.") from error
+        raise CheckpointError(f"The download of {repo_id} broke off; start again, it goes on where it stopped.") from error
     except OSError as error:
         raise CheckpointError(_disk_sentence(error, repo_id)) from error
     return Path(folder)
 
 
-def _missing(repo_id: str, revision: str) -> tuple[int, list[str]]:
-    """Bytes still to come, and the patterns to leave out: pickled weights where the repository has safetensors too."""
+def _missing(repo_id: str, revision: str) -> tuple[list[DryRunFileInfo], list[str]]:
+    """Files still to come, and the patterns to leave out: pickled weights where the repository has safetensors too."""
     try:
         files = snapshot_download(repo_id, revision=revision, allow_patterns=list(DATA_FILES), dry_run=True)
     except DryRunError:  # the Hub cannot be reached: go by what the cache holds
-        return 0, _PICKLED if _is_cached(repo_id, revision, "*.safetensors") else []
+        return [], _PICKLED if _is_cached(repo_id, revision, "*.safetensors") else []
     has_safetensors = any(file.filename.endswith(".safetensors") for file in files)
     wanted = [file for file in files if not (has_safetensors and file.filename.endswith(".bin"))]
-    return sum(file.file_size for file in wanted if file.will_download), _PICKLED if has_safetensors else []
+    return [file for file in wanted if file.will_download], _PICKLED if has_safetensors else []
 
 
 def _is_cached(repo_id: str, revision: str, pattern: str) -> bool:
@@ -111,13 +117,22 @@ def _disk_sentence(error: OSError, repo_id: str) -> str:
     return f"The download of {repo_id} failed ({reason}); check {constants.HF_HUB_CACHE} and start again."
 
 
-def _reporting_bar(total_bytes: int, on_share: OnShare) -> type[tqdm]:
-    """A progress bar that draws nothing and reports; the Hub client wants a tqdm class.
+class _Share:
+    """Bytes that came, as a share of those that were missing. It never falls, though threads may report out of turn."""
 
-    The client's own total grows while files are being opened, so the share is of ``total_bytes``. It never falls, though the
-    client's threads may report out of turn.
-    """
-    shown = 0.0
+    def __init__(self, total_bytes: int, on_share: OnShare | None) -> None:
+        self._total_bytes, self._on_share = total_bytes, on_share
+        self._num_bytes, self._shown = 0, 0.0
+
+    def advance(self, num_bytes: int) -> None:
+        self._num_bytes += num_bytes
+        if self._on_share and self._total_bytes:
+            self._shown = max(self._shown, min(self._num_bytes / self._total_bytes, 1.0))
+            self._on_share(self._shown)
+
+
+def _reporting_bar(share: _Share) -> type[tqdm]:
+    """A progress bar that draws nothing and reports; the Hub client wants a tqdm class."""
 
     class ReportingBar(tqdm):
         def __init__(self, *args: object, **kwargs: object) -> None:
@@ -127,10 +142,8 @@ def _reporting_bar(total_bytes: int, on_share: OnShare) -> type[tqdm]:
             self.n, self.total = 0, kwargs.get("total")
 
         def update(self, n: float | None = 1) -> None:
-            nonlocal shown
             self.n += n or 0
-            if self._is_bytes_written and total_bytes:
-                shown = max(shown, min(self.n / total_bytes, 1.0))
-                on_share(shown)
+            if self._is_bytes_written:
+                share.advance(int(n or 0))
 
     return ReportingBar

@@ -19,6 +19,10 @@ class StandInHub:
         self.files = files
         self.requests: list[tuple[str, str]] = []
         """(method, file)"""
+        self.ranges: list[tuple[str, int]] = []
+        """(file, first byte) of the requests for a part"""
+        self.serves_ranges = True
+        self.largest_small_bytes = 10 * 1024 * 1024
         self.stall_on: str | None = None
         """Send half of this file, then keep the client waiting."""
         self.stalled = threading.Event()
@@ -77,10 +81,19 @@ def _handler(hub: StandInHub) -> type[BaseHTTPRequestHandler]:
         def _file(self, name: str) -> None:
             data = hub.files[name]
             hub.requests.append((self.command, name))
-            self.send_response(200)
-            self.send_header("ETag", f'"{hashlib.sha1(data).hexdigest()}"')
+            digest = (
+                hashlib.sha256 if len(data) > hub.largest_small_bytes else hashlib.sha1
+            )  # as the Hub: large files are LFS's
+            start = 0
+            if self.command == "GET" and (match := re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range", ""))):
+                hub.ranges.append((name, int(match[1])))
+                start = int(match[1]) if hub.serves_ranges else 0
+            self.send_response(206 if start else 200)
+            if start:
+                self.send_header("Content-Range", f"bytes {start}-{len(data) - 1}/{len(data)}")
+            self.send_header("ETag", f'"{digest(data).hexdigest()}"')
             self.send_header("X-Repo-Commit", COMMIT)
-            self.send_header("Content-Length", str(len(data)))
+            self.send_header("Content-Length", str(len(data) - start))
             self.end_headers()
             if self.command == "HEAD":
                 return
@@ -90,6 +103,6 @@ def _handler(hub: StandInHub) -> type[BaseHTTPRequestHandler]:
                 hub.stalled.set()
                 hub.release.wait()
                 return
-            self.wfile.write(data)
+            self.wfile.write(data[start:])
 
     return Handler

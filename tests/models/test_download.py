@@ -1,5 +1,6 @@
 """Downloading with the real Hub client against a stand-in of its HTTP API, in processes of their own that can be killed."""
 
+import hashlib
 import os
 import subprocess
 import sys
@@ -8,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.models.hub import COMMIT, REPOSITORY, StandInHub
+from tests.models.hub import REPOSITORY, StandInHub
 
 PROGRAM = """
 import sys
@@ -68,25 +69,62 @@ def test_pickled_weights_come_where_there_are_no_others(hub, environment):
     assert (folder_of(download(environment)) / "pytorch_model.bin").read_bytes() == b"pickled"
 
 
-def test_a_killed_download_goes_on_with_the_files_it_lacks(hub, environment):
-    hub.files["model-00002.safetensors"] = hub.files["model.safetensors"][::-1]
-    hub.stall_on = "model-00002.safetensors"
+def kill_in_the_middle(hub, environment):
+    """Start a download and kill it when half of the model's file has been sent; returns the partial file."""
+    hub.stall_on = "model.safetensors"
     process = subprocess.Popen([sys.executable, "-c", PROGRAM, REPOSITORY], env=environment)
-    finished = (
-        Path(environment["HF_HOME"]) / "hub" / "models--someone--small-model" / "snapshots" / COMMIT / "model.safetensors"
-    )
     assert hub.stalled.wait(60)
-    wait_until(finished.exists)
+    blobs = Path(environment["HF_HOME"]) / "hub" / "models--someone--small-model" / "blobs"
+    partial = blobs / f"{hashlib.sha256(hub.files['model.safetensors']).hexdigest()}.ixc-partial"
+    wait_until(lambda: partial.stat().st_size > LARGE // 4)
     process.kill()
     process.wait()
     hub.stall_on = None
     hub.release.set()
     hub.requests.clear()
+    return partial
+
+
+def test_a_killed_download_goes_on_in_the_middle_of_the_file(hub, environment):
+    hub.files["model-00002.safetensors"] = hub.files["model.safetensors"][::-1]
+    partial = kill_in_the_middle(hub, environment)
+    num_there = partial.stat().st_size
+    result = download(environment)
+    folder = folder_of(result)
+    assert ("model.safetensors", num_there) in hub.ranges
+    for name in ("model.safetensors", "model-00002.safetensors"):
+        assert (folder / name).read_bytes() == hub.files[name]
+    assert not list(partial.parent.glob("*.ixc-partial"))
+    shares = [float(line.split()[1]) for line in result.stdout.splitlines() if line.startswith("share")]
+    assert shares == sorted(shares)
+    assert shares[-1] == pytest.approx(1.0)
+
+
+def test_finished_files_are_not_fetched_again(hub, environment):
     folder = folder_of(download(environment))
-    assert (folder / "model-00002.safetensors").read_bytes() == hub.files["model-00002.safetensors"]
-    fetched = {name for method, name in hub.requests if method == "GET"}
-    assert "model-00002.safetensors" in fetched
-    assert "model.safetensors" not in fetched
+    hub.requests.clear()
+    (folder / "config.json").unlink()
+    assert folder_of(download(environment)) == folder
+    assert "model.safetensors" not in {name for method, name in hub.requests if method == "GET"}
+
+
+def test_a_server_that_knows_no_ranges_starts_the_file_again(hub, environment):
+    kill_in_the_middle(hub, environment)
+    hub.serves_ranges = False
+    folder = folder_of(download(environment))
+    assert (folder / "model.safetensors").read_bytes() == hub.files["model.safetensors"]
+
+
+def test_a_partial_file_that_is_not_the_hubs_is_caught_and_the_next_try_works(hub, environment):
+    partial = kill_in_the_middle(hub, environment)
+    spoilt = bytearray(partial.read_bytes())
+    spoilt[1000] ^= 1
+    partial.write_bytes(spoilt)
+    result = download(environment)
+    assert (
+        "error: A file that was downloaded in parts came out damaged and was deleted; start the download again" in result.stderr
+    )
+    assert (folder_of(download(environment)) / "model.safetensors").read_bytes() == hub.files["model.safetensors"]
 
 
 def test_offline_uses_a_complete_copy_and_says_when_there_is_none(hub, environment):
