@@ -17,6 +17,7 @@ from ixc.chat.remote_messages import encode_png, request_body
 from ixc.chat.remote_stream import StreamReader
 from ixc.chat.request import ChatRequest, StopFlag
 from ixc.chat.store import SessionStore
+from ixc.conversation import LLAMA3_CHAT, XCOMPOSER2_CHAT
 from ixc.errors import BackendFailed, CheckpointError, ConversationTooLong, EmptyQuestion, EngineBusy, IxcError, SettingsError
 from ixc.image_layout import ImageLayout, LayoutKind
 from ixc.models.presets import find_model
@@ -80,6 +81,7 @@ def read_info(client: httpx2.Client, settings: Settings) -> ModelInfo | None:
             default_system=str(own.get("system") or ""),
             default_max_patches=min(int(own.get("max_patches") or 25), settings.max_patches_limit),
             layout=layout,
+            chat_format=LLAMA3_CHAT if layout.kind is LayoutKind.DUAL_PERSPECTIVE else XCOMPOSER2_CHAT,
         )
     except (ValueError, LookupError, TypeError, AttributeError) as error:
         raise CheckpointError(
