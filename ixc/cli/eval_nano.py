@@ -40,12 +40,12 @@ def run(args: argparse.Namespace, settings: Settings) -> None:
                 "model": engine.model_name,
                 "seed": SEED,
                 "default_max_patches": engine.default_max_patches,
-                "budgets": measure(ask, signs, [budget for budget in budgets if budget <= 4] or budgets, status.show),
-                "documents": {"num": num, "budgets": measure(ask, documents, budgets, status.show)},
+                "budgets": measure(ask, documents, budgets, status.show),
+                "signs": measure(ask, signs, [budget for budget in budgets if budget <= 4] or budgets, status.show),
                 "other_programs": measure(ask, printed, [budgets[-1] if len(budgets) == 1 else 16], status.show),
             }
     out = args.out / FILE_NAME
     write_figures(figures, out)
-    for budget, figure in figures["documents"]["budgets"].items():
+    for budget, figure in figures["budgets"].items():
         print(f"{budget}: {figure['all']['exact']:.1%} of {figure['all']['num']} answers exact")
     print(f"\nwrote {out}", file=sys.stderr)

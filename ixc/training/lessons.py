@@ -27,13 +27,13 @@ MAX_TURNS = 8
 GREETING_SHARE = 0.01
 _ANY_VIEW = ImageView("document", 1)
 KIND_SHARES = {
-    "sign": 0.2,
+    "sign": 0.26,
     "receipt": 0.11,
     "invoice": 0.1,
-    "form": 0.12,
+    "form": 0.1,
     "label": 0.09,
-    "ticket": 0.06,
-    "table": 0.12,
+    "ticket": 0.05,
+    "table": 0.09,
     "bar chart": 0.08,
     "notice": 0.06,
     "shapes": 0.03,
