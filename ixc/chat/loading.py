@@ -39,11 +39,16 @@ _STATIC_SHARE = 8
 
 
 def load_engine(
-    settings: Settings, on_progress: OnProgress | None = None, *, load: Callable[..., Checkpoint] = load_checkpoint
+    settings: Settings,
+    on_progress: OnProgress | None = None,
+    *,
+    load: Callable[..., Checkpoint] = load_checkpoint,
+    measure: bool = True,
 ) -> Engine:
     """Load ``settings.model`` (see ``find_model``) on the device(s) they name, downloading it first if need be.
 
-    ``load`` brings the checkpoint from its folder. Takes seconds to minutes. Raises CheckpointError, SettingsError or
+    ``load`` brings the checkpoint from its folder. Without ``measure`` the device is not timed and estimates have no times:
+    for a model that will run elsewhere. Takes seconds to minutes. Raises CheckpointError, SettingsError or
     OutOfMemory.
     """
     report = on_progress or (lambda stage, share: None)
@@ -61,7 +66,8 @@ def load_engine(
     chunk_tokens = settings.prefill_chunk_tokens or prefill_chunk_tokens(device, free_memory_bytes(device))
     chunks = {"prefill_chunk_tokens": chunk_tokens, "views_per_pass": VIEWS_PER_PASS[device.type]}
     costs = CostModel(checkpoint.model, **chunks)
-    costs.measure(checkpoint.model)
+    if measure:
+        costs.measure(checkpoint.model)
     static = _static_decoder(checkpoint, mode)
     runner = ModelRunner(checkpoint.model, stop_ids=_stop_ids(checkpoint), static=static, **chunks)
     info = ModelInfo(
