@@ -1,0 +1,76 @@
+"""The held-out documents of ``ixc eval nano``, and how the command refuses what it cannot do."""
+
+import io
+import itertools
+from dataclasses import replace
+
+import pytest
+from PIL import Image
+
+from ixc.cli import main
+from ixc.errors import SettingsError
+from ixc.evaluation import held_out, nano, other_programs
+from ixc.evaluation.held_out import HELD_OUT, KNOWN, make_tasks
+from ixc.training.fonts import BUILT_IN
+
+SEED = 5
+
+
+@pytest.fixture
+def tasks(monkeypatch):
+    for name in ("training_fonts", "held_out_fonts"):
+        monkeypatch.setattr(held_out, name, lambda: (BUILT_IN,))
+    return make_tasks(40, SEED)
+
+
+def test_a_seed_draws_the_same_documents_half_of_them_held_out(tasks):
+    assert make_tasks(40, SEED) == tasks
+    first = [task for task in tasks if task.earlier is None]
+    assert [task.group for task in first].count(KNOWN) == [task.group for task in first].count(HELD_OUT) == 20
+    assert all(Image.open(io.BytesIO(task.png)).size == (task.size_px.width, task.size_px.height) for task in tasks)
+
+
+def test_a_follow_up_is_about_the_document_before_it(tasks):
+    follow_ups = [(before, task) for before, task in itertools.pairwise(tasks) if task.earlier]
+    assert len(follow_ups) > 10
+    for before, task in follow_ups:
+        assert task.png == before.png
+        assert task.earlier == (before.question, before.answer)
+
+
+def test_more_tiles_never_make_a_text_too_small(tasks):
+    for task in tasks:
+        order = [{False: 0, None: 1, True: 2}[task.is_legible(budget)] for budget in nano.BUDGETS]
+        assert order == sorted(order)
+    assert any(task.is_legible(1) is False for task in tasks)
+    assert any(task.is_legible(1) for task in tasks)
+
+
+def test_figures_are_counted_by_hand(tasks):
+    """Three tasks: one right, one declined though legible, one declined rightly with a budget that would do."""
+    legible = next(task for task in tasks if task.is_legible(1))
+    tiny = next(task for task in tasks if task.is_legible(1) is False and task.is_legible(9))
+    answers = iter([legible.answer, nano.asking.too_small(4), nano.asking.too_small(9)])
+    given = [legible, replace(legible, name="field"), tiny]
+    figures = nano.measure(lambda task, budget: nano.Reading(task, budget, next(answers)), given, [1], lambda _: None)["HD-1"]
+    assert figures["all"]["num"] == 3
+    assert figures["all"]["exact"] == pytest.approx(1 / 3, abs=1e-4)
+    assert figures["wrongly_refused"] == 0.5
+    assert figures["too_small"] == {"num": 1, "said_so": 1.0, "named_budget_would_do": 1.0}
+
+
+def test_no_chromium_is_said(monkeypatch):
+    monkeypatch.delenv("IXC_CHROMIUM", raising=False)
+    monkeypatch.setattr(other_programs.shutil, "which", lambda _: None)
+    with pytest.raises(SettingsError, match="install the package chromium"):
+        other_programs.make_chromium_tasks(1, SEED)
+
+
+def test_too_few_documents_are_refused_before_anything_is_drawn(capsys):
+    assert main(["eval", "nano", "--limit", "3"]) == 1
+    assert "at least 10" in capsys.readouterr().err
+
+
+def test_other_benchmarks_still_need_their_questions(capsys):
+    assert main(["eval", "docvqa"]) == 1
+    assert "--data" in capsys.readouterr().err
