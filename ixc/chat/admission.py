@@ -51,11 +51,21 @@ class Admission:
         self._check_memory(encoded, request)
         return encoded
 
-    def _check_memory(self, prompt: EncodedPrompt, request: ChatRequest) -> None:
+    def shortage(self, prompt: EncodedPrompt, num_copies: int = 0) -> tuple[int, int] | None:
+        """(bytes needed, bytes free) when ``prompt`` does not fit; None when it does, or nobody can tell.
+
+        ``num_copies`` is how often its keys and values are held besides, as beam search does.
+        """
         free = self.free_bytes(self._device)
-        needed = self._memory_bytes(prompt)
-        if free is None or needed <= free:
+        needed = self._memory_bytes(prompt) + num_copies * len(prompt) * self._costs.bytes_per_token
+        return None if free is None or needed <= free else (needed, free)
+
+    def _check_memory(self, prompt: EncodedPrompt, request: ChatRequest) -> None:
+        num_beams = request.generation.num_beams
+        shortage = self.shortage(prompt, num_beams if num_beams > 1 else 0)
+        if shortage is None:
             return
+        needed, free = shortage
         message = f"This question needs about {needed / _GIGABYTE:.1f} GB of memory and {free / _GIGABYTE:.1f} GB are free"
         fitting = self._largest_fitting_budget(prompt, request, free)
         if fitting is None:

@@ -67,17 +67,22 @@ class CostModel:
         ``num_tiles`` is the largest image's.
         """
         config, vision = self._config, self._config.vision_config
-        kv = num_tokens * kv_bytes_per_token(config, self._dtype)
+        kv = num_tokens * self.bytes_per_token
         embeddings = num_visual_tokens * config.hidden_size * self._itemsize
         patches = min(self._views_per_pass, num_tiles + 1) * ((self._view_px // vision.patch_size) ** 2 + 1)
         view_bytes = self._view_px**2 * 3
         # uint8 tiles, the float32 image and its views while they are made; the features of all views; one pass's activations.
         seeing = num_tiles * view_bytes * (1 + 4 + 4) + num_visual_tokens * config.visual_width * self._itemsize
         seeing += patches * (_VISION_ACTIVATIONS * vision.hidden_size + 2 * vision.intermediate_size) * self._itemsize
-        chunk = min(self._chunk_tokens, num_tokens)
+        chunk = min(self._chunk_tokens or num_tokens, num_tokens)  # 0: all at once
         reading = chunk * (_LM_ACTIVATIONS * config.hidden_size + 3 * config.intermediate_size) * self._itemsize
         reading += chunk * num_tokens  # the causal mask, one byte each
         return kv + embeddings + max(seeing if num_tiles else 0, reading)
+
+    @property
+    def bytes_per_token(self) -> int:
+        """Of keys and values."""
+        return kv_bytes_per_token(self._config, self._dtype)
 
     def observe(self, num_views: int, num_tokens: int, measured_ms: float) -> None:
         """Learn from a finished prefill of ``num_tokens`` new tokens after ``num_views`` views."""

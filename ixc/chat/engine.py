@@ -6,6 +6,7 @@ import logging
 import queue
 import threading
 import time
+import traceback
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -18,6 +19,7 @@ from ixc.chat.costs import CostModel
 from ixc.chat.events import AnswerStats, Event, Finished, FinishReason, PrefillProgress, TextDelta
 from ixc.chat.interface import ChatEngine, CostEstimate, ModelInfo
 from ixc.chat.kv_cache import InPlaceCache
+from ixc.chat.memory import give_memory_back, is_out_of_memory
 from ixc.chat.prompt import (
     EncodedPrompt,
     ImageSegment,
@@ -158,13 +160,12 @@ class Engine(ChatEngine):
         try:
             with torch.inference_mode():
                 return self._run(job, time.perf_counter())
-        except (torch.OutOfMemoryError, MemoryError) as error:
-            return self._out_of_memory(error)
-        except RuntimeError as error:
-            # PyTorch reports a failed CPU allocation as a plain RuntimeError.
-            return self._out_of_memory(error) if "allocate memory" in str(error) else error
         except BaseException as error:  # noqa: BLE001 - handed to the caller's thread, which raises it
-            return error
+            if not is_out_of_memory(error):
+                return error
+            logger.warning("out of memory on %s: %s", self.info.device, type(error).__name__)
+            traceback.clear_frames(error.__traceback__)  # they hold the tensors of the passes that were under way
+        return self._out_of_memory(job)
 
     def _run(self, job: _Job, started_s: float) -> Finished:
         session_id, prompt = job.request.session_id, job.prompt
@@ -269,10 +270,10 @@ class Engine(ChatEngine):
             if not job.is_forgotten:
                 self._store.put(job.request.session_id, key, value, num_bytes)
 
-    def _out_of_memory(self, error: BaseException) -> OutOfMemory:
-        logger.warning("out of memory on %s: %s", self.info.device, type(error).__name__)
-        if self.runner.model.device.type == "cuda":
-            torch.cuda.empty_cache()
+    def _out_of_memory(self, job: _Job) -> OutOfMemory:
+        """Free all that the session holds: what it would save next time is less than another failure costs."""
+        self._store.forget(job.request.session_id)
+        give_memory_back()
         return OutOfMemory("The device ran out of memory; lower the max patches or the answer length and ask again.")
 
     def _expire_now_and_then(self) -> None:

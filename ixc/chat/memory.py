@@ -28,6 +28,13 @@ def free_memory_bytes(device: torch.device) -> int | None:
     return int(kilobytes) * 1024 if kilobytes else None
 
 
+def is_out_of_memory(error: BaseException) -> bool:
+    """PyTorch reports a failed allocation on a CPU as a plain RuntimeError."""
+    if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
+        return True
+    return isinstance(error, RuntimeError) and "allocate memory" in str(error)
+
+
 def give_memory_back() -> None:
     """Collect garbage and return unused memory to the driver and the system, which the allocators would rather keep."""
     gc.collect()

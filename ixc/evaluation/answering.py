@@ -17,6 +17,7 @@ from PIL import Image
 
 from ixc.chat.engine import Engine
 from ixc.chat.kv_cache import InPlaceCache
+from ixc.chat.memory import is_out_of_memory
 from ixc.chat.prompt import EncodedPrompt, ImageSegment, TextSegment
 from ixc.chat.runner import ModelRunner
 from ixc.chat.sampling import TokenSampler
@@ -57,6 +58,7 @@ class ReferenceAnswerer:
     def __init__(self, engine: Engine, max_patches: int, generation: GenerationSettings) -> None:
         self._processor = engine.processor
         tokenizer = engine.processor.tokenizer
+        self._admission = engine.admission
         self._max_patches = max_patches
         self._generation = generation
         self._turn_end_id = tokenizer.convert_tokens_to_ids(TURN_END)
@@ -74,10 +76,8 @@ class ReferenceAnswerer:
         try:
             with torch.inference_mode():
                 return self._answer(image, question, started_s)
-        except (torch.OutOfMemoryError, MemoryError) as error:
-            raise _out_of_memory(image) from error
-        except RuntimeError as error:
-            if "allocate memory" not in str(error):  # PyTorch's plain RuntimeError for a failed allocation on a CPU
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
                 raise
             raise _out_of_memory(image) from error
 
@@ -102,6 +102,13 @@ class ReferenceAnswerer:
         segment = ImageSegment(ImageView(image.image_id, self._max_patches), plan)
         prompt = self._prompt(segment, ())
         max_new_tokens = self._max_new_tokens(prompt, path)
+        num_beams = self._generation.num_beams
+        if (shortage := self._admission.shortage(prompt, num_beams if num_beams > 1 else 0)) is not None:
+            needed_gb, free_gb = (num_bytes / 1e9 for num_bytes in shortage)
+            raise OutOfMemory(
+                f"A question about {path.name} needs about {needed_gb:.1f} GB of memory and {free_gb:.1f} GB are free; lower "
+                "the max patches or the number of beams."
+            )
         tiles_NCHW = torch.from_numpy(self._processor.image_processor.cut(image.pixels_HWC, plan))
         embeds_TD = self._runner.embed_image(tiles_NCHW, plan.grid, _never, _ignore)
         cache = self._runner.new_cache(len(prompt) + num_text_tokens + max_new_tokens)

@@ -16,6 +16,7 @@ from safetensors import SafetensorError, safe_open
 from transformers import GenerationConfig, PreTrainedConfig, PreTrainedModel, ProcessorMixin
 
 from ixc.errors import CheckpointError, OutOfMemory, SettingsError
+from ixc.models.attention import attention_implementation
 from ixc.models.families import FAMILIES, family_of_config, family_of_raw_config
 from ixc.models.placement import Placement, device_map_for
 from ixc.models.precision import Precision, load_dtype, quantise
@@ -61,6 +62,7 @@ def load_checkpoint(folder: Path, device: torch.device | Placement, precision: P
             config=config,
             dtype=dtype,
             device_map=device_map,
+            attn_implementation=attention_implementation(placement.device, dtype),
             offload_folder=placement.offload_folder,
             local_files_only=True,
             use_safetensors=files[0].suffix == ".safetensors",

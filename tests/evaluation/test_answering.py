@@ -128,6 +128,12 @@ def test_a_prompt_beyond_the_context_is_refused(engine, monkeypatch):
         ReferenceAnswerer(engine, 1, GREEDY).answer(IMAGES[0], "Why is it so long, and what is below it on the left?")
 
 
+def test_what_will_not_fit_is_refused_before_it_runs(engine, monkeypatch):
+    monkeypatch.setattr(engine.admission, "free_bytes", lambda device: 1000)
+    with pytest.raises(OutOfMemory, match=r"img_landscape\.png needs about 0\.\d GB of memory and 0\.0 GB are free"):
+        ReferenceAnswerer(engine, 1, GREEDY).answer(IMAGES[0], "Why?")
+
+
 @pytest.mark.parametrize("error", [torch.OutOfMemoryError(), RuntimeError("DefaultCPUAllocator: can't allocate memory: ...")])
 def test_running_out_of_memory_is_one_sentence(engine, monkeypatch, error):
     def fail(*args):

@@ -7,6 +7,7 @@ import torch
 from accelerate import init_empty_weights
 
 from ixc.errors import SettingsError
+from ixc.models.attention import attention_implementation
 from ixc.models.precision import Precision, load_dtype, parse_precision, quantise, weight_bytes
 from ixc.models.xcomposer2 import VisualSpans, XComposer2Config, XComposer2ForCausalLM
 from ixc.models.xcomposer2.language import PLoRALinear
@@ -28,6 +29,24 @@ def test_names_and_defaults():
     assert load_dtype(Precision.FP16, CPU, 1) == torch.float16
     assert load_dtype(Precision.AUTO, CPU, 10**6) == torch.float32
     assert load_dtype(Precision.AUTO, CPU, 8 * 10**9) == torch.bfloat16
+
+
+def test_on_a_gpu_without_bf16_it_is_fp16(monkeypatch):
+    """As PyTorch would say it of a GPU of 2018 and of one of 2020; flash-attn has no kernels for the first."""
+    gpu = torch.device("cuda")
+    monkeypatch.setattr("ixc.models.attention.is_flash_attn_2_available", lambda: True)
+    for has_bf16, capability, dtype, attention in (
+        (False, (7, 5), torch.float16, "sdpa"),
+        (True, (8, 0), torch.bfloat16, "flash_attention_2"),
+    ):
+        monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation, has_bf16=has_bf16: has_bf16)
+        monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device, capability=capability: capability)
+        assert load_dtype(Precision.AUTO, gpu, 8 * 10**9) == dtype
+        assert attention_implementation(gpu, dtype) == attention
+        assert attention_implementation(gpu, torch.float32) == "sdpa"
+    monkeypatch.setattr("ixc.models.attention.is_flash_attn_2_available", lambda: False)
+    assert attention_implementation(gpu, torch.bfloat16) == "sdpa"
+    assert attention_implementation(CPU, torch.bfloat16) == "sdpa"
 
 
 needs_torchao = pytest.mark.skipif(find_spec("torchao") is None, reason="pip install torchao, see requirements-gpu.txt")
