@@ -19,10 +19,10 @@ class Llama3Tokenizer(PreTrainedTokenizerFast):
 
     @cached_property
     def _byte_of_letter(self) -> dict[str, int]:
-        return {letter: byte for byte, letter in enumerate(_byte_letters())}
+        return {letter: byte for byte, letter in enumerate(byte_letters())}
 
 
-def _byte_letters() -> list[str]:
+def byte_letters() -> list[str]:
     """The letter that byte-level BPE (GPT-2's table) shows for each byte: printable Latin-1 for itself, 256 on for the rest."""
     printable = {*range(ord("!"), ord("~") + 1), *range(ord("¡"), ord("¬") + 1), *range(ord("®"), ord("ÿ") + 1)}
     others = iter(range(256, 512))
