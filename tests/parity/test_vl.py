@@ -11,9 +11,9 @@ from safetensors.torch import load_file
 from transformers import DynamicCache
 
 from ixc.conversation import BOS_TEXT, render_chat
+from ixc.models.clip_pixels import normalise
 from ixc.models.xcomposer2 import XComposer2ForCausalLM, XComposer2ImageProcessor, XComposer2Processor
 from ixc.models.xcomposer2.targets import IGNORE_INDEX
-from ixc.models.clip_pixels import normalise
 from ixc.single_view import SingleViewPlan
 from ixc.tiling import Grid, SizePx
 from tests.checkpoints import VL_REFERENCE, tiny_model
