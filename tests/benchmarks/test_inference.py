@@ -1,0 +1,161 @@
+"""The benchmark: its arithmetic, its baseline's honesty, and the command meant for a GPU, run whole on a small model."""
+
+import json
+import statistics
+import xml.etree.ElementTree as ElementTree
+
+import numpy as np
+import pytest
+import torch
+
+from ixc.benchmarks import inference
+from ixc.benchmarks.baseline import BaselineChat, boolean_gathers
+from ixc.benchmarks.correctness import compare_with_float32
+from ixc.benchmarks.measuring import Figure, Target, table, times_ms
+from ixc.benchmarks.plot import plot_svg
+from ixc.benchmarks.random_weights import full_size_config, random_model, small_config
+from ixc.cli import main
+from ixc.models.xcomposer2 import VisualSpans, XComposer2ForCausalLM, XComposer2ImageProcessor
+from ixc.tiling import SizePx
+
+CPU = torch.device("cpu")
+
+
+def test_ratios_and_targets():
+    at_most, at_least = Target(50), Target(240, is_larger_better=True)
+    faster = Figure("a", 20, "ms", 60, "theirs", Target(2.5, is_ratio=True))
+    assert (faster.ratio, faster.is_met) == (3, True)
+    slower = Figure("a", 30, "ms", 60, "theirs", Target(2.5, is_ratio=True))
+    assert (slower.ratio, slower.is_met) == (2, False)
+    assert [Figure("a", value, "ms", target=at_most).is_met for value in (49, 50, 51)] == [True, True, False]
+    speeds = [Figure("a", value, "tok/s", 100, target=at_least, is_larger_better=True) for value in (239, 240)]
+    assert [(figure.ratio, figure.is_met) for figure in speeds] == [(2.39, False), (2.4, True)]
+    assert Figure("a", 1, "ms").ratio is None
+    assert Figure("a", 1, "ms", target=Target(2, is_ratio=True)).is_met is None
+    lines = table([faster, slower, *speeds]).splitlines()
+    assert [line.split()[-1] for line in lines[1:]] == ["met", "missed", "missed", "met"]
+    assert "at least 2.5x" in lines[1]
+    assert "at least 240 tok/s" in lines[3]
+
+
+def test_works_take_turns_and_the_first_round_does_not_count():
+    calls, now = [], [0.0]
+    seconds = {"ours": iter([9, 1, 5, 2]), "theirs": iter([9, 4, 6, 5])}
+
+    def work(name):
+        calls.append(name)
+        now[0] += next(seconds[name])
+
+    works = {name: lambda name=name: work(name) for name in seconds}
+    measured = times_ms(works, 3, CPU, clock=lambda: now[0])
+    assert measured == {"ours": 1000 * statistics.median([1, 5, 2]), "theirs": 5000}
+    assert calls == ["ours", "theirs"] * 4
+
+
+def test_the_plot_shows_every_ratio_and_nothing_of_a_title_s_markup():
+    figures = [
+        Figure("second <turn>", 10, "ms", 400, "again", Target(15, is_ratio=True)),
+        Figure("slower", 10, "ms", 5, "other"),
+        Figure("alone", 1, "ms"),
+    ]
+    root = ElementTree.fromstring(plot_svg(figures, "a & b"))
+    texts = ["".join(element.itertext()) for element in root.iter("{http://www.w3.org/2000/svg}text")]
+    assert {"a & b", "40.0x: 10 against 400 ms", "second <turn> (again)", "0.5x: 10 against 5 ms"} <= set(texts)
+    assert not any("alone" in text for text in texts)
+    ElementTree.fromstring(plot_svg([], "nothing measured yet"))
+
+
+def test_the_baseline_computes_what_the_model_computes():
+    """Boolean gathers and all views at once are another way to the same numbers; else the comparison would be of nothing."""
+    model = random_model(small_config(), CPU, torch.float32)
+    generator = torch.Generator().manual_seed(1)
+    embeds = torch.randn(1, 30, model.config.hidden_size, generator=generator)
+    spans = VisualSpans.of_row([(3, 10), (12, 29)])
+    with torch.inference_mode():
+        expected = model(inputs_embeds=embeds, visual_spans=spans).logits
+        plain = model(inputs_embeds=embeds).logits
+        with boolean_gathers():
+            found = model(inputs_embeds=embeds, visual_spans=spans).logits
+        assert torch.allclose(found, expected, atol=1e-4)
+        assert not torch.allclose(plain, expected, atol=1e-2)
+        again = model(inputs_embeds=embeds, visual_spans=spans).logits
+    assert torch.equal(again, expected)
+
+
+def test_the_baseline_sees_the_same_image():
+    model = random_model(small_config(), CPU, torch.float32)
+    pixels = np.random.default_rng(0).integers(0, 256, (200, 300, 3), dtype=np.uint8)
+    processor = XComposer2ImageProcessor()
+    plan = processor.plan(SizePx(200, 300), 4)
+    baseline = BaselineChat(model, None)
+    with torch.inference_mode():
+        (expected,) = model.encode_images(torch.from_numpy(processor.cut(pixels, plan)), [plan.grid])
+        found = baseline.embed_tiles(baseline.float_tiles(pixels, plan), plan.grid)
+    assert torch.allclose(found, expected, atol=1e-3)
+
+
+def test_bfloat16_is_near_float32_and_a_forgotten_branch_would_show(monkeypatch):
+    pixels = np.random.default_rng(0).integers(0, 256, (240, 320, 3), dtype=np.uint8)
+    found = compare_with_float32(small_config(), CPU, torch.bfloat16, pixels, 2)
+    assert found.is_fine
+    assert found.relative_error > 1e-4  # two ways, not one compared with itself
+    assert found.num_prompt_tokens == 16 + (12 * 13 + 1 + 12 * 13) + 16  # text, global view, separator, one tile, text
+    monkeypatch.setattr(VisualSpans, "clip", lambda self, start, stop: VisualSpans(((),)))  # the runner without Partial LoRA
+    assert not compare_with_float32(small_config(), CPU, torch.bfloat16, pixels, 2).is_fine
+
+
+def test_the_full_size_is_the_released_model_s():
+    with torch.device("meta"):
+        model = XComposer2ForCausalLM(full_size_config())
+    assert sum(parameter.numel() for parameter in model.parameters()) == 8_597_499_904
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="the numbers below are a CPU's")
+def test_the_whole_command_on_a_small_model(tmp_path, capsys):
+    out = tmp_path / "results" / "small.json"
+    options = ["--max-patches", "1", "--repeats", "1", "--new-tokens", "3", "--users", "2", "--out", str(out)]
+    assert main(["bench", "--preset", "small", *options]) == 0
+    shown = capsys.readouterr().out
+    result = json.loads(out.read_text())
+    assert result["is_complete"]
+    assert result["hardware"] in shown
+    assert result["load_average"]["before"] is not None
+    names = [figure["name"] for figure in result["figures"]]
+    for part in ("plan of", "JPEG", "vision tower", "prefill", "first turn", "second turn", "decode", "2 conversations"):
+        assert any(part in name for name in names), part
+        assert part in shown
+    assert all(figure["value"] > 0 for figure in result["figures"] if "wait" not in figure["name"])
+    second = next(figure for figure in result["figures"] if "second turn" in figure["name"])
+    assert second["ratio"] > 2  # the prefix is reused: nothing of the image is computed again
+    ElementTree.fromstring(out.with_suffix(".svg").read_text())
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without a GPU")
+def test_what_cannot_be_measured_is_said_in_one_sentence(capsys):
+    refusals = {
+        ("--preset", "full"): "needs an NVIDIA GPU with 24 GB",
+        ("--preset", "small", "--model", "ixc-nano"): "give one of them",
+        ("--precisions", "bf16"): "goes with --preset",
+        ("--repeats", "0"): "--repeats must be at least 1",
+        ("--max-patches", "1000"): "max patches must be between",
+        ("--preset", "small", "--precisions", "fp64"): "The precision must be one of",
+    }
+    for options, sentence in refusals.items():
+        assert main(["bench", *options]) == 1
+        error = capsys.readouterr().err
+        assert sentence in error
+        assert error.count("\n") == 1
+
+
+def test_an_interruption_keeps_what_was_measured(tmp_path, monkeypatch, capsys):
+    def interrupt(*_args, **_kwargs):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(inference, "part_figures", interrupt)
+    out = tmp_path / "some.json"
+    options = ["--preset", "small", "--precisions", "fp32", "--max-patches", "1", "--repeats", "1", "--out", str(out)]
+    assert main(["bench", *options]) == 130
+    assert "what was measured so far is kept" in capsys.readouterr().err
+    result = json.loads(out.read_text())
+    assert not result["is_complete"]
+    assert [figure["name"][:4] for figure in result["figures"]] == ["plan", "HD-1", "HD-1"]
