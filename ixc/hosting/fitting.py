@@ -14,7 +14,6 @@ from ixc.models.checkpoints import load_processor, read_config
 from ixc.models.precision import Precision, load_dtype
 from ixc.models.presets import PRESETS, ModelPreset
 from ixc.models.xcomposer2 import XComposer2Config, XComposer2ForCausalLM, XComposer2ImageProcessor
-from ixc.settings import Settings
 from ixc.tiling import SizePx
 
 _GIGABYTE = 1e9
@@ -23,6 +22,7 @@ _TEXT_TOKENS = 512
 _TALL_IMAGE = SizePx(height=33600, width=336)
 """A column of tiles has the most newline tokens, so that no image costs more."""
 _VIEWS_PER_PASS = {Kind.CPU: 4, Kind.GPU: 16, Kind.ZERO: 16}
+_CHUNK_TOKENS = {Kind.CPU: 512, Kind.GPU: 16384, Kind.ZERO: 2048}
 _RUNTIME_GB = {Kind.CPU: 2.5, Kind.GPU: 1.0, Kind.ZERO: 1.0}
 """Python and its libraries on a CPU machine; the CUDA context and the allocator's slack on a GPU."""
 
@@ -51,8 +51,7 @@ def memory_need(preset: ModelPreset, hardware: Hardware) -> MemoryNeed | None:
     num_parameters = sum(parameter.numel() for parameter in model.parameters())
     device = torch.device("cpu" if hardware.kind is Kind.CPU else "cuda")
     model.to(load_dtype(Precision.AUTO, device, num_parameters))
-    settings = Settings()
-    costs = CostModel(model, prefill_chunk_tokens=settings.prefill_chunk_tokens, views_per_pass=_VIEWS_PER_PASS[hardware.kind])
+    costs = CostModel(model, prefill_chunk_tokens=_CHUNK_TOKENS[hardware.kind], views_per_pass=_VIEWS_PER_PASS[hardware.kind])
     processor = _image_processor(preset, config)
     plan = processor.plan(_TALL_IMAGE, processor.max_patches)
     question = costs.memory_bytes(plan.num_visual_tokens + _TEXT_TOKENS, plan.num_visual_tokens, plan.num_tiles)

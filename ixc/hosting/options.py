@@ -62,6 +62,11 @@ def parse_log_format(name: str) -> LogFormat:
         raise SettingsError(f"The log format must be {' or '.join(LogFormat)}, not {name!r}.") from None
 
 
+def is_zero_gpu(env: Mapping[str, str]) -> bool:
+    """Whether this process runs on a ZeroGPU Space, as the ``spaces`` package tells it."""
+    return env.get("SPACES_ZERO_GPU", "").lower() in ("1", "t", "true")
+
+
 def _number(env: Mapping[str, str], variable: str, kind: type[int] | type[float], default: float) -> float:
     text = env.get(variable, "").strip()
     if not text:

@@ -20,7 +20,7 @@ from ixc.hosting.health import health_routes
 from ixc.hosting.logs import configure_logging, log_answer
 from ixc.hosting.metrics import metrics_route
 from ixc.hosting.open_pages import CountPages, OpenPages
-from ixc.hosting.options import ServerOptions
+from ixc.hosting.options import ServerOptions, is_zero_gpu
 from ixc.hosting.routes import hosted_routes
 from ixc.settings import Settings
 from ixc.ui.app import build_app, launch
@@ -43,7 +43,7 @@ def serve(settings: Settings, options: ServerOptions | None = None) -> None:
     configure_logging(options.log_format)
     check_address(settings)
     stopping = _stop_signals()
-    demo = start(settings, options)
+    demo = start(settings, options, _zero_gpu_services(settings))
     stopping.wait()
     shut_down(demo, options.grace_s)
     if not demo.ixc_services.provider.wait(0):
@@ -114,6 +114,15 @@ def check_address(settings: Settings) -> None:
             raise SettingsError(
                 f"The address {settings.host}:{settings.port} cannot be used ({error.strerror}); change IXC_HOST or IXC_PORT."
             ) from None
+
+
+def _zero_gpu_services(settings: Settings) -> Services | None:
+    """None off ZeroGPU."""
+    if not is_zero_gpu(os.environ):
+        return None
+    from ixc.hosting.zerogpu import start_services  # loads torch, which the page waits for nowhere else
+
+    return start_services(settings)
 
 
 def _stop_signals() -> threading.Event:

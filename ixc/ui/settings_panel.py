@@ -89,7 +89,9 @@ def layout_settings_panel(settings: Settings) -> SettingsPanel:
             seed = gr.Textbox("", label=label("seed"), max_lines=1, max_length=20, elem_id="ixc-seed")
         with gr.Row():
             length = gr.Slider(1, 4096, defaults.max_new_tokens, step=1, label=label("length"), elem_id="ixc-length")
-            temperature = gr.Slider(0, 2, defaults.temperature, step=0.05, label=label("temperature"))
+            temperature = gr.Slider(
+                0, 2, defaults.temperature, step=0.05, label=label("temperature"), elem_id="ixc-temperature"
+            )
         with gr.Row():
             top_p = gr.Slider(0.01, 1, defaults.top_p, step=0.01, label=label("top_p"))
             repetition = gr.Slider(0.5, 2, defaults.repetition_penalty, step=0.005, label=label("repetition"))

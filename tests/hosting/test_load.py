@@ -1,0 +1,28 @@
+"""A few seconds of what ``python -m ixc.benchmarks.load`` does for minutes."""
+
+from __future__ import annotations
+
+from ixc.benchmarks.app_process import AppProcess
+from ixc.benchmarks.load import LoadReport, Tally, report_text, run_load
+
+
+def test_more_users_than_places_get_answers_or_kind_words():
+    with AppProcess({"IXC_MODEL": "ixc-nano", "IXC_MAX_WAITING": "2"}) as app:
+        assert app.wait_for_model() == "ready"
+        report = run_load(app, num_users=6, seconds=4.0, max_waiting=2)
+    assert report.complaints == []
+    assert report.total("num_refused") + report.total("latencies_s") >= 6
+    assert all(tally.worst_place <= 2 for tally in report.tallies)
+    assert "errors          0" in report_text(report)
+
+
+def test_what_went_wrong_is_complained_about():
+    tallies = (Tally(latencies_s=[1.0], errors=["ReadTimeout: x"]), Tally(crossed=["'A' instead of 'B'"]))
+    leaking = tuple(float(100 * number) for number in range(8))
+    report = LoadReport("a machine", 2, 10.0, 2, tallies, leaking, {"in_line": 1})
+    assert report.growth_mb == 400.0
+    complaints = "\n".join(report.complaints)
+    for said in ("ReadTimeout", "cross-talk: 'A' instead of 'B'", "memory grew by 400 MB", "1 places are still taken"):
+        assert said in complaints
+        assert said in report_text(report)
+    assert LoadReport("a machine", 1, 1.0, 2, (Tally(),), (1.0,), {"in_line": 0}).complaints == ["nobody was answered"]
