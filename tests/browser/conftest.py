@@ -21,6 +21,8 @@ FLAGS = (
     "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking --disable-component-update "
     "--disable-sync --use-fake-ui-for-media-stream --use-fake-device-for-media-stream"
 )
+TIMEOUT_MS = 1000 * float(os.environ.get("IXC_BROWSER_TIMEOUT_S", "30"))
+"""For any one thing to appear; raise it on a machine that is busy with something else."""
 DESKTOP = {"width": 1440, "height": 900}
 PHONE = {"width": 390, "height": 844}
 
@@ -155,7 +157,7 @@ def visit(browser: Browser, app: AppProcess) -> Iterator[Callable[..., Visitor]]
         options.setdefault("viewport", DESKTOP)
         options.setdefault("locale", "en-US")
         context = browser.new_context(**options)
-        context.set_default_timeout(30_000)
+        context.set_default_timeout(TIMEOUT_MS)
         visitor = Visitor(context, url or app.url)
         visitors.append(visitor)
         return visitor

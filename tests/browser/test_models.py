@@ -11,6 +11,8 @@ import pytest
 from PIL import Image
 
 from ixc.benchmarks.app_process import AppProcess
+from tests.browser.conftest import PHONE
+from tests.browser.test_whole_page import CONTRASTS, NAMELESS
 from tests.checkpoints import VL_REFERENCE, write_chat_checkpoint
 
 COLOURS = [
@@ -93,6 +95,22 @@ def test_the_dual_perspective_is_seen_before_any_weights(visit, many_models, nin
     user.page.wait_for_function("() => ixc.last('plan').plan.viewPx === 336")
     assert "padded 336 × 336" in user.page.locator('[data-fact="size"]').inner_text()
     user.screenshot("dual-perspective")
+    check_both_themes_and_a_phone(user)
+
+
+def check_both_themes_and_a_phone(user) -> None:
+    """Contrast and names in light and dark; nothing sticks out of a phone."""
+    for dark in (False, True):
+        user.page.evaluate("dark => document.body.classList.toggle('dark', dark)", dark)
+        user.page.mouse.move(0, 0)
+        assert user.page.evaluate(CONTRASTS) == []
+    assert user.page.evaluate(NAMELESS) == []
+    user.page.set_viewport_size(PHONE)
+    assert user.page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
+    sticks_out = """() => [...document.querySelectorAll('#ixc-page *')].filter((node) => node.checkVisibility()
+        && !node.closest('.ixc-scroll-x, .ixc-examples, .ixc-view, svg, .ixc-cmp-patch, .ixc-global, .ixc-offscreen, #ixc-file')
+        && node.getBoundingClientRect().right > innerWidth + 1).map((node) => node.className || node.tagName)"""
+    assert user.page.evaluate(sticks_out) == []
 
 
 def test_a_model_is_switched_in_mid_conversation(visit, many_models, wide_image):
@@ -152,8 +170,10 @@ def test_one_detail_is_compared_as_each_model_gets_it(visit, many_models, wide_i
         user.page.keyboard.press("ArrowLeft")
     user.page.wait_for_function("b => document.querySelector('#ixc-cmp-patches img').getAttribute('src') !== b", arg=before)
     user.screenshot("compare")
+    check_both_themes_and_a_phone(user)
     user.page.click("#ixc-tab-evidence")
     assert user.page.locator("#ixc-evidence .ixc-chart").count() >= 2
     user.page.locator("#ixc-evidence summary").last.click()
     assert "87.4" in user.page.locator("#ixc-evidence table").filter(has_text="25 → 30").inner_text()
     user.screenshot("evidence")
+    check_both_themes_and_a_phone(user)
