@@ -22,7 +22,7 @@ from ixc.serving.answers import completion_events, session_of
 from ixc.serving.openai_answer import finish_reason, timings_of, usage_of
 from ixc.serving.openai_request import RequestParser
 from ixc.serving.openai_routes import image_source
-from ixc.serving.pump import EventPump
+from ixc.ui.event_pump import EventPump
 from ixc.ui.image_panel import DEFAULT_BUDGET
 from ixc.ui.messages import message_for
 from ixc.ui.services import Services

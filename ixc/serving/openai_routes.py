@@ -22,9 +22,9 @@ from ixc.serving.answers import completion_events, session_of
 from ixc.serving.image_urls import ImageSource
 from ixc.serving.openai_answer import Completion, error_body, error_chunk, refusal
 from ixc.serving.openai_request import ChatCompletion, RequestParser
-from ixc.serving.pump import EventPump
 from ixc.serving.request_body import BodyRefused, read_json
 from ixc.settings import MEGABYTE
+from ixc.ui.event_pump import EventPump
 from ixc.ui.image_panel import DEFAULT_BUDGET
 from ixc.ui.services import Services
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
-from ixc.chat.events import TextDelta
+from ixc.chat.events import Event, TextDelta
 from ixc.chat.request import ChatRequest, StopFlag
 from ixc.conversation import ImageView, Turn
 from ixc.errors import EmptyQuestion, SettingsError, UploadFailed
@@ -18,6 +19,7 @@ from ixc.plan_facts import plan_facts
 from ixc.settings import GenerationSettings
 from ixc.ui.answering import answer_events
 from ixc.ui.components import ImageUpload, check_budget
+from ixc.ui.event_pump import EventPump
 from ixc.ui.image_panel import DEFAULT_BUDGET
 from ixc.ui.messages import api_error
 from ixc.ui.services import Services
@@ -50,6 +52,18 @@ def add_api(services: Services) -> None:
         chat.click(calls.chat, inputs, answer, api_name="chat", concurrency_limit=None)
 
 
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """A call of ``/chat`` whose arguments were looked at."""
+
+    question: str
+    image: Path | None
+    budget: int
+    given: dict[str, float | None]
+    system: str | None
+    pairs: tuple[tuple[str, str], ...]
+
+
 class ApiHandlers:
     """The calls. Every error reaches the caller as one sentence."""
 
@@ -63,7 +77,7 @@ class ApiHandlers:
         """
         limit = self._services.settings.max_patches_limit
         try:
-            budget = check_budget(max_patches, limit)
+            budget = self._budget(max_patches)
             decoded = self._decode(image)
             if decoded is None:
                 raise UploadFailed("An image is needed; upload one.")
@@ -71,7 +85,7 @@ class ApiHandlers:
         except Exception as error:
             raise api_error(error) from error
 
-    def chat(
+    async def chat(
         self,
         question: str,
         image: Path | None = None,
@@ -84,12 +98,11 @@ class ApiHandlers:
         seed: float | None = None,
         system: str | None = None,
         history: list[list[str]] | None = None,
-    ) -> Iterator[str]:
+    ) -> AsyncIterator[str]:
         """Answer ``question`` about ``image`` (or none). Streams the answer so far; settings left out are the model's own.
 
-        ``history`` holds earlier [question, answer] pairs about the same image.
+        ``history`` holds earlier [question, answer] pairs about the same image. Cancelling the job stops the model.
         """
-        session, stop = f"api-{uuid.uuid4().hex}", StopFlag()
         given = {
             "max_new_tokens": max_new_tokens,
             "temperature": temperature,
@@ -101,37 +114,47 @@ class ApiHandlers:
         try:
             if not question or not question.strip():
                 raise EmptyQuestion("Type a question first.")
-            budget = check_budget(max_patches, self._services.settings.max_patches_limit)
-            decoded = self._decode(image)
-            turns = _turns(history, decoded, budget)
-            text = ""
-
-            def build_request(engine: Engine) -> ChatRequest:
-                return ChatRequest(
-                    session_id=session,
-                    question=question,
-                    view=ImageView(decoded.image_id, budget) if decoded else None,
-                    turns=turns,
-                    images={decoded.image_id: decoded} if decoded else {},
-                    system=engine.default_system if system is None else system,
-                    generation=_generation(engine.default_generation, given),
-                )
-
-            with self._services.line.enter() as ticket:
-                for event in answer_events(self._services, ticket, stop, build_request):
-                    if isinstance(event, TextDelta):
-                        text += event.text
-                        yield text
+            asked = _Asked(question, image, self._budget(max_patches), given, system, _pairs(history))
+            stop, text = StopFlag(), ""
+            async for event in EventPump(lambda: self._events(asked, stop), stop).events():
+                if isinstance(event, TextDelta):
+                    text += event.text
+                    yield text
             if not text:
                 yield text
-        except GeneratorExit:
-            raise
         except Exception as error:
+            if image is not None:
+                image.unlink(missing_ok=True)
             raise api_error(error) from error
+
+    def _events(self, asked: _Asked, stop: StopFlag) -> Iterator[Event]:
+        """The answer's events. The image is decoded when it is the question's turn: twenty that wait hold no pixels."""
+        session = f"api-{uuid.uuid4().hex}"
+
+        def build_request(engine: Engine) -> ChatRequest:
+            decoded = self._decode(asked.image)
+            view = ImageView(decoded.image_id, asked.budget) if decoded else None
+            return ChatRequest(
+                session_id=session,
+                question=asked.question,
+                view=view,
+                turns=tuple(Turn(question, answer, view) for question, answer in asked.pairs),
+                images={decoded.image_id: decoded} if decoded else {},
+                system=engine.default_system if asked.system is None else asked.system,
+                generation=_generation(engine.default_generation, asked.given),
+            )
+
+        try:
+            with self._services.line.enter() as ticket:
+                yield from answer_events(self._services, ticket, stop, build_request)
         finally:
-            stop.set()
             if (engine := self._services.provider.engine) is not None:
                 engine.forget(session)
+            if asked.image is not None:
+                asked.image.unlink(missing_ok=True)
+
+    def _budget(self, max_patches: float) -> int:
+        return check_budget(max_patches, self._services.settings.max_patches_limit)
 
     def _decode(self, image: Path | None) -> DecodedImage | None:
         if image is None:
@@ -142,15 +165,14 @@ class ApiHandlers:
             image.unlink(missing_ok=True)
 
 
-def _turns(history: Any, image: DecodedImage | None, budget: int) -> tuple[Turn, ...]:
+def _pairs(history: Any) -> tuple[tuple[str, str], ...]:
     """Raises SettingsError unless ``history`` is a list of pairs of texts."""
-    view = ImageView(image.image_id, budget) if image else None
     pairs = history or []
     if not isinstance(pairs, list) or not all(
         isinstance(pair, list) and len(pair) == 2 and all(isinstance(text, str) for text in pair) for pair in pairs
     ):
         raise SettingsError("The history must be a list of [question, answer] pairs.")
-    return tuple(Turn(question, answer, view) for question, answer in pairs)
+    return tuple((question, answer) for question, answer in pairs)
 
 
 def _generation(defaults: GenerationSettings, given: dict[str, float | None]) -> GenerationSettings:

@@ -139,6 +139,31 @@ def test_the_one_that_finds_the_line_full_is_told_so(app, client):
     wait_for_line(0)
 
 
+def test_a_cancelled_job_leaves_the_line_and_stops_the_model(app, client):
+    """Gradio cancels between two outputs, which may be minutes apart. Two clients: it cancels all of a client's calls."""
+
+    def wait_for_line(num_inside: int) -> None:
+        deadline_s = time.monotonic() + 60
+        while app.status()["in_line"] != num_inside:
+            assert time.monotonic() < deadline_s, app.status()
+
+    wait_for_line(0)
+    served = client.submit(question="Say much.", max_new_tokens=4096, api_name="/chat")
+    next(iter(served))
+    other = Client(app.url, verbose=False)
+    waiting = other.submit(question="Me too?", max_new_tokens=4096, api_name="/chat")
+    wait_for_line(2)
+    assert waiting.outputs() == []
+    waiting.cancel()
+    wait_for_line(1)
+    assert not served.done()  # the one before was not what made room
+    finished_before = app.log().count("outcome=length")
+    served.cancel()
+    wait_for_line(0)
+    other.close()
+    assert app.log().count("outcome=length") == finished_before
+
+
 def test_calls_leave_nothing(app, client, wide_image):
     client.predict(question="Hi", image=handle_file(str(wide_image)), max_patches=1, max_new_tokens=2, api_name="/chat")
     deadline_s = time.monotonic() + 60  # a tab that an earlier test closed is noticed at its next heartbeat

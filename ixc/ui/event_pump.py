@@ -1,4 +1,8 @@
-"""Carries events from the thread that answers to the event loop that writes them."""
+"""Carries events from the thread that answers to the event loop that writes them.
+
+A coroutine can be cancelled where it waits, a thread cannot: so a caller who leaves is noticed at once, also while the question
+waits in line or the model reads the image.
+"""
 
 from __future__ import annotations
 
