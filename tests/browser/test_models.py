@@ -14,6 +14,7 @@ from ixc.benchmarks.app_process import AppProcess
 from tests.browser.conftest import PHONE
 from tests.browser.test_whole_page import CONTRASTS, NAMELESS
 from tests.checkpoints import VL_REFERENCE, write_chat_checkpoint
+from tests.inf_checkpoints import write_inf_checkpoint
 
 COLOURS = [
     (230, 30, 30),
@@ -30,7 +31,7 @@ COLOURS = [
 
 @pytest.fixture(scope="module")
 def many_models(tmp_path_factory, chat_checkpoint, browser_type_launch_args) -> Iterator[AppProcess]:
-    """Starts with a folder that says how it cuts but holds no weights; two others can be chosen."""
+    """Starts with a folder that says how it cuts but holds no weights; three others can be chosen."""
     folder = tmp_path_factory.mktemp("models")
     dual = folder / "dual"
     dual.mkdir()
@@ -38,7 +39,8 @@ def many_models(tmp_path_factory, chat_checkpoint, browser_type_launch_args) -> 
     single = write_chat_checkpoint(folder / "single", reference=VL_REFERENCE)
     tiled = folder / "tiled"
     tiled.symlink_to(chat_checkpoint)
-    with AppProcess({"IXC_MODEL": str(dual), "IXC_MODELS": f"{tiled},{single}"}) as running:
+    inf = write_inf_checkpoint(folder / "inf")
+    with AppProcess({"IXC_MODEL": str(dual), "IXC_MODELS": f"{tiled},{single},{inf}"}) as running:
         assert running.wait_for_model() == "failed"
         yield running
 
@@ -149,6 +151,23 @@ def test_a_model_is_switched_in_mid_conversation(visit, many_models, wide_image)
     user.page.wait_for_function("() => ixc.last('plan').plan.kind === 'dynamic_partition'")
     assert user.page.locator("#ixc-budget-slider").is_enabled()
     assert user.page.locator(".ixc-budget-value").inner_text() == "9"  # what had been chosen for tiles
+
+
+def test_inf_llava_answers_and_its_input_can_be_changed_in_between(visit, many_models, wide_image):
+    user = visit(many_models.url)
+    user.upload(wide_image)
+    choose_model(user, "inf")
+    user.page.wait_for_selector(".ixc-dual:not([hidden])")
+    user.limit_answer(3)
+    user.ask("What is written here?")
+    user.wait_for_answer(1)
+    user.page.click("[data-input='336']")
+    user.page.wait_for_function("() => ixc.last('plan').plan.viewPx === 336")
+    user.ask("And at 336 pixels?")
+    user.wait_for_answer(2)
+    assert all(answer.strip() for answer in user.answers())
+    assert "1008" in user.stats()[0]
+    assert "336" in user.stats()[1]
 
 
 def test_one_detail_is_compared_as_each_model_gets_it(visit, many_models, wide_image):
