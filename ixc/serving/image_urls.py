@@ -13,9 +13,11 @@ import ipaddress
 import re
 import socket
 import ssl
+import threading
 import time
 import urllib.parse
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
 from ixc.errors import ImageTooLarge, ImageUnreadable
@@ -26,15 +28,20 @@ _REDIRECTS = (301, 302, 303, 307, 308)
 _CHUNK_BYTES = 64 * 1024
 _MAX_URL_CHARS = 2048
 
+_WEB_PORTS = frozenset({80, 443})
+
 IpAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
+_INTERNET_6 = ipaddress.ip_network("2000::/3")
+"""All of IPv6 that is given out to the internet (RFC 4291, IANA); translated, mapped and site-local addresses lie outside."""
+_NOT_PLAIN_6 = [ipaddress.ip_network(text) for text in ("2001::/23", "2002::/16", "3fff::/20")]
+"""In there but special: tunnels that carry an IPv4 address (Teredo, 6to4), protocols, documentation."""
 
 
 def is_public(address: IpAddress) -> bool:
-    """Whether an address belongs to the open internet, also when it is an IPv4 one in IPv6 clothes."""
-    inner = getattr(address, "ipv4_mapped", None) or getattr(address, "sixtofour", None)
-    if inner is None and (teredo := getattr(address, "teredo", None)):
-        inner = teredo[1]
-    return address.is_global and not address.is_multicast and (inner is None or is_public(inner))
+    """Whether an address belongs to the open internet, and is no IPv4 address in IPv6 clothes."""
+    if address.version == 6 and (address not in _INTERNET_6 or any(address in network for network in _NOT_PLAIN_6)):
+        return False
+    return address.is_global and not address.is_multicast
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +52,8 @@ class ImageSource:
     may_fetch: bool = False
     timeout_s: float = 15.0
     """For a whole image, redirects included."""
+    ports: frozenset[int] = _WEB_PORTS
+    """Where web servers listen. Others could be anything, and told apart by their errors."""
     is_allowed: Callable[[IpAddress], bool] = is_public
     resolve: Callable[..., list] = socket.getaddrinfo
 
@@ -92,10 +101,10 @@ class ImageSource:
         if parts.scheme not in ("http", "https") or not parts.hostname or parts.username or parts.password:
             raise ValueError("not a plain http(s) address")
         port = parts.port or (443 if parts.scheme == "https" else 80)
-        connection = _PinnedConnection(
-            parts.hostname, port, self._checked_address(parts.hostname, port), deadline_s, parts.scheme
-        )
-        try:
+        if port not in self.ports:
+            raise ImageUnreadable("An image_url may name the ports 80 and 443 only; send the image itself as a data: URL.")
+        address = self._checked_address(parts.hostname, port)
+        with _connected(parts.hostname, port, address, deadline_s, parts.scheme) as connection:
             target = urllib.parse.urlunsplit(("", "", parts.path or "/", parts.query, ""))
             connection.request("GET", target, headers={"Accept": "image/*", "User-Agent": "ixc"})
             response = connection.getresponse()
@@ -103,15 +112,13 @@ class ImageSource:
                 return response.getheader("Location") or ""
             if response.status != 200:
                 raise ImageUnreadable(f"The image_url answered with status {response.status}; check the address.")
-            return self._body(response, connection, deadline_s)
-        finally:
-            connection.close()
+            return self._body(response, deadline_s)
 
-    def _body(self, response: http.client.HTTPResponse, connection: _PinnedConnection, deadline_s: float) -> bytes:
+    def _body(self, response: http.client.HTTPResponse, deadline_s: float) -> bytes:
         body = bytearray()
         while True:
-            connection.set_deadline(deadline_s)
             chunk = response.read1(_CHUNK_BYTES)
+            _remaining_s(deadline_s)
             if not chunk:
                 return bytes(body)
             body += chunk
@@ -135,21 +142,42 @@ class _PinnedConnection(http.client.HTTPConnection):
         self._context = ssl.create_default_context() if scheme == "https" else None
 
     def connect(self) -> None:
-        self.sock = socket.create_connection((self._address, self.port), timeout=self._remaining_s(self._deadline_s))
+        self.sock = socket.create_connection((self._address, self.port), timeout=_remaining_s(self._deadline_s))
         if self._context is not None:
-            self.sock = self._context.wrap_socket(self.sock, server_hostname=self.host)
+            # In two steps, so that whoever watches the clock can end a handshake that never ends.
+            self.sock = self._context.wrap_socket(self.sock, server_hostname=self.host, do_handshake_on_connect=False)
+            self.sock.do_handshake()
 
-    def set_deadline(self, deadline_s: float) -> None:
-        """Raises TimeoutError when it has passed. A peer that sends byte by byte does not get more time."""
-        if self.sock is not None:
-            self.sock.settimeout(self._remaining_s(deadline_s))
+    def hang_up(self) -> None:
+        """From another thread: whoever reads finds the end."""
+        if (sock := self.sock) is not None:
+            with suppress(OSError):
+                sock.shutdown(socket.SHUT_RDWR)
 
-    @staticmethod
-    def _remaining_s(deadline_s: float) -> float:
-        remaining_s = deadline_s - time.monotonic()
-        if remaining_s <= 0:
-            raise TimeoutError("the image takes too long")
-        return remaining_s
+
+@contextmanager
+def _connected(host: str, port: int, address: str, deadline_s: float, scheme: str) -> Iterator[_PinnedConnection]:
+    """A connection that is closed at the deadline, whatever is being waited for.
+
+    A socket's own time limit starts anew with every byte: a peer that sends one a second would never meet it.
+    """
+    connection = _PinnedConnection(host, port, address, deadline_s, scheme)
+    watch = threading.Timer(_remaining_s(deadline_s), connection.hang_up)
+    watch.daemon = True
+    watch.start()
+    try:
+        yield connection
+    finally:
+        watch.cancel()
+        connection.close()
+
+
+def _remaining_s(deadline_s: float) -> float:
+    """Raises TimeoutError when the deadline has passed."""
+    remaining_s = deadline_s - time.monotonic()
+    if remaining_s <= 0:
+        raise TimeoutError("the image takes too long")
+    return remaining_s
 
 
 def _too_large(max_bytes: int) -> ImageTooLarge:

@@ -5,6 +5,7 @@ import http.server
 import ipaddress
 import socket
 import threading
+import time
 
 import pytest
 
@@ -29,7 +30,17 @@ INWARD = [
     "http://[fe80::1]/",
     "http://[fc00::1]/",
     "http://224.0.0.1/",
+    "http://[64:ff9b::7f00:1]/",
+    "http://[64:ff9b:1::a00:1]/",
+    "http://[::7f00:1]/",
+    "http://[::ffff:0:127.0.0.1]/",
+    "http://[2001:0:7f00:1::]/",
+    "http://[fec0::1]/",
+    "http://198.18.0.1/",
 ]
+
+
+ANY_PORT = frozenset(range(65536))
 
 
 class Images(http.server.BaseHTTPRequestHandler):
@@ -72,7 +83,9 @@ def site():
 @pytest.fixture
 def open_source():
     """Allows loopback, so that the tests can have a site; everything else as always."""
-    return ImageSource(1000, may_fetch=True, is_allowed=lambda address: address.is_loopback or is_public(address))
+    return ImageSource(
+        1000, may_fetch=True, ports=ANY_PORT, is_allowed=lambda address: address.is_loopback or is_public(address)
+    )
 
 
 @pytest.mark.parametrize("url", INWARD)
@@ -121,7 +134,7 @@ def test_a_name_is_resolved_once_and_all_its_addresses_must_be_public(site):
     def resolve(host, port, **_):
         return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, port)) for address in next(answers)]
 
-    source = ImageSource(1000, may_fetch=True, resolve=resolve)
+    source = ImageSource(1000, may_fetch=True, ports=ANY_PORT, resolve=resolve)
     with pytest.raises(ImageUnreadable, match="public address"):
         source.read(f"http://rebinding.example:{port}/image")
 
@@ -136,19 +149,33 @@ def test_the_connection_goes_to_the_address_that_was_checked(site):
         checked.append(address)
         return True
 
-    source = ImageSource(1000, may_fetch=True, resolve=resolve, is_allowed=allow)
+    source = ImageSource(1000, may_fetch=True, ports=ANY_PORT, resolve=resolve, is_allowed=allow)
     assert source.read(f"http://no-such-name.invalid:{port}/image") == b"picture"
     assert checked == [ipaddress.ip_address("127.0.0.1")]
 
 
-def test_a_site_that_sends_byte_by_byte_gets_no_more_time():
+@pytest.mark.parametrize("address", ["8.8.8.8", "151.101.1.140", "2606:4700:4700::1111", "2a00:1450:4001:80b::200e"])
+def test_the_open_internet_is_public(address):
+    assert is_public(ipaddress.ip_address(address))
+
+
+def test_only_the_webs_ports_are_asked(site):
+    source = ImageSource(1000, may_fetch=True, is_allowed=lambda _: True)
+    with pytest.raises(ImageUnreadable, match="ports 80 and 443"):
+        source.read(f"{site}/image")
+
+
+@pytest.mark.parametrize("beginning", [b"HTTP/1.1 200 OK\r\nContent-Length: 900\r\n\r\n", b"HTTP/1.1 200 OK\r\nX-Slow: ", b""])
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_a_site_that_sends_byte_by_byte_gets_no_more_time(scheme, beginning):
+    """In the body, in a header, in the status line, in the handshake: each byte comes within the socket's own limit."""
     listener = socket.create_server(("127.0.0.1", 0))
     stop = threading.Event()
 
     def drip():
         peer, _ = listener.accept()
         peer.recv(1000)
-        peer.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 900\r\n\r\n")
+        peer.sendall(beginning)
         while not stop.wait(0.02):
             try:
                 peer.sendall(b"x")
@@ -156,9 +183,11 @@ def test_a_site_that_sends_byte_by_byte_gets_no_more_time():
                 return
 
     threading.Thread(target=drip, daemon=True).start()
-    source = ImageSource(1000, may_fetch=True, timeout_s=0.3, is_allowed=lambda _: True)
+    source = ImageSource(1000, may_fetch=True, timeout_s=0.3, ports=ANY_PORT, is_allowed=lambda _: True)
+    started_s = time.monotonic()
     with pytest.raises(ImageUnreadable, match="could not be fetched"):
-        source.read(f"http://127.0.0.1:{listener.getsockname()[1]}/")
+        source.read(f"{scheme}://127.0.0.1:{listener.getsockname()[1]}/")
+    assert time.monotonic() - started_s < 5
     stop.set()
     listener.close()
 
