@@ -17,6 +17,7 @@ def test_an_answer_streams_and_escape_stops_it(visit, small_image):
     user = visit()
     user.upload(small_image)
     user.set_budget(9)
+    user.limit_answer(4096)  # long enough not to end by itself, on a busy machine too
     user.ask("What is this?")
     user.page.wait_for_function(f"() => {TEXT_LENGTH} > 5")
     first = user.page.evaluate(TEXT_LENGTH)
@@ -41,7 +42,6 @@ def test_stop_works_before_the_first_token(visit, wide_image):
     user.set_budget(64)
     user.ask("What is this?")
     user.page.wait_for_function("() => /views|tokens/.test(document.querySelector('#ixc-stage-text')?.innerText ?? '')")
-    user.screenshot("desktop-prefill")
     user.page.click("#ixc-stop")
     user.wait_for_answer(1)
     assert user.stats()[0].startswith("stopped before the first token")
