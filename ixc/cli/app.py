@@ -57,11 +57,12 @@ def run(args: argparse.Namespace, settings: Settings) -> None:
     from ixc.hosting.options import ServerOptions, parse_log_format
 
     log_format = parse_log_format(args.log_format) if args.log_format is not None else None
+    from_env = ServerOptions.from_env(os.environ)
     options = replace(
-        ServerOptions.from_env(os.environ),
+        from_env,
         share=args.share,
         **given(
-            access=read_users(args.auth) if args.auth is not None else None,
+            access=replace(from_env.access, users=read_users(args.auth).users) if args.auth is not None else None,
             max_users=args.max_users,
             log_format=log_format,
             grace_s=args.grace,

@@ -19,19 +19,26 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from ixc.errors import SettingsError
 
 MIN_PASSWORD_CHARS = 8
+MIN_KEY_CHARS = 16
 _WRONG_LOGIN_COSTS_S = 0.3
 """Wrong passwords are answered one after the other, this far apart, so that nobody tries thousands a second."""
 
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """Users by name with their passwords; no users: everybody may come in."""
+    """Users by name with their passwords; no users: everybody may come in. ``keys`` are for programs, and open no page."""
 
     users: Mapping[str, str] = field(default_factory=dict)
+    keys: tuple[str, ...] = ()
 
     @property
     def is_guarded(self) -> bool:
+        """Whether the page asks for a name and a password."""
         return bool(self.users)
+
+    def knows_key(self, key: str) -> bool:
+        """Takes as long for a wrong key as for the last of the right ones."""
+        return sum(hmac.compare_digest(key.encode(), known.encode()) for known in self.keys) > 0
 
     def knows(self, name: str, password: str) -> bool:
         """Takes as long for an unknown name as for a wrong password."""
@@ -40,8 +47,8 @@ class Access:
         return is_same and expected is not None
 
     def allows(self, authorization: str) -> bool:
-        """Whether an ``Authorization`` header lets a program in: Basic, or Bearer with ``name:password`` as the key."""
-        if not self.is_guarded:
+        """Whether an ``Authorization`` header lets a program in: Basic, or Bearer with a key or ``name:password``."""
+        if not (self.users or self.keys):
             return True
         scheme, _, value = authorization.strip().partition(" ")
         if scheme.lower() == "basic":
@@ -51,6 +58,8 @@ class Access:
                 return False
         elif scheme.lower() != "bearer":
             return False
+        elif self.knows_key(value.strip()):
+            return True
         name, _, password = value.strip().partition(":")
         return self.knows(name, password)
 
@@ -90,6 +99,14 @@ def parse_users(text: str, source: str) -> dict[str, str]:
     return users
 
 
+def parse_keys(text: str, source: str) -> tuple[str, ...]:
+    """Keys separated by commas. Raises SettingsError, which never shows a key."""
+    keys = tuple(key for key in (part.strip() for part in text.split(",")) if key)
+    if not all(len(key) >= MIN_KEY_CHARS and key.isascii() and key.isprintable() for key in keys):
+        raise SettingsError(f"Every key in {source} must have at least {MIN_KEY_CHARS} letters, digits or signs.")
+    return keys
+
+
 class PageLogin:
     """What Gradio asks when somebody fills in the login page."""
 
@@ -114,14 +131,22 @@ class PageLogin:
 class GuardedRoutes:
     """ASGI middleware: ``routes``, which Gradio's login does not cover, ask for a header where there are users."""
 
-    def __init__(self, app: ASGIApp, access: Access, routes: Sequence[BaseRoute]) -> None:
+    def __init__(
+        self, app: ASGIApp, access: Access, routes: Sequence[BaseRoute], wrong_costs_s: float = _WRONG_LOGIN_COSTS_S
+    ) -> None:
         self._app, self._access, self._routes = app, access, routes
+        self._wrong_costs_s = wrong_costs_s
+        self._one_at_a_time = asyncio.Lock()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         is_guarded = scope["type"] == "http" and any(route.matches(scope)[0] is not Match.NONE for route in self._routes)
         if is_guarded and not self._access.allows(_authorization(scope)):
+            if _authorization(scope):
+                async with self._one_at_a_time:
+                    await asyncio.sleep(self._wrong_costs_s)
+            error = {"message": "A key, or a name and password, is needed.", "type": "authentication_error"}
             refusal = JSONResponse(
-                {"error": {"message": "A name and password are needed.", "type": "authentication_error"}},
+                {"error": {**error, "param": None, "code": "invalid_api_key"}},
                 status_code=401,
                 headers={"WWW-Authenticate": 'Basic realm="ixc"'},
             )

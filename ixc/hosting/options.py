@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from ixc.errors import SettingsError
-from ixc.hosting.access import Access, parse_users
+from ixc.hosting.access import Access, parse_keys, parse_users
 
 
 class LogFormat(StrEnum):
@@ -47,7 +47,10 @@ class ServerOptions:
         """
         users = env.get("IXC_AUTH", "").strip()
         return cls(
-            access=Access(parse_users(users.replace(",", "\n"), "IXC_AUTH")) if users else Access(),
+            access=Access(
+                parse_users(users.replace(",", "\n"), "IXC_AUTH") if users else {},
+                parse_keys(env.get("IXC_API_KEY", ""), "IXC_API_KEY"),
+            ),
             max_users=_number(env, "IXC_MAX_USERS", int, 0),
             log_format=parse_log_format(env.get("IXC_LOG_FORMAT", "").strip() or LogFormat.TEXT),
             grace_s=_number(env, "IXC_GRACE_S", float, 5.0),

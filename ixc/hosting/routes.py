@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from starlette.routing import BaseRoute
 
+from ixc.serving.answers import Answering
 from ixc.serving.mcp_tools import mcp_route
 from ixc.serving.openai_routes import openai_routes
 from ixc.ui.services import Services
@@ -11,4 +12,5 @@ from ixc.ui.services import Services
 
 def hosted_routes(services: Services) -> list[BaseRoute]:
     """Routes beside the page's own. They come before Gradio's, and Gradio's login does not guard them."""
-    return [*openai_routes(services), mcp_route(services)]
+    answering = Answering(services)
+    return [*openai_routes(answering), mcp_route(answering)]

@@ -16,12 +16,15 @@ from starlette.middleware import Middleware
 
 from ixc.errors import SettingsError
 from ixc.hosting.access import GuardedRoutes, PageLogin
+from ixc.hosting.body_limits import BodyLimits, BodyRules
+from ixc.hosting.gradio_calls import OnlyUsedCalls
 from ixc.hosting.health import health_routes
 from ixc.hosting.logs import configure_logging, log_answer
 from ixc.hosting.metrics import metrics_route
 from ixc.hosting.open_pages import CountPages, OpenPages
 from ixc.hosting.options import ServerOptions, is_zero_gpu
 from ixc.hosting.routes import hosted_routes
+from ixc.hosting.upload_room import UploadLimits, UploadRoom
 from ixc.settings import Settings
 from ixc.ui.app import build_app, launch
 from ixc.ui.services import Services
@@ -58,13 +61,17 @@ def start(settings: Settings, options: ServerOptions, services: Services | None 
     services.traffic.listen(log_answer)
     demo = build_app(settings, services)
     pages = OpenPages(options.max_users)
-    behind_login = [*hosted_routes(services), metrics_route(services, pages)]
+    for_programs, for_operators = hosted_routes(services), [metrics_route(services, pages)]
+    guarded = [*for_programs, *for_operators, status_route(services)] if options.access.is_guarded else for_programs
     _, address, share_address = launch(
         demo,
-        routes=[*health_routes(services), *behind_login],
+        routes=[*health_routes(services), *for_programs, *for_operators],
         middleware=[
+            Middleware(OnlyUsedCalls),
+            Middleware(BodyLimits, rules=BodyRules.of(settings.images)),
             Middleware(CountPages, pages=pages),
-            Middleware(GuardedRoutes, access=options.access, routes=[status_route(services), *behind_login]),
+            Middleware(GuardedRoutes, access=options.access, routes=guarded),
+            Middleware(UploadRoom, uploads=lambda: demo.upload_file_set, limits=UploadLimits(settings.images.max_bytes)),
         ],
         auth=PageLogin(options.access).as_function() if options.access.is_guarded else None,
         share=options.share,

@@ -1,62 +1,125 @@
-"""From a checked request to its text and its end, over the same line and model as the page's."""
+"""From a request's body to its answer, over the same line and model as the page's, within bounds of its own."""
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from ixc.chat.events import Event, Finished, FinishReason, TextDelta
 from ixc.chat.request import ChatRequest, StopFlag
-from ixc.serving.openai_request import ChatCompletion
+from ixc.errors import EngineBusy
+from ixc.imaging.decode import DecodedImage
+from ixc.serving.image_urls import ImageSource
+from ixc.serving.openai_request import ChatCompletion, RequestParser
 from ixc.serving.stop_strings import StopStrings
+from ixc.settings import MEGABYTE
 from ixc.ui.answering import answer_events
+from ixc.ui.event_pump import EventPump
+from ixc.ui.image_panel import DEFAULT_BUDGET
 from ixc.ui.services import Services
 
 if TYPE_CHECKING:
     from ixc.chat.interface import ChatEngine
 
+_MAX_PIXEL_BYTES = 1536 * MEGABYTE
+_NUM_READERS = 4
+"""Requests whose images are fetched or decoded at a time, in threads that nothing else of the app needs."""
+Result = TypeVar("Result")
 
-def completion_events(services: Services, asked: ChatCompletion, session_id: str, stop: StopFlag) -> Iterator[Event]:
-    """The answer's events, ended before a stop string. Raises IxcError; EngineBusy when the line is full."""
 
-    def build_request(engine: ChatEngine) -> ChatRequest:
-        return ChatRequest(
-            session_id=session_id,
-            question=asked.question,
-            view=asked.views[0] if asked.views else None,
-            turns=asked.turns,
-            images=asked.images,
-            system=engine.default_system if asked.system is None else asked.system,
-            generation=asked.generation(engine.default_generation),
-            more_views=asked.views[1:],
-        )
+class PixelRoom:
+    """Bounds the decoded images of all requests together. Thread-safe."""
 
-    stops = StopStrings(asked.stop)
-    try:
-        with services.line.enter() as ticket:
-            for event in answer_events(services, ticket, stop, build_request):
-                if isinstance(event, TextDelta):
-                    if text := stops.push(event.text):
-                        yield TextDelta(text)
-                    if stops.was_met:
-                        stop.set()
-                elif isinstance(event, Finished):
-                    if text := stops.finish():
-                        yield TextDelta(text)
-                    yield replace(event, reason=FinishReason.END_OF_TURN) if stops.was_met else event
-                else:
-                    yield event
-    finally:
-        stop.set()
+    def __init__(self, max_bytes: int = _MAX_PIXEL_BYTES) -> None:
+        self._max_bytes, self._num_bytes = max_bytes, 0
+        self._lock = threading.Lock()
+
+    @contextmanager
+    def hold(self, images: Iterable[DecodedImage]) -> Iterator[None]:
+        """Raises EngineBusy when there is no room left for them. Alone, a request may always."""
+        num_bytes = sum(image.pixels_HWC.nbytes for image in images)
+        with self._lock:
+            if self._num_bytes and self._num_bytes + num_bytes > self._max_bytes:
+                raise EngineBusy("The images of other questions fill the memory; try again in a minute.")
+            self._num_bytes += num_bytes
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._num_bytes -= num_bytes
+
+
+class Answering:
+    """What the OpenAI-compatible calls and the MCP tools have in common."""
+
+    def __init__(self, services: Services) -> None:
+        settings = services.settings
+        self.services = services
+        self.source = ImageSource(settings.images.max_bytes, may_fetch=settings.fetch_images == "on")
+        self._parser = RequestParser(settings.images, self.source, settings.max_patches_limit)
+        self._room = PixelRoom()
+        self._readers = ThreadPoolExecutor(_NUM_READERS, "ixc-api-images")
+
+    async def read(self, work: Callable[..., Result], *arguments: Any) -> Result:
+        """Run ``work``, which fetches or decodes images, in one of few threads."""
+        return await asyncio.get_running_loop().run_in_executor(self._readers, work, *arguments)
+
+    async def parse(self, body: Any) -> ChatCompletion:
+        """Raises SettingsError naming the field, ImageUnreadable or ImageTooLarge."""
+        engine = self.services.provider.engine
+        default = engine.default_max_patches if engine is not None else DEFAULT_BUDGET
+        return await self.read(self._parser.parse, body, default)
+
+    def pump(self, asked: ChatCompletion, caller: str) -> EventPump:
+        """Start the answer. ``caller`` keeps conversations of different people apart that begin alike."""
+        stop = StopFlag()
+        return EventPump(lambda: self._events(asked, session_of(asked, caller), stop), stop)
+
+    def _events(self, asked: ChatCompletion, session_id: str, stop: StopFlag) -> Iterator[Event]:
+        """The answer's events, ended before a stop string. Raises IxcError; EngineBusy when the line is full."""
+
+        def build_request(engine: ChatEngine) -> ChatRequest:
+            return ChatRequest(
+                session_id=session_id,
+                question=asked.question,
+                view=asked.views[0] if asked.views else None,
+                turns=asked.turns,
+                images=asked.images,
+                system=engine.default_system if asked.system is None else asked.system,
+                generation=asked.generation(engine.default_generation),
+                more_views=asked.views[1:],
+            )
+
+        with self._room.hold(asked.images.values()), self.services.line.enter() as ticket:
+            yield from _cut_at_stops(answer_events(self.services, ticket, stop, build_request), asked.stop, stop)
+
+
+def _cut_at_stops(events: Iterable[Event], strings: Iterable[str], stop: StopFlag) -> Iterator[Event]:
+    stops = StopStrings(tuple(strings))
+    for event in events:
+        if isinstance(event, TextDelta):
+            if text := stops.push(event.text):
+                yield TextDelta(text)
+            if stops.was_met:
+                stop.set()
+        elif isinstance(event, Finished):
+            if text := stops.finish():
+                yield TextDelta(text)
+            yield replace(event, reason=FinishReason.END_OF_TURN) if stops.was_met else event
+        else:
+            yield event
 
 
 def session_of(asked: ChatCompletion, caller: str) -> str:
     """One id for all turns of a caller's conversation, told from how it began.
 
-    The API keeps no sessions, yet the next turn finds the keys and values of the one before. ``caller`` keeps conversations
-    of different people apart that begin alike.
+    The API keeps no sessions, yet the next turn finds the keys and values of the one before.
     """
     first = asked.turns[0] if asked.turns else None
     question, views = (first.question, first.views) if first else (asked.question, asked.views)

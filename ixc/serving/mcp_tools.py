@@ -9,23 +9,17 @@ from typing import Any
 from mcp.server.mcpserver import MCPServer
 from mcp.server.mcpserver.exceptions import ToolError
 from mcp.server.transport_security import TransportSecuritySettings
-from starlette.concurrency import run_in_threadpool
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 import ixc
 from ixc.chat.events import Finished, TextDelta
-from ixc.chat.request import StopFlag
 from ixc.imaging.decode import decode_image
 from ixc.plan_facts import plan_facts
-from ixc.serving.answers import completion_events, session_of
+from ixc.serving.answers import Answering
 from ixc.serving.openai_answer import finish_reason, timings_of, usage_of
-from ixc.serving.openai_request import RequestParser
-from ixc.serving.openai_routes import image_source
-from ixc.ui.event_pump import EventPump
 from ixc.ui.image_panel import DEFAULT_BUDGET
 from ixc.ui.messages import message_for
-from ixc.ui.services import Services
 
 _LOOPBACK_NAMES = ("127.0.0.1", "localhost", "[::1]")
 _BASE64 = 4 / 3
@@ -36,19 +30,17 @@ _INSTRUCTIONS = (
 )
 
 
-def mcp_route(services: Services) -> Route:
+def mcp_route(answering: Answering) -> Route:
     """The route of the MCP endpoint. Each request stands for itself: no sessions are kept."""
-    return Route("/mcp", _McpEndpoint(services))
+    return Route("/mcp", _McpEndpoint(answering))
 
 
 class ImageTools:
     """What the tools do. Errors are one sentence."""
 
-    def __init__(self, services: Services) -> None:
-        settings = services.settings
-        self._services = services
-        self._source = image_source(services)
-        self._parser = RequestParser(settings.images, self._source, settings.max_patches_limit)
+    def __init__(self, answering: Answering) -> None:
+        self._answering = answering
+        self._services = answering.services
 
     async def plan_image(self, image_url: str, max_patches: int = DEFAULT_BUDGET) -> dict[str, Any]:
         """How the model cuts an image under a budget of max_patches tiles: sizes, grid, tokens. Needs no model run.
@@ -60,10 +52,10 @@ class ImageTools:
             raise ToolError(f"max_patches must be a whole number from 1 to {limit}.")
 
         def plan() -> dict[str, Any]:
-            image = decode_image(self._source.read(image_url), self._services.settings.images)
+            image = decode_image(self._answering.source.read(image_url), self._services.settings.images)
             return plan_facts(self._services.provider.layout.plan(image.size_px, max_patches), max_patches_limit=limit)
 
-        return await _in_a_sentence(run_in_threadpool(plan))
+        return await _in_a_sentence(self._answering.read(plan))
 
     async def ask_image(
         self, image_url: str, question: str, max_patches: int | None = None, max_tokens: int | None = None
@@ -84,11 +76,9 @@ class ImageTools:
             "max_patches": max_patches,
             "max_tokens": max_tokens,
         }
-        default = provider.engine.default_max_patches if provider.engine is not None else DEFAULT_BUDGET
-        asked = await run_in_threadpool(self._parser.parse, body, default)
-        stop, session_id = StopFlag(), session_of(asked, "mcp")
+        asked = await self._answering.parse(body)
         text = ""
-        async for event in EventPump(lambda: completion_events(self._services, asked, session_id, stop), stop).events():
+        async for event in self._answering.pump(asked, "mcp").events():
             if isinstance(event, TextDelta):
                 text += event.text
             elif isinstance(event, Finished):
@@ -100,12 +90,12 @@ class ImageTools:
 class _McpEndpoint:
     """The ASGI app behind the route; the SDK's session manager runs from the first request to the end of the loop."""
 
-    def __init__(self, services: Services) -> None:
-        tools = ImageTools(services)
+    def __init__(self, answering: Answering) -> None:
+        tools = ImageTools(answering)
         server = MCPServer("ixc", title="ixc", version=ixc.__version__, instructions=_INSTRUCTIONS, log_level="WARNING")
         server.add_tool(tools.plan_image)
         server.add_tool(tools.ask_image)
-        settings = services.settings
+        settings = answering.services.settings
         is_local = settings.host in ("127.0.0.1", "localhost", "::1")
         hosts = [f"{name}:*" for name in _LOOPBACK_NAMES]
         app = server.streamable_http_app(

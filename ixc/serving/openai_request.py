@@ -13,6 +13,8 @@ from ixc.serving.image_urls import ImageSource
 from ixc.settings import GenerationSettings, ImageLimits
 
 MAX_IMAGES = 8
+_LARGEST_IMAGES = 2
+"""So many of the largest images that are allowed, or more of smaller ones, fit into one conversation."""
 _MAX_STOPS = 4
 _MAX_MESSAGES = 256
 _REFUSED_UNLESS = {"n": 1, "logprobs": False, "top_logprobs": 0, "tools": [], "functions": [], "audio": None}
@@ -134,6 +136,9 @@ class RequestParser:
         images[image.image_id] = image
         if len(images) > MAX_IMAGES:
             raise SettingsError(f"A conversation may have at most {MAX_IMAGES} images.")
+        max_megapixels = _LARGEST_IMAGES * self.limits.max_megapixels
+        if sum(image.size_px.height * image.size_px.width for image in images.values()) > max_megapixels * 1e6:
+            raise SettingsError(f"The images of a conversation may have at most {max_megapixels:g} megapixels together.")
         return ImageView(image.image_id, budget)
 
 

@@ -11,54 +11,38 @@ from collections.abc import AsyncIterator
 from contextlib import suppress
 from dataclasses import asdict
 
-from starlette.concurrency import run_in_threadpool
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from ixc.chat.events import Event, Finished, PrefillProgress, TextDelta
-from ixc.chat.request import StopFlag
-from ixc.serving.answers import completion_events, session_of
-from ixc.serving.image_urls import ImageSource
+from ixc.serving.answers import Answering
 from ixc.serving.openai_answer import Completion, error_body, error_chunk, refusal
-from ixc.serving.openai_request import ChatCompletion, RequestParser
+from ixc.serving.openai_request import ChatCompletion
 from ixc.serving.request_body import BodyRefused, read_json
-from ixc.settings import MEGABYTE
 from ixc.ui.event_pump import EventPump
-from ixc.ui.image_panel import DEFAULT_BUDGET
-from ixc.ui.services import Services
 
 _LOOK_EVERY_S = 0.5
 """How often a caller that waits for a whole answer is looked for."""
-_BASE64 = 4 / 3
-_TEXT_BYTES = 4 * MEGABYTE
 _RETRY_AFTER_S = 5
 _SSE_HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
 
 
-def openai_routes(services: Services) -> list[Route]:
+def openai_routes(answering: Answering) -> list[Route]:
     """The two routes, for a Starlette app."""
-    calls = OpenAiCalls(services)
+    calls = OpenAiCalls(answering)
     return [
         Route("/v1/models", calls.models, methods=["GET"]),
         Route("/v1/chat/completions", calls.chat_completions, methods=["POST"]),
     ]
 
 
-def image_source(services: Services) -> ImageSource:
-    """Where images of requests may come from, by the settings."""
-    settings = services.settings
-    return ImageSource(settings.images.max_bytes, may_fetch=settings.fetch_images == "on")
-
-
 class OpenAiCalls:
     """The calls. Every error reaches the caller as one sentence in OpenAI's shape."""
 
-    def __init__(self, services: Services) -> None:
-        self._services = services
-        settings = services.settings
-        self._parser = RequestParser(settings.images, image_source(services), settings.max_patches_limit)
-        self._max_body_bytes = int(settings.images.max_bytes * _BASE64) + _TEXT_BYTES
+    def __init__(self, answering: Answering) -> None:
+        self._answering = answering
+        self._services = answering.services
 
     async def models(self, _: Request) -> JSONResponse:
         status = self._services.provider.status
@@ -89,8 +73,8 @@ class OpenAiCalls:
 
     async def chat_completions(self, request: Request) -> Response:
         try:
-            body = await read_json(request, self._max_body_bytes)
-            asked = await run_in_threadpool(self._parser.parse, body, self._default_budget())
+            body = await read_json(request)
+            asked = await self._answering.parse(body)
         except BodyRefused as error:
             return JSONResponse(refusal(str(error), error.code), error.status, {"Connection": "close"})
         except ClientDisconnect:
@@ -102,9 +86,7 @@ class OpenAiCalls:
             return JSONResponse(
                 refusal(f"There is no model {asked.model[:80]!r} here, only {known!r}.", "model_not_found"), 404
             )
-        stop = StopFlag()
-        session_id = session_of(asked, _caller(request))
-        pump = EventPump(lambda: completion_events(self._services, asked, session_id, stop), stop)
+        pump = self._answering.pump(asked, _caller(request))
         return await (self._streamed if asked.streams else self._whole)(request, asked, pump)
 
     async def _whole(self, request: Request, asked: ChatCompletion, pump: EventPump) -> Response:
@@ -135,10 +117,6 @@ class OpenAiCalls:
     def _has(self, model: str) -> bool:
         status = self._services.provider.status
         return model in (status.key, status.name)
-
-    def _default_budget(self) -> int:
-        engine = self._services.provider.engine
-        return engine.default_max_patches if engine is not None else DEFAULT_BUDGET
 
 
 async def _chunks(asked: ChatCompletion, first: Event, events: AsyncIterator[Event]) -> AsyncIterator[str]:

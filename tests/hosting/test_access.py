@@ -5,11 +5,17 @@ from __future__ import annotations
 import asyncio
 import base64
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.responses import PlainTextResponse
+from starlette.routing import Route
+from starlette.testclient import TestClient
 
 from ixc.errors import SettingsError
-from ixc.hosting.access import Access, PageLogin, read_users
+from ixc.hosting.access import Access, GuardedRoutes, PageLogin, read_users
 from ixc.hosting.options import LogFormat, ServerOptions
 
 USERS = Access({"alice": "correct horse", "bob": "staple: battery"})
@@ -128,3 +134,35 @@ def test_a_share_link_needs_passwords():
     with pytest.raises(SettingsError, match="--auth"):
         ServerOptions(share=True)
     assert ServerOptions(access=USERS, share=True).share
+
+
+def test_a_key_opens_the_calls_for_programs_and_no_page():
+    access = ServerOptions.from_env({"IXC_API_KEY": "first-key-of-the-app, second-key-of-the-app"}).access
+    assert access.allows("Bearer first-key-of-the-app")
+    assert access.allows("bearer second-key-of-the-app")
+    for header in ("", "Bearer first-key-of-the-ap", "Bearer ", "Bearer first-key-of-the-app, second-key-of-the-app"):
+        assert not access.allows(header)
+    assert not access.is_guarded
+    assert "first-key" not in repr(ServerOptions(access=access))
+
+
+@pytest.mark.parametrize("key", ["short", "a key of words\nand lines", "schlüssel-schlüssel"])
+def test_a_key_that_could_be_guessed_or_not_be_sent_is_refused(key):
+    with pytest.raises(SettingsError, match="IXC_API_KEY") as refusal:
+        ServerOptions.from_env({"IXC_API_KEY": key})
+    assert key not in str(refusal.value)
+
+
+def test_wrong_keys_are_answered_one_after_the_other():
+    async def nothing(request):
+        return PlainTextResponse("in")
+
+    route = Route("/v1/models", nothing)
+    guard = Middleware(GuardedRoutes, access=Access(keys=("k" * 16,)), routes=[route], wrong_costs_s=0.05)
+    with TestClient(Starlette(routes=[route], middleware=[guard])) as client:
+        assert client.get("/v1/models", headers={"authorization": "Bearer " + "k" * 16}).text == "in"
+        started_s = time.monotonic()
+        with ThreadPoolExecutor(4) as pool:
+            wrong = [pool.submit(client.get, "/v1/models", headers={"authorization": "Bearer no"}) for _ in range(4)]
+        assert [answer.result().status_code for answer in wrong] == [401] * 4
+        assert time.monotonic() - started_s >= 4 * 0.05

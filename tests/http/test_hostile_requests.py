@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import socket
 import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import httpx
 import pytest
@@ -16,6 +19,17 @@ def tab(app):
     client = PageClient(app.url)
     yield client
     client.close()
+
+
+def raw_request(app, request_line: str, *headers: str) -> bytes:
+    url = httpx.URL(app.url)
+    with socket.create_connection((url.host, url.port), timeout=30) as peer:
+        lines = [request_line, f"Host: {url.host}:{url.port}", "Connection: close", *headers]
+        peer.sendall("\r\n".join([*lines, "", ""]).encode())
+        answer = b""
+        while part := peer.recv(65536):
+            answer += part
+    return answer
 
 
 def plan_data(tab: PageClient) -> object:
@@ -84,6 +98,117 @@ def test_examples_and_edits_take_any_event_data(tab, event_data):
     stage = call.data[0]
     assert stage["image"] is not None or stage["error"]["detail"].startswith("There is no such example")
     assert list(tab.stream("ixc-transcript", "edit", "ixc-transcript", event_data)) in ([], [None])
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("POST", "process_recording"),  # would keep the file and hand it to ffmpeg
+        ("GET", "proxy=http://127.0.0.1:1/x"),
+        ("GET", "file=http://127.0.0.1:1/x"),
+        ("GET", "file/etc/passwd"),
+        ("POST", "component_server/1/x"),
+        ("GET", "stream/a/b/1/playlist-file"),
+        ("GET", "deep_link?session_hash=a"),
+        ("POST", "vibe-edit"),
+        ("GET", "%66ile=/etc/passwd"),
+        ("GET", "queue/../file=/etc/passwd"),
+        ("GET", "./file=/etc/passwd"),
+        ("GET", "/file=/etc/passwd"),
+    ],
+)
+def test_what_the_page_has_no_use_for_does_not_exist(app, method, path):
+    """Raw, because a client would resolve the dots itself."""
+    answer = raw_request(app, f"{method} /gradio_api/{path} HTTP/1.1")
+    assert answer.startswith((b"HTTP/1.1 404", b"HTTP/1.1 405"))
+    assert b"root:" not in answer
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "../../../../escaped.png",
+        "/tmp/escaped.png",
+        "..\\..\\escaped.png",
+        "a\x00b.png",
+        "<script>alert(1)</script>.html",
+        "x" * 5000,
+    ],
+)
+def test_a_file_name_leads_nowhere(app, http, name):
+    body = (
+        b'--b\r\nContent-Disposition: form-data; name="files"; filename="'
+        + name.encode()
+        + b'"\r\nContent-Type: text/html\r\n\r\n<script>alert(1)</script>\r\n--b--\r\n'
+    )
+    answer = http.post("/gradio_api/upload", content=body, headers={"content-type": "multipart/form-data; boundary=b"})
+    assert answer.status_code in (200, 400, 413)
+    for path in answer.json() if answer.status_code == 200 else []:
+        assert Path(path).resolve().is_relative_to(app.uploads_path.resolve())
+        assert http.get(f"/gradio_api/file={path}").status_code == 404  # nothing that was uploaded is ever a page
+        Path(path).unlink()
+    assert not list(app.uploads_path.parent.rglob("escaped.png"))
+
+
+@pytest.mark.parametrize(
+    "session", ["../../x", "x" * 100_000, "", None, 5, ["a"], {"a": 1}, "v1-" + "0" * 64, "api-" + "0" * 32]
+)
+def test_a_forged_session_reaches_nothing(app, http, tab, small_png, session):
+    """It is a stranger's at best; at worst it is refused. The tab beside it keeps what it has."""
+    address = tab.upload("small.png", small_png).data[0]["image"]["src"]
+    stranger = next(d for d in tab.config["dependencies"] if d["targets"] and d["targets"][0][1] == "input")
+    body = {"fn_index": stranger["id"], "data": [4], "session_hash": session}
+    for path in ("run/predict", "queue/join", "cancel", "reset"):
+        answer = http.post(f"/gradio_api/{path}", json={**body, "event_id": "none"})
+        assert "overlay" not in answer.text
+        assert "Traceback" not in answer.text
+    assert http.get(f"/{address}").status_code == 200
+    assert app.status()["sessions"]["sessions"] >= 1
+
+
+def test_questions_of_nobody_do_not_end_the_queue(app, http):
+    """A session named "" has no mailbox. Many at once, so that one still waits while another is served."""
+    config = http.get("/config").json()
+    plan = next(d["id"] for d in config["dependencies"] if d["api_name"] == "plan")
+    body = {"fn_index": plan, "data": [None, 4], "session_hash": ""}
+    with ThreadPoolExecutor(20) as pool:
+        statuses = list(pool.map(lambda _: http.post("/gradio_api/queue/join", json=body).status_code, range(40)))
+    assert set(statuses) <= {200, 400, 422}
+    event = http.post("/gradio_api/call/plan", json={"data": [None, 4]}).raise_for_status().json()["event_id"]
+    assert "An image is needed" in http.get(f"/gradio_api/call/plan/{event}").text
+
+
+def test_a_page_elsewhere_can_start_nothing(http):
+    """A browser sends such a request from any site without asking: it must not be read as JSON."""
+    foreign = {"content-type": "text/plain", "origin": "http://evil.example"}
+    chat = json.dumps({"data": ["Hi"]})
+    for path in ("/gradio_api/call/chat", "/gradio_api/queue/join", "/v1/chat/completions", "/mcp"):
+        answer = http.post(path, content=chat, headers=foreign)
+        assert answer.status_code in (400, 403, 406, 415, 422), (path, answer.status_code)
+        assert "access-control-allow-origin" not in answer.headers
+
+
+@pytest.mark.parametrize(
+    "path", ["/gradio_api/queue/join", "/gradio_api/call/chat", "/gradio_api/run/predict", "/gradio_api/cancel"]
+)
+def test_a_long_text_is_refused_before_it_is_sent(app, path):
+    answer = raw_request(app, f"POST {path} HTTP/1.1", "Content-Type: application/json", f"Content-Length: {9 * 1024**2}")
+    assert answer.startswith(b"HTTP/1.1 413")
+
+
+def test_many_slow_senders_hold_nobody_up(app, http):
+    host, port = httpx.URL(app.url).host, httpx.URL(app.url).port
+    slow = [socket.create_connection((host, port), timeout=30) for _ in range(200)]
+    try:
+        for number, peer in enumerate(slow):
+            peer.sendall(b"POST /gradio_api/upload HTTP/1.1\r\nHost: x\r\n")
+            if number % 2:  # half of them never end their headers, half never send the body
+                peer.sendall(b"Content-Type: multipart/form-data; boundary=b\r\nContent-Length: 1000\r\n\r\n--b")
+        assert http.get("/status", timeout=20).status_code == 200
+        assert http.get("/v1/models", timeout=20).json()["data"]
+    finally:
+        for peer in slow:
+            peer.close()
 
 
 def test_a_large_upload_is_refused_with_413(http):
