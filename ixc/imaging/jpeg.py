@@ -9,7 +9,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-import cv2
 import numpy as np
 
 _START_OF_SCAN, _END_OF_IMAGE = 0xDA, 0xD9
@@ -56,6 +55,8 @@ def decode_plain_jpeg(data: bytes) -> np.ndarray | None:
     """
     if not _is_plain(data):
         return None
+    import cv2  # only here: a plan of another kind of image must not wait for OpenCV
+
     try:
         return cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION)
     except cv2.error:

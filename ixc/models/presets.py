@@ -48,6 +48,16 @@ XC2_VL_7B = ModelPreset(
     note="Looks once, at 490 x 490 pixels, so it misses small print; it can be wrong, so check what matters.",
     layout=ImageLayout(LayoutKind.SINGLE_VIEW, 490),
 )
+INF_NANO = ModelPreset(
+    name="inf-nano",
+    title="inf-nano",
+    source=ASSETS / "models" / "inf-nano",
+    note=(
+        "A small demonstration model with the architecture of INF-LLaVA: it reads one printed line, such as a sign or a label, "
+        "and makes more mistakes than ixc-nano."
+    ),
+    layout=DUAL_PERSPECTIVE,
+)
 _INF_NOTE = "Looks at a square of 1008 pixels two ways, in 576 tokens; it can be wrong, so check what matters."
 INF_LLAVA_8B = ModelPreset(
     name="inf-llava-8b",
@@ -63,7 +73,7 @@ INF_STAR_LLAVA_8B = ModelPreset(
     note=_INF_NOTE,
     layout=DUAL_PERSPECTIVE,
 )
-PRESETS = {preset.name: preset for preset in (NANO, XC2_4KHD_7B, XC2_VL_7B, INF_LLAVA_8B, INF_STAR_LLAVA_8B)}
+PRESETS = {preset.name: preset for preset in (NANO, INF_NANO, XC2_4KHD_7B, XC2_VL_7B, INF_LLAVA_8B, INF_STAR_LLAVA_8B)}
 _REPOSITORY_ID = re.compile(r"[\w.-]+/[\w.-]+", re.ASCII)
 _UNKNOWN_NOTE = "A model of your own; this program does not know what it can do."
 
