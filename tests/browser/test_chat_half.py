@@ -41,8 +41,13 @@ def test_stop_works_before_the_first_token(visit, wide_image):
     user.upload(wide_image)
     user.set_budget(64)
     user.ask("What is this?")
-    user.page.wait_for_function("() => /views|tokens/.test(document.querySelector('#ixc-stage-text')?.innerText ?? '')")
-    user.page.click("#ixc-stop")
+    user.page.wait_for_function(  # clicked in the page itself: the little model sees and reads 64 tiles in a second
+        """() => {
+            const isWorking = /views|tokens/.test(document.querySelector('#ixc-stage-text')?.innerText ?? '');
+            if (isWorking) document.querySelector('#ixc-stop').click();
+            return isWorking;
+        }"""
+    )
     user.wait_for_answer(1)
     assert user.stats()[0].startswith("stopped before the first token")
 
