@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
+from concurrent.futures import ThreadPoolExecutor
 
 import httpx
 import pytest
@@ -16,12 +17,18 @@ def image_url(small_png) -> str:
     return "data:image/png;base64," + base64.b64encode(small_png).decode()
 
 
+def run_apart(coroutine):
+    """In a thread of its own: where browser tests ran before, Playwright's event loop still runs in this one."""
+    with ThreadPoolExecutor(max_workers=1) as pool:
+        return pool.submit(asyncio.run, coroutine).result()
+
+
 def call(app, name, **arguments):
     async def run():
         async with Client(f"{app.url}/mcp") as client:
             return await client.call_tool(name, arguments)
 
-    return asyncio.run(run())
+    return run_apart(run())
 
 
 def test_the_two_tools_are_listed_with_their_arguments(app):
@@ -29,7 +36,7 @@ def test_the_two_tools_are_listed_with_their_arguments(app):
         async with Client(f"{app.url}/mcp") as client:
             return (await client.list_tools()).tools
 
-    tools = {tool.name: tool for tool in asyncio.run(run())}
+    tools = {tool.name: tool for tool in run_apart(run())}
     assert set(tools) == {"plan_image", "ask_image"}
     assert all("base64" in tool.description for tool in tools.values())
 
