@@ -2,25 +2,19 @@
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import json
-from concurrent.futures import ThreadPoolExecutor
 
 import httpx
 import pytest
 from mcp.client import Client
 
+from tests.event_loops import run_apart
+
 
 @pytest.fixture(scope="module")
 def image_url(small_png) -> str:
     return "data:image/png;base64," + base64.b64encode(small_png).decode()
-
-
-def run_apart(coroutine):
-    """In a thread of its own: where browser tests ran before, Playwright's event loop still runs in this one."""
-    with ThreadPoolExecutor(max_workers=1) as pool:
-        return pool.submit(asyncio.run, coroutine).result()
 
 
 def call(app, name, **arguments):
