@@ -25,7 +25,6 @@ def test_an_answer_streams_and_escape_stops_it(visit, small_image):
     assert user.page.locator("#ixc-stop").is_visible()
     assert not user.page.locator("#ixc-send").is_visible()
     assert user.page.locator("#ixc-question textarea").input_value() == ""
-    user.screenshot("desktop-streaming")
     user.page.keyboard.press("Escape")
     user.wait_for_answer(1)
     assert user.stats()[0].startswith("stopped · first token")
