@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
@@ -12,16 +12,12 @@ from transformers.masking_utils import create_causal_mask
 from transformers.modeling_outputs import BaseModelOutputWithPast, CausalLMOutputWithPast
 from transformers.utils.output_capturing import capture_outputs
 
-from ixc.models.clip_pixels import normalise
 from ixc.models.xcomposer2.blocked_cache import BlockedCache, BlockedLayer
 from ixc.models.xcomposer2.configuration import XComposer2Config
 from ixc.models.xcomposer2.language import Attention, DecoderLayer, RMSNorm, RotaryTables
 from ixc.models.xcomposer2.spans import VisualSpans
-from ixc.models.xcomposer2.vision import VisionTower, lay_out_tokens, make_views, merge_patches
+from ixc.models.xcomposer2.vision import ImageEncoding, VisionTower
 from ixc.tiling import Grid
-
-VISION_CHUNK_VIEWS = 16
-"""Views per pass of the vision tower; bounds its memory."""
 
 
 def run_layer(layer: DecoderLayer, hidden_BSD: Tensor, rotary: tuple[Tensor, Tensor], blocks: BlockedLayer) -> Tensor:
@@ -109,7 +105,7 @@ class InternLM2Model(XComposer2PreTrainedModel):
         return self.norm(hidden_BSD)[0, 0]
 
 
-class XComposer2ForCausalLM(XComposer2PreTrainedModel, GenerationMixin):
+class XComposer2ForCausalLM(ImageEncoding, XComposer2PreTrainedModel, GenerationMixin):
     """InternLM-XComposer2-4KHD, or the single-view VL model by its config. Parameter names are the official checkpoint's.
 
     ``plora_sub_GN`` is the newline vector and ``plora_glb_GN`` the separator: the names look swapped, the checkpoint is so.
@@ -141,35 +137,6 @@ class XComposer2ForCausalLM(XComposer2PreTrainedModel, GenerationMixin):
         self.output = value
 
     # --- images ---------------------------------------------------------------------------------------------------
-
-    def make_views(self, tiles_NCHW: Tensor, grid: Grid) -> Tensor:
-        """One image's uint8 tiles -> normalised views for the vision tower, the global view first (VL: its only view)."""
-        if self.config.is_tiled:
-            return make_views(tiles_NCHW, grid, self.dtype)
-        return normalise(tiles_NCHW).to(self.dtype)
-
-    def encode_views(self, views_NCHW: Tensor) -> Tensor:
-        """Normalised views -> features [N, 12, 12, E] (VL: [1, 1225, E]); one pass of the vision tower."""
-        feat_NPD = self.vit(views_NCHW)
-        return merge_patches(feat_NPD) if self.config.is_tiled else feat_NPD
-
-    def lay_out(self, feat_NTTE: Tensor, grid: Grid) -> Tensor:
-        """Features of one image's views -> its tokens [num_visual_tokens, E]; tiles get newlines and the separator."""
-        if self.config.is_tiled:
-            return lay_out_tokens(feat_NTTE, grid, self.plora_sub_GN, self.plora_glb_GN)
-        return feat_NTTE[0]
-
-    def vision_features(self, tiles_NCHW: Tensor, grids: Sequence[Grid]) -> list[Tensor]:
-        """uint8 tiles of all images, concatenated -> per image its token features [num_visual_tokens, E]."""
-        per_image = tiles_NCHW.split([grid.rows * grid.cols for grid in grids])
-        views = [self.make_views(tiles, grid) for tiles, grid in zip(per_image, grids, strict=True)]
-        features = torch.cat([self.encode_views(chunk) for chunk in torch.cat(views).split(VISION_CHUNK_VIEWS)])
-        split = features.split([len(image_views) for image_views in views])
-        return [self.lay_out(feat, grid) for feat, grid in zip(split, grids, strict=True)]
-
-    def encode_images(self, tiles_NCHW: Tensor, grids: Sequence[Grid]) -> list[Tensor]:
-        """uint8 tiles of all images, concatenated -> per image its embeddings [num_visual_tokens, D]."""
-        return [self.vision_proj(feat) for feat in self.vision_features(tiles_NCHW, grids)]
 
     def embed(
         self, input_ids_BS: Tensor, tiles_NCHW: Tensor | None, image_grids_N2: Tensor | None

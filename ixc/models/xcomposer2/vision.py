@@ -5,6 +5,8 @@ Semantics: reference/ixc2_4khd/README.md, "Vision tower"; arXiv 2404.06512, sect
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -12,6 +14,9 @@ from transformers import CLIPVisionConfig, CLIPVisionModel
 
 from ixc.models.clip_pixels import normalise
 from ixc.tiling import TILE_PX, TOKENS_PER_SIDE, Grid
+
+VISION_CHUNK_VIEWS = 16
+"""Views per pass of the vision tower; bounds its memory."""
 
 
 class VisionTower(nn.Module):
@@ -75,3 +80,39 @@ def _end_rows(map_HWE: Tensor, newline_E: Tensor) -> Tensor:
     rows, _, width = map_HWE.shape
     newlines = newline_E.to(map_HWE).view(1, 1, width).expand(rows, 1, width)
     return torch.cat((map_HWE, newlines), dim=1).view(-1, width)
+
+
+class ImageEncoding:
+    """From an image's tiles to its embeddings, for every model that has a config, a dtype and the parts ``vit``,
+
+    ``vision_proj``, ``plora_sub_GN`` (newline) and ``plora_glb_GN`` (separator; both None without tiles).
+    """
+
+    def make_views(self, tiles_NCHW: Tensor, grid: Grid) -> Tensor:
+        """One image's uint8 tiles -> normalised views for the vision tower, the global view first (VL: its only view)."""
+        if self.config.is_tiled:
+            return make_views(tiles_NCHW, grid, self.dtype)
+        return normalise(tiles_NCHW).to(self.dtype)
+
+    def encode_views(self, views_NCHW: Tensor) -> Tensor:
+        """Normalised views -> features [N, 12, 12, E] (VL: [1, 1225, E]); one pass of the vision tower."""
+        feat_NPD = self.vit(views_NCHW)
+        return merge_patches(feat_NPD) if self.config.is_tiled else feat_NPD
+
+    def lay_out(self, feat_NTTE: Tensor, grid: Grid) -> Tensor:
+        """Features of one image's views -> its tokens [num_visual_tokens, E]; tiles get newlines and the separator."""
+        if self.config.is_tiled:
+            return lay_out_tokens(feat_NTTE, grid, self.plora_sub_GN, self.plora_glb_GN)
+        return feat_NTTE[0]
+
+    def vision_features(self, tiles_NCHW: Tensor, grids: Sequence[Grid]) -> list[Tensor]:
+        """uint8 tiles of all images, concatenated -> per image its token features [num_visual_tokens, E]."""
+        per_image = tiles_NCHW.split([grid.rows * grid.cols for grid in grids])
+        views = [self.make_views(tiles, grid) for tiles, grid in zip(per_image, grids, strict=True)]
+        features = torch.cat([self.encode_views(chunk) for chunk in torch.cat(views).split(VISION_CHUNK_VIEWS)])
+        split = features.split([len(image_views) for image_views in views])
+        return [self.lay_out(feat, grid) for feat, grid in zip(split, grids, strict=True)]
+
+    def encode_images(self, tiles_NCHW: Tensor, grids: Sequence[Grid]) -> list[Tensor]:
+        """uint8 tiles of all images, concatenated -> per image its embeddings [num_visual_tokens, D]."""
+        return [self.vision_proj(feat) for feat in self.vision_features(tiles_NCHW, grids)]
