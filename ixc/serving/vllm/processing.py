@@ -1,0 +1,192 @@
+"""What vLLM asks of a model that sees images: how many tokens, which tensors, where in the prompt."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from transformers import BatchFeature
+from vllm.config.multimodal import MultiModalDummyOptions
+from vllm.inputs import MultiModalDataDict
+from vllm.multimodal.inputs import MultiModalFieldConfig, MultiModalKwargsItems
+from vllm.multimodal.media import MediaWithBytes
+from vllm.multimodal.parse import ImageProcessorItems, ModalityDataItems, MultiModalDataItems, MultiModalDataParser
+from vllm.multimodal.processing import (
+    BaseDummyInputsBuilder,
+    BaseMultiModalProcessor,
+    BaseProcessingInfo,
+    PromptReplacement,
+    PromptUpdate,
+)
+from vllm.transformers_utils.repo_utils import get_non_weight_snapshot_path
+
+from ixc.conversation import IMAGE_MARKER
+from ixc.errors import BudgetOutOfRange, ImageError
+from ixc.imaging.decode import decode_image
+from ixc.models.checkpoints import load_processor
+from ixc.models.xcomposer2 import XComposer2Config, XComposer2ImageProcessor
+from ixc.settings import Settings
+from ixc.tiling import TILE_PX, Grid, SizePx
+
+_BUDGET = "max_patches"
+
+
+class BudgetRefused(BudgetOutOfRange, ValueError):
+    """As its base; also what vLLM answers with status 400."""
+
+
+class ImageRefused(ImageError, ValueError):
+    """As its base; also what vLLM answers with status 400."""
+
+
+class UploadedImages(ImageProcessorItems):
+    """Images with the bytes they came in, so that the project's decoder reads them and not vLLM's."""
+
+    def _unwrap(self, item: object) -> object:
+        return item
+
+
+class UploadParser(MultiModalDataParser):
+    """Keeps the bytes of images, and takes no ready-made embeddings."""
+
+    def _parse_image_data(self, data: object) -> ModalityDataItems | None:
+        if self.is_embeddings(data):
+            raise ImageRefused("Give images themselves, not their embeddings.")
+        items = super()._parse_image_data(data)
+        return items if items is None else UploadedImages(items.data)
+
+
+class ImageInfo(BaseProcessingInfo):
+    """The checkpoint's image processor, and the limits of this server."""
+
+    def get_hf_config(self) -> XComposer2Config:
+        return self.ctx.get_hf_config(XComposer2Config)
+
+    def get_data_parser(self) -> UploadParser:
+        return UploadParser()
+
+    def get_supported_mm_limits(self) -> Mapping[str, int | None]:
+        return {"image": None}
+
+    @property
+    def image_processor(self) -> XComposer2ImageProcessor:
+        return _image_processor(self.ctx.model_config.model, self.ctx.model_config.revision)
+
+    @property
+    def settings(self) -> Settings:
+        return _settings()
+
+    @property
+    def largest_image(self) -> SizePx:
+        """The image with the most tokens among those that fit the context: one column of tiles, the budget's worth."""
+        limit = self.settings.max_patches_limit
+        context = self.ctx.model_config.max_model_len
+        column = (SizePx(TILE_PX * rows, TILE_PX) for rows in range(limit, 1, -1))
+        return next((size for size in column if self.num_tokens(size) <= context), SizePx(TILE_PX, TILE_PX))
+
+    def num_tokens(self, size_px: SizePx) -> int:
+        """Tokens of an image at the budget that shows it in its own size."""
+        plan = self.image_processor.plan(size_px, max_patches=-(-size_px.height // TILE_PX))
+        return plan.num_visual_tokens
+
+    def get_mm_max_tokens_per_item(self, seq_len: int, mm_counts: Mapping[str, int]) -> Mapping[str, int]:
+        return {"image": self.num_tokens(self.largest_image)}
+
+    def budget(self, kwargs: Mapping[str, object]) -> int | None:
+        """``max_patches`` of a request, or of the server's ``--mm-processor-kwargs``; None: the checkpoint's own.
+
+        Raises BudgetRefused for a budget out of range and for any other argument.
+        """
+        merged = self.ctx.get_merged_mm_kwargs(kwargs)
+        budget, limit = merged.pop(_BUDGET, None), self.settings.max_patches_limit
+        if merged:
+            raise BudgetRefused(f"mm_processor_kwargs may hold {_BUDGET} only; leave {', '.join(sorted(merged))} out.")
+        if budget is None:
+            return None
+        if not isinstance(budget, int) or isinstance(budget, bool) or not 1 <= budget <= limit:
+            raise BudgetRefused(f"{_BUDGET} must be a whole number from 1 to {limit}.")
+        return budget
+
+
+class ImageProfile(BaseDummyInputsBuilder[ImageInfo]):
+    """The largest input, by which vLLM measures the memory it needs."""
+
+    def get_dummy_text(self, mm_counts: Mapping[str, int]) -> str:
+        return IMAGE_MARKER * mm_counts.get("image", 0)
+
+    def get_dummy_mm_data(
+        self, seq_len: int, mm_counts: Mapping[str, int], mm_options: MultiModalDummyOptions
+    ) -> MultiModalDataDict:
+        size_px = self.info.largest_image
+        return {
+            "image": self._get_dummy_images(width=size_px.width, height=size_px.height, num_images=mm_counts.get("image", 0))
+        }
+
+
+class PromptProcessor(BaseMultiModalProcessor[ImageInfo]):
+    """Cuts a request's images by its budget and gives each placeholder in the prompt its number of visual tokens."""
+
+    def _apply_hf_processor_main(self, mm_items: MultiModalDataItems, hf_kwargs: Mapping[str, object]) -> BatchFeature:
+        budget = self.info.budget(hf_kwargs)
+        images = mm_items.get("image", ())
+        if not len(images):
+            return BatchFeature()
+        pixels = [_pixels(item, self.info.settings) for item in images.get_all()]
+        return self.info.image_processor(pixels, max_patches=budget)
+
+    def _get_mm_fields_config(
+        self, hf_inputs: BatchFeature, hf_processor_mm_kwargs: Mapping[str, object]
+    ) -> Mapping[str, MultiModalFieldConfig]:
+        grids = hf_inputs.get("image_grids", torch.empty((0, 2), dtype=torch.long))
+        return {
+            "tiles": MultiModalFieldConfig.flat_from_sizes("image", grids.prod(dim=-1)),
+            "image_grids": MultiModalFieldConfig.batched("image", keep_on_cpu=True),
+        }
+
+    def _get_prompt_updates(
+        self,
+        mm_items: MultiModalDataItems,
+        hf_processor_mm_kwargs: Mapping[str, object],
+        out_mm_kwargs: MultiModalKwargsItems,
+    ) -> Sequence[PromptUpdate]:
+        placeholder = self.info.get_hf_config().image_token_id
+
+        def visual_tokens(index: int) -> list[int]:
+            rows, cols = out_mm_kwargs["image"][index]["image_grids"].data.tolist()
+            return [placeholder] * self.info.image_processor.num_visual_tokens(Grid(rows, cols))
+
+        return [PromptReplacement(modality="image", target=[placeholder], replacement=visual_tokens)]
+
+
+def _pixels(item: object, settings: Settings) -> np.ndarray:
+    """RGB [H, W, 3] uint8 of whatever vLLM hands on. Raises ImageRefused."""
+    if isinstance(item, MediaWithBytes):
+        try:
+            return decode_image(item.original_bytes, settings.images).pixels_HWC
+        except ImageError as error:
+            raise ImageRefused(str(error)) from error
+    if isinstance(item, Image.Image):
+        return np.asarray(item.convert("RGB"))
+    array = np.asarray(item)
+    if array.ndim != 3 or array.shape[2] != 3 or array.dtype != np.uint8:
+        raise ImageRefused("An image given as an array must be RGB, height x width x 3, in whole numbers from 0 to 255.")
+    return array
+
+
+@lru_cache(maxsize=1)
+def _image_processor(model: str, revision: str | None) -> XComposer2ImageProcessor:
+    folder = Path(get_non_weight_snapshot_path(model, revision=revision))
+    config = XComposer2Config.from_pretrained(folder)
+    processor = load_processor(folder, config).image_processor
+    processor.is_exact = _settings().resize == "exact"
+    return processor
+
+
+@lru_cache(maxsize=1)
+def _settings() -> Settings:
+    return Settings.from_env(os.environ)

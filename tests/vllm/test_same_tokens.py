@@ -1,0 +1,47 @@
+"""Greedy answers are those of the project's own engine, token by token, however vLLM runs the model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from ixc.chat.loading import load_engine
+from ixc.settings import Settings
+from tests.vllm.asking import Question, ask_native
+from tests.vllm.offline import ask_vllm
+
+EXAMPLES = Path(__file__).parents[2] / "assets" / "examples"
+DATA = Path(__file__).parents[1] / "data" / "ixc2_4khd"
+LANDSCAPE, PORTRAIT = DATA / "img_landscape.png", DATA / "img_portrait.png"
+SIGN, LABEL = EXAMPLES / "sign.png", EXAMPLES / "label.png"
+CHUNK = 256
+
+QUESTIONS = {
+    "text": Question("Who are you, and what can you read? [UNUSED_TOKEN_145] <ImageHere>"),
+    "one image": Question("What does the sign say?", (SIGN,), 3),
+    "two images": Question("Is it the same in both?", (LANDSCAPE, PORTRAIT), 2),
+    "second turn": Question("And the label?", (LABEL,), 2, (("What does the sign say?", (SIGN,), "PLATFORM 7"),)),
+    "second turn on": Question("Again?", (), 2, (("What does the sign say?", (SIGN,), "PLATFORM 7"),)),
+    "larger than the chunk": Question("What is written here?", (LABEL,), 6),
+    "the same at another budget": Question("What is written here?", (LABEL,), 2),
+}
+WAYS = {
+    "eager": {"enforce_eager": True, "max_model_len": 4096},
+    "eager in chunks": {"enforce_eager": True, "max_model_len": 4096, "max_num_batched_tokens": CHUNK, "max_num_seqs": 4},
+    "compiled in chunks": {"max_model_len": 4096, "max_num_batched_tokens": CHUNK, "max_num_seqs": 4},
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("checkpoint", ["nano", "noise"])
+def test_tokens_are_those_of_the_native_engine(checkpoint, way, request, tmp_path):
+    folder = request.getfixturevalue(checkpoint)
+    engine = load_engine(Settings(model=str(folder), resize="exact"))
+    native = {name: ask_native(engine, question, 16) for name, question in QUESTIONS.items()}
+    engine.close()
+    assert len(native["larger than the chunk"].prompt_ids) > 2 * CHUNK
+    assert len({tuple(answer.new_ids) for answer in native.values()}) > 3
+    answers = ask_vllm(folder, list(QUESTIONS.values()), 16, tmp_path, **WAYS[way])
+    for name, answer in zip(QUESTIONS, answers, strict=True):
+        assert answer == native[name], name
