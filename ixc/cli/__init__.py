@@ -1,4 +1,5 @@
-"""The command line: ``ixc plan``, ``ixc ask``, ``ixc app``, ``ixc eval``, ``ixc bench``, ``ixc convert`` and ``ixc space``.
+"""The command line: ``ixc plan``, ``ixc ask``, ``ixc app``, ``ixc eval``, ``ixc bench``, ``ixc convert``, ``ixc space`` and
+``ixc replicas``.
 
 Exit codes: 0 done, 1 an error said in one line, 2 wrong usage, 130 interrupted, 141 the reader of the output went away.
 """
@@ -14,7 +15,7 @@ import warnings
 from collections.abc import Sequence
 
 from ixc import __version__
-from ixc.cli import app, ask, bench, convert, eval, plan, space
+from ixc.cli import app, ask, bench, convert, eval, plan, replicas, space
 from ixc.errors import IxcError
 from ixc.settings import Settings
 
@@ -56,6 +57,6 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"ixc {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for command in (plan, ask, app, eval, bench, convert, space):
+    for command in (plan, ask, app, eval, bench, convert, space, replicas):
         command.add_command(commands)
     return parser

@@ -1,0 +1,77 @@
+"""The one address: an ASGI app with its health, and the process that serves it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import AsyncIterator, Sequence
+
+import httpx2
+import uvicorn
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import JSONResponse
+from starlette.routing import Mount, Route
+
+from ixc.errors import SettingsError
+from ixc.hosting.body_limits import BodyLimits, BodyRules
+from ixc.hosting.replicas.pool import ReplicaPool
+from ixc.hosting.replicas.proxy import ReplicaProxy
+from ixc.settings import ImageLimits
+
+CHECK_EVERY_S = 2.0
+_CONNECT_S = 5.0
+_SILENCE_S = 300.0
+"""Between two pieces of an answer: a long prefill sends nothing."""
+_GRACE_S = 5
+
+
+def replica_app(addresses: Sequence[str], limits: ImageLimits, check_every_s: float = CHECK_EVERY_S) -> Starlette:
+    """``/v1/`` goes to one of ``addresses``; ``/health`` is 200 while at least one of them answers.
+
+    Raises SettingsError for an unusable address.
+    """
+    client = httpx2.AsyncClient(
+        timeout=httpx2.Timeout(_SILENCE_S, connect=_CONNECT_S),
+        # No limit here: each server has its own line. A connection that was closed to stop an answer is not used again.
+        limits=httpx2.Limits(max_connections=None, max_keepalive_connections=0),
+        trust_env=False,
+    )
+    pool = ReplicaPool(addresses, client)
+
+    @contextlib.asynccontextmanager
+    async def watched(_: Starlette) -> AsyncIterator[None]:
+        watching = asyncio.create_task(pool.watch(check_every_s))
+        yield
+        watching.cancel()
+        await client.aclose()
+
+    def health(_: Request) -> JSONResponse:
+        report = pool.report()
+        is_up = "up" in report.values()
+        body = {"status": "ready" if is_up else "failed", "replicas": report}
+        return JSONResponse(body, 200 if is_up else 503, {"Cache-Control": "no-store"})
+
+    return Starlette(
+        routes=[Route("/health", health, methods=["GET"]), Mount("/v1", ReplicaProxy(pool, client))],
+        middleware=[Middleware(BodyLimits, rules=BodyRules.of(limits))],
+        lifespan=watched,
+    )
+
+
+def serve_replicas(addresses: Sequence[str], host: str, port: int, limits: ImageLimits) -> None:
+    """Serve until SIGTERM or Ctrl-C. Raises SettingsError when an address, or this one's own, cannot be used."""
+    app = replica_app(addresses, limits)
+    try:
+        listener = socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
+    except OSError as error:
+        raise SettingsError(
+            f"The address {host}:{port} cannot be used ({error.strerror}); choose another with --host and --port."
+        ) from None
+    # asyncio sets this only for sockets it made itself; without it the end of every answer waits 40 ms for an acknowledgement.
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    config = uvicorn.Config(app, log_config=None, access_log=False, timeout_graceful_shutdown=_GRACE_S, server_header=False)
+    with listener:
+        uvicorn.Server(config).run(sockets=[listener])

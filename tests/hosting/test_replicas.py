@@ -1,0 +1,240 @@
+"""Two servers behind one address: conversations stay where they began, and go elsewhere only when their server is lost."""
+
+from __future__ import annotations
+
+import json
+import queue
+import socket
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+
+import httpx
+import pytest
+import uvicorn
+from hypothesis import given
+from hypothesis import strategies as st
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, StreamingResponse
+from starlette.routing import Route
+
+from ixc.errors import SettingsError
+from ixc.hosting.replicas.affinity import conversation_key, rank
+from ixc.hosting.replicas.pool import parse_address
+from ixc.hosting.replicas.server import replica_app
+from ixc.settings import ImageLimits
+
+PATIENCE_S = 20
+
+
+class Server:
+    """An ASGI app on a port of its own, in a thread."""
+
+    def __init__(self, app: Starlette, port: int = 0) -> None:
+        self._listener = socket.create_server(("127.0.0.1", port))
+        self._listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.port = self._listener.getsockname()[1]
+        self.url = f"http://127.0.0.1:{self.port}"
+        # uvicorn believes what loopback, which is all there is here, says of others.
+        config = uvicorn.Config(app, log_level="critical", timeout_graceful_shutdown=0, proxy_headers=False)
+        self._server = uvicorn.Server(config)
+        self._thread = threading.Thread(target=self._server.run, kwargs={"sockets": [self._listener]}, daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._server.should_exit = True
+        self._thread.join(PATIENCE_S)
+        self._listener.close()
+
+
+class Replica:
+    """Answers with its name. A streamed answer goes on until the caller leaves, which it notes."""
+
+    def __init__(self, name: str) -> None:
+        self.name, self.status = name, 200
+        self.left: queue.Queue[str] = queue.Queue()
+        self.seen: list[Request] = []
+        self.app = Starlette(
+            routes=[
+                Route("/health", lambda _: JSONResponse({}, self.status)),
+                Route("/v1/models", lambda _: JSONResponse({"data": [{"id": name}]}, headers={"X-Own": "kept"})),
+                Route("/v1/chat/completions", self.answer, methods=["POST"]),
+            ]
+        )
+        self.server = Server(self.app)
+
+    async def answer(self, request: Request):
+        body = await request.json()
+        self.seen.append(request)
+        if self.status != 200:
+            return JSONResponse({"error": {"message": "Loading."}}, self.status)
+        if not body.get("stream"):
+            return JSONResponse({"name": self.name, "query": str(request.url.query)})
+        return StreamingResponse(self._words(request, body), media_type="text/event-stream")
+
+    async def _words(self, request: Request, body: dict) -> Iterator[str]:
+        yield f"data: {self.name}\n\n"
+        try:
+            while not await request.is_disconnected():
+                if not body.get("silent"):
+                    yield "data: more\n\n"
+        finally:
+            self.left.put(self.name)
+
+    def come_back(self) -> None:
+        self.server = Server(self.app, self.server.port)
+
+
+@pytest.fixture
+def replicas() -> Iterator[dict[str, Replica]]:
+    both = {name: Replica(name) for name in ("a", "b")}
+    yield both
+    for replica in both.values():
+        replica.server.stop()
+
+
+@pytest.fixture
+def proxy(replicas) -> Iterator[httpx.Client]:
+    urls = [replica.server.url for replica in replicas.values()]
+    server = Server(replica_app(urls, ImageLimits(max_bytes=1_000_000), check_every_s=0.05))
+    with httpx.Client(base_url=server.url, timeout=PATIENCE_S) as client:
+        yield client
+    server.stop()
+
+
+def conversation(number: int, num_turns: int = 1, **more) -> dict:
+    messages = [{"role": "system", "content": "Be brief."}]
+    for turn in range(num_turns):
+        messages += [{"role": "user", "content": f"{number}: question {turn}"}, {"role": "assistant", "content": "yes"}]
+    return {"model": "m", "messages": messages[:-1], **more}
+
+
+def ask(proxy: httpx.Client, number: int, num_turns: int = 1) -> str:
+    return proxy.post("/v1/chat/completions", json=conversation(number, num_turns)).raise_for_status().json()["name"]
+
+
+def wait_until(is_so: Callable[[], bool], what: str) -> None:
+    deadline_s = time.monotonic() + PATIENCE_S
+    while not is_so():
+        assert time.monotonic() < deadline_s, what
+
+
+def states(proxy: httpx.Client) -> list[str]:
+    return sorted(proxy.get("/health").json()["replicas"].values())
+
+
+def test_a_conversation_stays_where_it_began_and_all_servers_work(proxy):
+    where = {number: {ask(proxy, number, turns) for turns in (1, 2, 5)} for number in range(24)}
+    assert all(len(names) == 1 for names in where.values())
+    assert Counter(name for names in where.values() for name in names).keys() == {"a", "b"}
+
+
+def test_requests_and_answers_pass_unchanged_but_for_the_hop(proxy, replicas):
+    answer = proxy.get("/v1/models")
+    assert answer.headers["x-own"] == "kept"
+    assert answer.json()["data"][0]["id"] in replicas
+    headers = {"Authorization": "Bearer key", "Proxy-Authorization": "secret", "X-Forwarded-For": "forged"}
+    answer = proxy.post("/v1/chat/completions?a=b%20c", json=conversation(1), headers=headers)
+    assert answer.json()["query"] == "a=b%20c"
+    (seen,) = [request for replica in replicas.values() for request in replica.seen]
+    assert seen.headers["authorization"] == "Bearer key"
+    assert "proxy-authorization" not in seen.headers
+    assert seen.headers.getlist("x-forwarded-for") == ["127.0.0.1"]
+    assert proxy.get("/metrics").status_code == 404  # only /v1/ is handed on
+    with socket.create_connection((proxy.base_url.host, proxy.base_url.port), PATIENCE_S) as peer:
+        peer.sendall(b"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nContent-Length: 20000000\r\n\r\n")
+        assert peer.recv(100).startswith(b"HTTP/1.1 413")
+
+
+def test_a_lost_server_is_passed_over_and_comes_back(proxy, replicas):
+    home = {number: ask(proxy, number) for number in range(12)}
+    replicas["a"].server.stop()
+    assert {ask(proxy, number) for number in home} == {"b"}
+    assert states(proxy) == ["down", "up"]
+    replicas["a"].come_back()
+    wait_until(lambda: states(proxy) == ["up", "up"], "the server that came back is not used")
+    assert {number: ask(proxy, number) for number in home} == home
+    replicas["a"].status = 503  # it loads another model
+    assert {ask(proxy, number) for number in home} == {"b"}
+    replicas["b"].server.stop()
+    wait_until(lambda: states(proxy) == ["down", "down"], "nobody noticed that all are gone")
+    refused = proxy.post("/v1/chat/completions", json=conversation(1))
+    assert refused.status_code == 503
+    assert refused.json()["error"]["message"].endswith("try again in a moment.")
+    assert proxy.get("/health").status_code == 503
+
+
+def test_a_server_lost_in_mid_answer_breaks_the_answer_off(proxy, replicas):
+    with proxy.stream("POST", "/v1/chat/completions", json=conversation(3, stream=True, silent=True)) as answer:
+        pieces = answer.iter_text()
+        name = next(pieces).removeprefix("data: ").strip()
+        replicas[name].server.stop()
+        with pytest.raises(httpx.RemoteProtocolError):
+            list(pieces)
+    assert ask(proxy, 3) == ({"a", "b"} - {name}).pop()
+
+
+@pytest.mark.parametrize("silent", [False, True], ids=["while it answers", "while it is silent"])
+def test_a_caller_who_leaves_ends_the_answer_there(proxy, replicas, silent):
+    with proxy.stream("POST", "/v1/chat/completions", json=conversation(5, stream=True, silent=silent)) as answer:
+        name = next(answer.iter_text()).split()[1]
+    assert replicas[name].left.get(timeout=PATIENCE_S) == name
+
+
+@pytest.mark.parametrize("text", ["", "127.0.0.1:8000", "ftp://host", "http://", "http://host/else", "http://host?a=b"])
+def test_an_address_that_is_none_is_refused(text):
+    with pytest.raises(SettingsError, match="must look like"):
+        parse_address(text)
+    assert parse_address(" http://host:1/v1/ ") == "http://host:1"
+
+
+def test_servers_are_given_once_each():
+    with pytest.raises(SettingsError, match="once"):
+        replica_app(["http://host:1", "http://host:1/v1"], ImageLimits())
+
+
+# --- where a conversation belongs ---------------------------------------------------------------------------------
+
+CONTENTS = st.one_of(st.text(), st.lists(st.fixed_dictionaries({"type": st.just("text"), "text": st.text()}), min_size=1))
+ROLES = st.sampled_from(["user", "assistant", "system"])
+MESSAGES = st.lists(st.fixed_dictionaries({"role": ROLES, "content": CONTENTS}))
+
+
+@given(MESSAGES, CONTENTS, MESSAGES, MESSAGES)
+def test_what_follows_the_first_question_does_not_move_a_conversation(before, question, after, later):
+    before = [message for message in before if message["role"] != "user"]
+    begun = [*before, {"role": "user", "content": question}]
+    keys = {
+        conversation_key(json.dumps({"messages": [*begun, *more], "seed": len(more)}).encode(), "caller")
+        for more in (after, later)
+    }
+    assert len(keys) == 1
+    other = [*before, {"role": "user", "content": [{"type": "image_url"}]}, *after]
+    assert conversation_key(json.dumps({"messages": other}).encode(), "caller") not in keys
+    assert conversation_key(json.dumps({"messages": begun}).encode(), "another") not in keys
+
+
+@given(st.binary())
+def test_any_body_has_a_place(body):
+    assert conversation_key(body, "") == conversation_key(body, "")
+
+
+def test_a_named_conversation_belongs_to_its_name():
+    named = [json.dumps({"prompt_cache_key": "k", "messages": [{"role": "user", "content": text}]}) for text in "ab"]
+    assert conversation_key(named[0].encode(), "") == conversation_key(named[1].encode(), "")
+    assert conversation_key(b'{"a":' * 100_000, "") == conversation_key(b"", "")
+
+
+@given(st.binary(min_size=1), st.sets(st.text(min_size=1), min_size=2, max_size=6), st.data())
+def test_a_lost_server_moves_only_its_own_conversations(key, servers, data):
+    order = rank(key, sorted(servers))
+    assert sorted(order) == sorted(servers)
+    lost = data.draw(st.sampled_from(sorted(servers)))
+    assert rank(key, sorted(servers - {lost})) == [server for server in order if server != lost]
+
+
+def test_servers_get_equal_shares():
+    first = Counter(rank(str(number).encode(), ["http://a", "http://b", "http://c"])[0] for number in range(3000))
+    assert all(900 < count < 1100 for count in first.values())
