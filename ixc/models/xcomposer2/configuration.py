@@ -82,6 +82,8 @@ class XComposer2Config(PreTrainedConfig):
         if self.image_token_id is None:
             self.image_token_id = self.vocab_size - 3
         super().__post_init__(**kwargs)
+        # Official files name InternLM2's class, or that of their own code; other programs choose the model by it.
+        self.architectures = ["XComposer2ForCausalLM"]
 
     @property
     def head_dim(self) -> int:

@@ -4,8 +4,8 @@ vLLM finds ``register`` through the entry point ``vllm.general_plugins`` whereve
 else here is imported by the app, so that it needs no vLLM.
 """
 
-ARCHITECTURES = ("XComposer2ForCausalLM", "InternLMXComposer2ForCausalLM")
-"""What config.json names: this project's checkpoints, and the official ones."""
+ARCHITECTURE = "XComposer2ForCausalLM"
+"""What the configuration says, whatever name an official config.json gives."""
 
 
 def register() -> None:
@@ -14,8 +14,8 @@ def register() -> None:
     from vllm import ModelRegistry
 
     from ixc.models.xcomposer2 import XComposer2Config  # registers it with transformers
-    from ixc.serving.vllm.tokenizer import InternLM2Tokenizer
+    from ixc.serving.vllm.tokenizer import InternLM2Tokenizer, InternLMXComposer2Tokenizer
 
-    AutoTokenizer.register(XComposer2Config, InternLM2Tokenizer, exist_ok=True)
-    for architecture in ARCHITECTURES:
-        ModelRegistry.register_model(architecture, "ixc.serving.vllm.model:XComposer2ForVllm")
+    for tokenizer in (InternLMXComposer2Tokenizer, InternLM2Tokenizer):
+        AutoTokenizer.register(XComposer2Config, tokenizer, exist_ok=True)
+    ModelRegistry.register_model(ARCHITECTURE, "ixc.serving.vllm.model:XComposer2ForVllm")

@@ -11,6 +11,7 @@ from transformers import BatchEncoding
 
 from ixc.conversation import DEFAULT_SYSTEM, IMAGE_MARKER, TURN_END, XCOMPOSER2_CHAT
 from ixc.errors import SettingsError
+from ixc.models.families import XCOMPOSER2
 from ixc.models.xcomposer2 import tokenization
 from ixc.models.xcomposer2.processing import CHAT_TEMPLATE
 
@@ -28,10 +29,12 @@ class InternLM2Tokenizer(tokenization.InternLM2Tokenizer):
 
     @classmethod
     def from_pretrained(cls, folder: str, *args: object, **kwargs: object) -> InternLM2Tokenizer:
-        tokenizer = super().from_pretrained(folder, *args, **kwargs)
+        """From this project's layout, or from the official one, of whose tokenizer files only the vocabulary counts."""
         own = Path(folder) / "processor_config.json"
-        if own.is_file():
-            tokenizer.default_system = json.loads(own.read_text(encoding="utf-8")).get("default_system", DEFAULT_SYSTEM)
+        if not own.is_file():
+            return InternLM2Tokenizer(str(Path(folder) / XCOMPOSER2.tokenizer_file))
+        tokenizer = super().from_pretrained(folder, *args, **kwargs)
+        tokenizer.default_system = json.loads(own.read_text(encoding="utf-8")).get("default_system", DEFAULT_SYSTEM)
         return tokenizer
 
     @property
@@ -80,6 +83,10 @@ class InternLM2Tokenizer(tokenization.InternLM2Tokenizer):
             ids = self.encode(text)
             return BatchEncoding({"input_ids": ids, "attention_mask": [1] * len(ids)})
         return super().__call__(text, *args, **kwargs)
+
+
+class InternLMXComposer2Tokenizer(InternLM2Tokenizer):
+    """The name in the official tokenizer_config.json."""
 
 
 def conversation_text(messages: Sequence[Mapping[str, Any]], default_system: str) -> str:
