@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import os
 from pathlib import Path
 
 import pytest
+import torch
+from safetensors.torch import load_file
 
-from tests.checkpoints import write_chat_checkpoint
+from tests.checkpoints import TOKENIZER_FILE, VL_REFERENCE, write_chat_checkpoint
 
 if importlib.util.find_spec("vllm") is None:
     collect_ignore_glob = ["*"]
@@ -31,3 +34,23 @@ def nano() -> Path:
 def noise(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A checkpoint whose answers depend on every token of the prompt."""
     return write_chat_checkpoint(tmp_path_factory.mktemp("noise"))
+
+
+@pytest.fixture(scope="session")
+def single_view(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The like, of the model that looks once, at 490 pixels."""
+    return write_chat_checkpoint(tmp_path_factory.mktemp("single-view"), reference=VL_REFERENCE)
+
+
+@pytest.fixture(scope="session")
+def official(noise: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """``noise`` as the official repository has its files: pickled weights, its own class names, no processor, no end ids."""
+    folder = tmp_path_factory.mktemp("official")
+    config = json.loads((noise / "config.json").read_text()) | {"architectures": ["InternLM2ForCausalLM"]}
+    (folder / "config.json").write_text(json.dumps(config))
+    torch.save(load_file(noise / "model.safetensors"), folder / "pytorch_model.bin")
+    (folder / TOKENIZER_FILE.name).write_bytes(TOKENIZER_FILE.read_bytes())
+    names = {"tokenizer_class": "InternLMXComposer2Tokenizer", "auto_map": {"AutoTokenizer": ["tokenization.X", None]}}
+    (folder / "tokenizer_config.json").write_text(json.dumps(names))
+    (folder / "added_tokens.json").write_text(json.dumps({"<|im_start|>": 92544}))
+    return folder

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 
 from ixc.chat.loading import load_engine
 from ixc.settings import Settings
-from tests.vllm.asking import Question, ask_native
+from tests.vllm.asking import Answer, Question, ask_native
 from tests.vllm.offline import ask_vllm
 
 EXAMPLES = Path(__file__).parents[2] / "assets" / "examples"
@@ -16,6 +17,7 @@ DATA = Path(__file__).parents[1] / "data" / "ixc2_4khd"
 LANDSCAPE, PORTRAIT = DATA / "img_landscape.png", DATA / "img_portrait.png"
 SIGN, LABEL = EXAMPLES / "sign.png", EXAMPLES / "label.png"
 CHUNK = 256
+NEW_TOKENS = 16
 
 QUESTIONS = {
     "text": Question("Who are you, and what can you read? [UNUSED_TOKEN_145] <ImageHere>"),
@@ -36,12 +38,26 @@ WAYS = {
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("checkpoint", ["nano", "noise"])
 def test_tokens_are_those_of_the_native_engine(checkpoint, way, request, tmp_path):
-    folder = request.getfixturevalue(checkpoint)
-    engine = load_engine(Settings(model=str(folder), resize="exact"))
-    native = {name: ask_native(engine, question, 16) for name, question in QUESTIONS.items()}
-    engine.close()
+    native = compare(request.getfixturevalue(checkpoint), QUESTIONS, tmp_path, WAYS[way])
     assert len(native["larger than the chunk"].prompt_ids) > 2 * CHUNK
-    assert len({tuple(answer.new_ids) for answer in native.values()}) > 3
-    answers = ask_vllm(folder, list(QUESTIONS.values()), 16, tmp_path, **WAYS[way])
-    for name, answer in zip(QUESTIONS, answers, strict=True):
+
+
+@pytest.mark.parametrize("checkpoint", ["official", "single_view"])
+def test_other_layouts_and_the_single_view_model_do_as_well(checkpoint, request, tmp_path):
+    few = {name: QUESTIONS[name] for name in ("text", "one image", "two images", "second turn")}
+    compare(request.getfixturevalue(checkpoint), few, tmp_path, WAYS["eager"])
+
+
+def test_the_model_can_be_split_over_two_processes(noise, tmp_path):
+    compare(noise, QUESTIONS, tmp_path, WAYS["eager"] | {"tensor_parallel_size": 2})
+
+
+def compare(folder: Path, questions: Mapping[str, Question], tmp_path: Path, way: Mapping[str, object]) -> dict[str, Answer]:
+    engine = load_engine(Settings(model=str(folder), resize="exact"))
+    native = {name: ask_native(engine, question, NEW_TOKENS) for name, question in questions.items()}
+    engine.close()
+    assert len({tuple(answer.new_ids) for answer in native.values()}) > len(questions) // 2
+    answers = ask_vllm(folder, list(questions.values()), NEW_TOKENS, tmp_path, **way)
+    for name, answer in zip(questions, answers, strict=True):
         assert answer == native[name], name
+    return native
