@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -68,5 +69,7 @@ class UploadRoom:
                 path.unlink()
             except OSError:
                 pass  # opened and deleted meanwhile
+            with suppress(OSError):
+                path.parent.rmdir()  # each has a folder of its own
             uploads.discard(name)
         return len(uploads) + self._num_coming > self._limits.max_files or num_bytes > self._limits.max_bytes

@@ -84,6 +84,8 @@ class ApiHandlers:
             return plan_facts(self._services.provider.layout.plan(decoded.size_px, budget), max_patches_limit=limit)
         except Exception as error:
             raise api_error(error) from error
+        finally:
+            _delete(image)
 
     async def chat(
         self,
@@ -123,8 +125,7 @@ class ApiHandlers:
             if not text:
                 yield text
         except Exception as error:
-            if image is not None:
-                image.unlink(missing_ok=True)
+            _delete(image)
             raise api_error(error) from error
 
     def _events(self, asked: _Asked, stop: StopFlag) -> Iterator[Event]:
@@ -150,19 +151,19 @@ class ApiHandlers:
         finally:
             if (engine := self._services.provider.engine) is not None:
                 engine.forget(session)
-            if asked.image is not None:
-                asked.image.unlink(missing_ok=True)
+            _delete(asked.image)
 
     def _budget(self, max_patches: float) -> int:
         return check_budget(max_patches, self._services.settings.max_patches_limit)
 
     def _decode(self, image: Path | None) -> DecodedImage | None:
-        if image is None:
-            return None
-        try:
-            return decode_image(image, self._services.settings.images)
-        finally:
-            image.unlink(missing_ok=True)
+        return None if image is None else decode_image(image, self._services.settings.images)
+
+
+def _delete(upload: Path | None) -> None:
+    """Nothing of a call stays."""
+    if upload is not None:
+        upload.unlink(missing_ok=True)
 
 
 def _pairs(history: Any) -> tuple[tuple[str, str], ...]:

@@ -21,10 +21,10 @@ from ixc.ui.chat_panel import ChatPanel, connect_chat_panel, layout_chat_panel
 from ixc.ui.compare import connect_compare, layout_compare
 from ixc.ui.components import Widget
 from ixc.ui.evidence import evidence_page_value
+from ixc.ui.gradio_guard import keep_users_apart
 from ixc.ui.image_panel import connect_image_panel, event_value, layout_image_panel
 from ixc.ui.model_panel import connect_model, layout_header
 from ixc.ui.pictures import ContentPolicy, picture_route
-from ixc.ui.queue_guard import guard_queue
 from ixc.ui.services import Services
 from ixc.ui.status import status_route
 from ixc.ui.strings import load_strings, translate
@@ -71,7 +71,7 @@ def build_app(settings: Settings, services: Services | None = None) -> gr.Blocks
         demo.unload(_forget_session(services))
         add_api(services)
     demo.queue(max_size=_MAX_QUEUED, api_open=False)
-    guard_queue(demo)
+    keep_users_apart(demo)
     demo.ixc_services = services
     return demo
 

@@ -236,6 +236,20 @@ def test_the_upload_is_gone_once_it_is_decoded(app, tab, small_png):
     assert not list(app.uploads_path.rglob("private.png"))
 
 
+def test_the_same_file_from_two_users_is_two_files(app, http, small_png):
+    """Each is deleted once it is opened."""
+    anna, ben = PageClient(app.url), PageClient(app.url)
+    try:
+        files = {"files": ("same.png", small_png)}
+        paths = [http.post("/gradio_api/upload", files=files).json()[0] for _ in range(2)]
+        for tab, path in zip((anna, ben), paths, strict=True):
+            tab.set_value("ixc-upload", {"path": path, "orig_name": "same.png", "meta": {"_type": "gradio.FileData"}})
+            assert tab.call("ixc-upload", "upload").data[0]["error"] is None
+    finally:
+        anna.close()
+        ben.close()
+
+
 def test_the_browser_may_load_nothing_from_elsewhere(http):
     policy = http.get("/").headers["content-security-policy"]
     assert "default-src 'self'" in policy

@@ -154,6 +154,8 @@ def test_a_cancelled_job_leaves_the_line_and_stops_the_model(app, client):
     other = Client(app.url, verbose=False)
     waiting = other.submit(question="Me too?", max_new_tokens=4096, api_name="/chat")
     wait_for_line(2)
+    while not waiting.communicator.event_id:  # before the client knows it, its cancel does nothing
+        time.sleep(0.01)
     assert waiting.outputs() == []
     waiting.cancel()
     wait_for_line(1)
