@@ -45,7 +45,7 @@ class PixelRoom:
         """Raises EngineBusy when there is no room left for them. Alone, a request may always."""
         num_bytes = sum(image.pixels_HWC.nbytes for image in images)
         with self._lock:
-            if self._num_bytes and self._num_bytes + num_bytes > self._max_bytes:
+            if num_bytes and self._num_bytes and self._num_bytes + num_bytes > self._max_bytes:
                 raise EngineBusy("The images of other questions fill the memory; try again in a minute.")
             self._num_bytes += num_bytes
         try:

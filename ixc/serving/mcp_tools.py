@@ -32,7 +32,8 @@ _INSTRUCTIONS = (
 
 def mcp_route(answering: Answering) -> Route:
     """The route of the MCP endpoint. Each request stands for itself: no sessions are kept."""
-    return Route("/mcp", _McpEndpoint(answering))
+    # Nothing is ever told unasked, so there is no stream for a GET to hold open.
+    return Route("/mcp", _McpEndpoint(answering), methods=["POST"])
 
 
 class ImageTools:

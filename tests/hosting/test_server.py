@@ -17,6 +17,7 @@ from ixc.ui.traffic import STOPPING_NOTICE, STOPPING_REFUSAL
 from tests.checkpoints import write_chat_checkpoint
 
 LOGIN = ("alice", "correct horse")
+KEY = "sixteen-signs-or-more"
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +28,7 @@ def checkpoint(tmp_path_factory) -> str:
 @pytest.fixture(scope="module")
 def guarded() -> Iterator[AppProcess]:
     """With passwords, and without a model: it failed to load."""
-    with AppProcess({"IXC_AUTH": ":".join(LOGIN), "IXC_MODEL": "no-such-model"}) as running:
+    with AppProcess({"IXC_AUTH": ":".join(LOGIN), "IXC_API_KEY": KEY, "IXC_MODEL": "no-such-model"}) as running:
         assert running.wait_for_model() == "failed"
         yield running
 
@@ -54,6 +55,15 @@ def test_nothing_is_told_to_strangers(guarded, path):
 def test_nothing_is_done_for_strangers(guarded, path, body):
     assert httpx.post(f"{guarded.url}/gradio_api{path}", json=body).status_code == 401
     assert httpx.post(f"{guarded.url}/gradio_api/upload", files={"files": ("a.png", b"x")}).status_code == 401
+
+
+@pytest.mark.parametrize("path", ["/v1/models", "/mcp"])
+def test_programs_come_in_with_a_key_or_a_password(guarded, path):
+    for key, is_known in ((KEY, True), (":".join(LOGIN), True), (KEY[:-1], False), (LOGIN[1], False)):
+        answer = httpx.get(guarded.url + path, headers={"authorization": f"Bearer {key}"})
+        assert (answer.status_code != 401) == is_known
+    assert httpx.get(guarded.url + path).json()["error"]["code"] == "invalid_api_key"
+    assert httpx.get(guarded.url + "/config", headers={"authorization": f"Bearer {KEY}"}).status_code == 401
 
 
 def test_who_has_a_password_gets_in(guarded):

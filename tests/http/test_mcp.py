@@ -67,3 +67,7 @@ def test_a_bad_call_is_an_error_in_a_sentence(app, tool, arguments, words):
 def test_a_web_page_that_points_its_own_name_here_is_refused(app):
     answer = httpx.post(f"{app.url}/mcp", json={}, headers={"host": "evil.example:80", "accept": "application/json"})
     assert answer.status_code == 421
+
+
+def test_there_is_no_stream_to_hold_open(app):
+    assert httpx.get(f"{app.url}/mcp", headers={"accept": "text/event-stream"}, timeout=10).status_code == 405
