@@ -24,7 +24,7 @@ def tracked_files():
     if listed.returncode == 0:
         names = [name for name in listed.stdout.split("\0") if name]
     else:
-        skipped = {".venv", ".git", "__pycache__", "artifacts", ".pytest_cache", ".ruff_cache", ".hypothesis"}
+        skipped = {".venv", ".venv-vllm", ".git", "__pycache__", "artifacts", ".pytest_cache", ".ruff_cache", ".hypothesis"}
         names = [
             str(p.relative_to(ROOT)) for p in ROOT.rglob("*") if p.is_file() and not skipped & set(p.relative_to(ROOT).parts)
         ]

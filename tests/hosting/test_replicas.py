@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import queue
 import socket
+import subprocess
+import sys
 import threading
 import time
 from collections import Counter
@@ -188,6 +190,23 @@ def test_an_address_that_is_none_is_refused(text):
     with pytest.raises(SettingsError, match="must look like"):
         parse_address(text)
     assert parse_address(" http://host:1/v1/ ") == "http://host:1"
+
+
+def test_the_command_serves_until_it_is_told_to_end(replicas):
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    to = [part for replica in replicas.values() for part in ("--to", replica.server.url)]
+    command = [sys.executable, "-m", "ixc", "replicas", *to, "--port", str(port)]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            assert f"2 servers are behind http://127.0.0.1:{port}" in process.stderr.readline()
+            taken = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
+            assert httpx.get(f"http://127.0.0.1:{port}/v1/models").json()["data"][0]["id"] in replicas
+        finally:
+            process.terminate()
+        assert process.wait(PATIENCE_S) == 0
+    assert taken.returncode == 1
+    assert "cannot be used (Address already in use); choose another" in taken.stderr
 
 
 def test_servers_are_given_once_each():

@@ -63,9 +63,24 @@ class VllmServer:
         return self._log_path.read_text(errors="replace")
 
     def num_running(self) -> int:
-        """Requests under way, from the server's metrics."""
+        """Requests under way."""
+        return sum(self._metric("vllm:num_requests_running{"))
+
+    def num_answered(self) -> int:
+        return sum(self._metric("vllm:request_success_total{"))
+
+    def num_engines(self) -> int:
+        """Copies of the model that have answered something."""
+        return sum(num_tokens > 0 for num_tokens in self._metric("vllm:generation_tokens_total{"))
+
+    def kill(self) -> None:
+        """Lose it, its engine processes and all."""
+        os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait()
+
+    def _metric(self, beginning: str) -> list[int]:
         lines = httpx.get(f"{self.url}/metrics", timeout=30).text.splitlines()
-        return sum(round(float(line.split()[-1])) for line in lines if line.startswith("vllm:num_requests_running{"))
+        return [round(float(line.split()[-1])) for line in lines if line.startswith(beginning)]
 
     def _wait_until_ready(self) -> None:
         deadline_s = time.monotonic() + _START_TIMEOUT_S

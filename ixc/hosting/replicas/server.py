@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
+import signal
 import socket
 from collections.abc import AsyncIterator, Sequence
 
@@ -20,6 +22,8 @@ from ixc.hosting.body_limits import BodyLimits, BodyRules
 from ixc.hosting.replicas.pool import ReplicaPool
 from ixc.hosting.replicas.proxy import ReplicaProxy
 from ixc.settings import ImageLimits
+
+logger = logging.getLogger(__name__)
 
 CHECK_EVERY_S = 2.0
 _CONNECT_S = 5.0
@@ -67,11 +71,16 @@ def serve_replicas(addresses: Sequence[str], host: str, port: int, limits: Image
     try:
         listener = socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
     except OSError as error:
+        reason = (error.strerror or str(error)).partition(" (")[0]
         raise SettingsError(
-            f"The address {host}:{port} cannot be used ({error.strerror}); choose another with --host and --port."
+            f"The address {host}:{port} cannot be used ({reason}); choose another with --host and --port."
         ) from None
     # asyncio sets this only for sockets it made itself; without it the end of every answer waits 40 ms for an acknowledgement.
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     config = uvicorn.Config(app, log_config=None, access_log=False, timeout_graceful_shutdown=_GRACE_S, server_header=False)
+    logging.getLogger("uvicorn").setLevel(logging.WARNING)
+    logger.info("%d servers are behind http://%s:%d", len(addresses), host, port)
+    # uvicorn ends in order and then raises the signal again; the end was not an error.
+    signal.signal(signal.SIGTERM, lambda *_: None)
     with listener:
         uvicorn.Server(config).run(sockets=[listener])
