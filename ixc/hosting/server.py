@@ -25,6 +25,7 @@ from ixc.hosting.open_pages import CountPages, OpenPages
 from ixc.hosting.options import ServerOptions, is_zero_gpu
 from ixc.hosting.routes import hosted_routes
 from ixc.hosting.upload_room import UploadLimits, UploadRoom
+from ixc.imaging.large_work import take_pictures_whole
 from ixc.settings import Settings
 from ixc.ui.app import build_app, launch
 from ixc.ui.services import Services
@@ -44,6 +45,7 @@ def serve(settings: Settings, options: ServerOptions | None = None) -> None:
     """Serve the page until SIGTERM or Ctrl-C. Raises SettingsError when the address cannot be used."""
     options = options or ServerOptions()
     configure_logging(options.log_format)
+    take_pictures_whole()
     check_address(settings)
     stopping = _stop_signals()
     demo = start(settings, options, _zero_gpu_services(settings))

@@ -2,7 +2,7 @@
 
 Pillow reads the header and does the decoding, but for plain JPEGs, which OpenCV decodes to the same pixels in less than half
 the time. Pillow's plug-ins raise almost any exception on hostile data, so everything that touches the file is guarded here and
-nothing but ``ImageError`` leaves this module.
+nothing but ``ImageError`` leaves this module, and ``EngineBusy`` where too many come at once.
 """
 
 from __future__ import annotations
@@ -29,8 +29,9 @@ from PIL import (
     WebPImagePlugin,
 )
 
-from ixc.errors import ImageError, ImageTooLarge, ImageUnreadable
+from ixc.errors import ImageTooLarge, ImageUnreadable, IxcError
 from ixc.imaging.jpeg import decode_plain_jpeg, has_more_scans
+from ixc.imaging.large_work import turn_for
 from ixc.imaging.modes import to_rgb
 from ixc.imaging.sniff import HEAD_BYTES, SUPPORTED_NAMES, describe_other_file, sniff_image_format
 from ixc.settings import MEGABYTE, ImageLimits
@@ -98,7 +99,8 @@ def decode_image(source: Path | bytes, limits: ImageLimits) -> DecodedImage:
     """Decode a file or its bytes: first frame, EXIF orientation applied, transparency over white, any mode to 8-bit RGB.
 
     The limits on bytes, side and megapixels are checked before any pixel is decoded. Raises ImageTooLarge for a limit,
-    ImageUnreadable for everything else; each message is one sentence for the user.
+    ImageUnreadable for everything else that is wrong with the image, EngineBusy while too many others are being opened; each
+    message is one sentence for the user.
     """
     data = _read(source, limits.max_bytes) if isinstance(source, Path) else source
     if len(data) > limits.max_bytes:
@@ -108,15 +110,18 @@ def decode_image(source: Path | bytes, limits: ImageLimits) -> DecodedImage:
         raise ImageUnreadable(f"The JPEG has more than {_MAX_JPEG_SCANS} scans; save it again as an ordinary JPEG or PNG.")
     with _translated_errors():
         image = _PLUGINS[source_format](io.BytesIO(data))
-        _check_size(SizePx(image.height, image.width), limits)
+        size_px = SizePx(image.height, image.width)
+        _check_size(size_px, limits)
         if source_format == "TIFF":
             _check_tiff_tiles(image, limits)
-        pixels_HWC = _pixels_fast(image, data) if source_format == "JPEG" else None
-        if pixels_HWC is None:
-            pixels_HWC = _pixels(image)
+        with turn_for(size_px):
+            pixels_HWC = _pixels_fast(image, data) if source_format == "JPEG" else None
+            if pixels_HWC is None:
+                pixels_HWC = _pixels(image)
+            pixels_HWC = _frozen(pixels_HWC)
         digest = hashlib.sha256(_ID_OF_FILE)
         digest.update(data)
-        return DecodedImage(_frozen(pixels_HWC), digest.hexdigest(), source_format)
+        return DecodedImage(pixels_HWC, digest.hexdigest(), source_format)
 
 
 def _pixels(image: ImageFile.ImageFile) -> np.ndarray:
@@ -225,7 +230,7 @@ def _orientation(image: Image.Image) -> int:
 def _translated_errors() -> Iterator[None]:
     try:
         yield
-    except ImageError:
+    except IxcError:
         raise
     except MemoryError as error:
         raise ImageTooLarge("There is not enough memory to open this image; downscale it.") from error

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,7 @@ import gradio as gr
 from ixc.conversation import ImageView
 from ixc.errors import IxcError, UploadFailed
 from ixc.imaging.decode import decode_image
+from ixc.imaging.large_work import MAX_WAITING
 from ixc.ui.components import Budget, ImageUpload, Widget
 from ixc.ui.examples import load_examples
 from ixc.ui.messages import Message, message_for
@@ -26,6 +29,10 @@ DEFAULT_BUDGET = 25
 
 _answer_numbers = itertools.count(1)
 """Makes two equal answers differ, so that the page notices the second (the same error twice, for instance)."""
+
+
+_NUM_OPENERS = 2 * MAX_WAITING
+"""Threads for uploads alone: those that wait for their turn take none from Stop and the slider. More than may wait."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,8 +79,12 @@ class ImageHandlers:
 
     def __init__(self, services: Services) -> None:
         self._services = services
+        self._openers = ThreadPoolExecutor(_NUM_OPENERS, "ixc-uploads")
 
-    def open_upload(self, path: Path | None, budget: int, request: gr.Request) -> tuple[Any, Any]:
+    async def open_upload(self, path: Path | None, budget: int, request: gr.Request) -> tuple[Any, Any]:
+        return await asyncio.get_running_loop().run_in_executor(self._openers, self._open_upload, path, budget, request)
+
+    def _open_upload(self, path: Path | None, budget: int, request: gr.Request) -> tuple[Any, Any]:
         def put() -> HeldImage:
             if path is None:
                 raise UploadFailed("The file did not arrive; upload it again.")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 
+import numpy as np
 from PIL import Image
 
 from ixc.imaging.decode import DecodedImage
@@ -33,11 +34,23 @@ def encode_thumbnail(image: DecodedImage) -> bytes:
 
 
 def _encode(image: DecodedImage, scale: float, quality: int) -> bytes:
-    picture = Image.fromarray(image.pixels_HWC)
-    size = (max(1, round(picture.width * scale)), max(1, round(picture.height * scale)))
+    pixels = image.pixels_HWC
+    height, width, _ = pixels.shape
+    size = (max(1, round(width * scale)), max(1, round(height * scale)))
+    picture = Image.fromarray(_nearer(pixels, size))
     if size != picture.size:
-        # reducing_gap trades exactness for speed, which is fine for a preview.
-        picture = picture.resize(size, Image.Resampling.LANCZOS, reducing_gap=2.0)
+        picture = picture.resize(size, Image.Resampling.LANCZOS)
     buffer = io.BytesIO()
     picture.save(buffer, "WEBP", quality=quality, method=2)
     return buffer.getvalue()
+
+
+def _nearer(pixels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """uint8 [height, width, 3], by areas at most twice ``size`` (width, height): Pillow would copy a large picture whole."""
+    height, width, _ = pixels.shape
+    near = (min(2 * size[0], width), min(2 * size[1], height))
+    if near == (width, height):
+        return pixels
+    import cv2  # only here: whoever shows no picture must not wait for OpenCV
+
+    return cv2.resize(pixels, near, interpolation=cv2.INTER_AREA)
