@@ -28,28 +28,28 @@ QUESTIONS = {
     "larger than the chunk": Question("What is written here?", (LABEL,), 6),
     "the same at another budget": Question("What is written here?", (LABEL,), 2),
 }
-WAYS = {
-    "eager": {"enforce_eager": True, "max_model_len": 4096},
-    "eager in chunks": {"enforce_eager": True, "max_model_len": 4096, "max_num_batched_tokens": CHUNK, "max_num_seqs": 4},
-    "compiled in chunks": {"max_model_len": 4096, "max_num_batched_tokens": CHUNK, "max_num_seqs": 4},
+EAGER = {"enforce_eager": True, "max_model_len": 4096}
+IN_CHUNKS = {
+    "eager": {"enforce_eager": True, "max_model_len": 4096, "max_num_batched_tokens": CHUNK, "max_num_seqs": 4},
+    "compiled": {"max_model_len": 4096, "max_num_batched_tokens": CHUNK, "max_num_seqs": 4},
 }
 
 
-@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("way", IN_CHUNKS)
 @pytest.mark.parametrize("checkpoint", ["nano", "noise"])
 def test_tokens_are_those_of_the_native_engine(checkpoint, way, request, tmp_path):
-    native = compare(request.getfixturevalue(checkpoint), QUESTIONS, tmp_path, WAYS[way])
+    native = compare(request.getfixturevalue(checkpoint), QUESTIONS, tmp_path, IN_CHUNKS[way])
     assert len(native["larger than the chunk"].prompt_ids) > 2 * CHUNK
 
 
 @pytest.mark.parametrize("checkpoint", ["official", "single_view"])
 def test_other_layouts_and_the_single_view_model_do_as_well(checkpoint, request, tmp_path):
     few = {name: QUESTIONS[name] for name in ("text", "one image", "two images", "second turn")}
-    compare(request.getfixturevalue(checkpoint), few, tmp_path, WAYS["eager"])
+    compare(request.getfixturevalue(checkpoint), few, tmp_path, EAGER)
 
 
 def test_the_model_can_be_split_over_two_processes(noise, tmp_path):
-    compare(noise, QUESTIONS, tmp_path, WAYS["eager"] | {"tensor_parallel_size": 2})
+    compare(noise, QUESTIONS, tmp_path, EAGER | {"tensor_parallel_size": 2})
 
 
 def compare(folder: Path, questions: Mapping[str, Question], tmp_path: Path, way: Mapping[str, object]) -> dict[str, Answer]:
