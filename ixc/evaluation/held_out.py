@@ -15,6 +15,7 @@ from ixc.tiling import SizePx, plan_tiles
 from ixc.training.cells import LEGIBLE_PX
 from ixc.training.conversations import DOUBTFUL_PX, Asked, Paper, draw_paper, local_scale
 from ixc.training.fonts import held_out_fonts, training_fonts
+from ixc.training.layout import Document
 from ixc.training.lessons import FIXED_ANSWERS, enlarge
 from ixc.training.painting import paint
 from ixc.training.sheets import HELD_OUT_LAYOUTS, LAYOUTS
@@ -27,6 +28,8 @@ FIXED_WEIGHT = 0.3
 """How often a question is asked that a fixed sentence answers, compared with one that takes reading."""
 MOST_ENLARGED = 3.2
 """The widest background is this many times the document: the same type is then small at a small budget."""
+ENOUGH = 16
+"""Budget at which every document can be read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +72,7 @@ def make_tasks(num_documents: int, seed: int) -> list[Task]:
 def _tasks_of(rng: np.random.Generator, paper: Paper, group: str) -> list[Task]:
     document = paper.document
     if paper.kind not in ("sign", "shapes"):
-        document = enlarge(rng, document, float(np.exp(rng.uniform(0, np.log(MOST_ENLARGED)))))
+        document = _on_background(rng, paper)
     file = io.BytesIO()
     Image.fromarray(paint(document)).save(file, "PNG")
     askable = [asked for asked in paper.asked if len(asked.question.answer) <= 100]
@@ -81,6 +84,16 @@ def _tasks_of(rng: np.random.Generator, paper: Paper, group: str) -> list[Task]:
         if other.question.next_phrasings and other is not chosen[0] and other.question.task not in FIXED_ANSWERS:
             return [first, _task(rng, paper, other, file.getvalue(), group, earlier=(first.question, first.answer))]
     return [first]
+
+
+def _on_background(rng: np.random.Generator, paper: Paper) -> Document:
+    """The document on as much background as makes its type small at small budgets, but leaves it legible at ``ENOUGH``."""
+    factor = float(np.exp(rng.uniform(0, np.log(MOST_ENLARGED))))
+    while True:
+        document = enlarge(rng, paper.document, factor)
+        if factor <= 1 or paper.smallest_px * local_scale(plan_tiles(document.size_px, ENOUGH)) >= LEGIBLE_PX:
+            return document
+        factor = max(1.0, 0.9 * factor)
 
 
 def _task(

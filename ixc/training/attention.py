@@ -21,11 +21,12 @@ QUERY_BLOCK = 256
 def use_fast_attention(model: nn.Module) -> None:
     """Let a model on a CPU attend this way; on other devices, and in models of other classes, nothing changes."""
     if isinstance(model, XComposer2ForCausalLM) and next(model.parameters()).device.type == "cpu":
-        AttentionInterface.register(VISION_NAME, attend_one_by_one)
-        model.vit.clip.set_attn_implementation(VISION_NAME)
         AttentionInterface.register(LANGUAGE_NAME, attend_causally)
         AttentionMaskInterface.register(LANGUAGE_NAME, lambda *_, **__: None)
         model.config._attn_implementation = LANGUAGE_NAME
+        # After the line above, which reaches into the tower's configuration too.
+        AttentionInterface.register(VISION_NAME, attend_one_by_one)
+        model.vit.clip.set_attn_implementation(VISION_NAME)
 
 
 def attend_one_by_one(

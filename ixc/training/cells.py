@@ -21,8 +21,10 @@ IGNORED = -100
 NUM_CHARACTER_CLASSES = len(CHARACTERS) + 1
 CELL_PX = TILE_PX / TOKENS_PER_SIDE
 
-LEGIBLE_PX = 9.5
-"""Mean advance below which text counts as too small to be read."""
+LEGIBLE_PX = 14.0
+"""Size below which text counts as too small to be read: two characters a cell, one for each patch of the tower."""
+HUGE_PX = 80.0
+"""Size above which a character is no longer seen in its cell; such text is read in the global view, where it is smaller."""
 TINY_STEPS = (1.5, 2.3, 3.5)
 """Text too small to be read falls into classes by how many times larger it would have to be."""
 TINY = NUM_CHARACTER_CLASSES
@@ -75,13 +77,20 @@ class Glyphs:
         enlargement_N = LEGIBLE_PX / np.maximum(self.sizes.min(1, initial=np.inf), 1e-3)
         return np.where(self.is_legible, self.classes, TINY + np.searchsorted(TINY_STEPS, enlargement_N))
 
+    @property
+    def is_huge(self) -> np.ndarray:
+        """Characters that are too large for their cells; coloured shapes never are."""
+        return (self.sizes.min(1, initial=np.inf) > HUGE_PX) & (self.classes < NUM_CHARACTER_CLASSES)
+
 
 def cell_targets(glyphs: Glyphs, num_slots: int, rows: int, cols: int) -> np.ndarray:
     """Targets of a map of ``rows`` x ``cols`` cells of 28 px: int64 [rows, cols, num_slots].
 
-    ``glyphs`` are in the map's pixels; those outside are left out. Tiny text fills the first slot of cells without others.
+    ``glyphs`` are in the map's pixels; those outside and huge ones are left out. Tiny text fills the first slot of cells
+    without others.
     """
     targets = np.zeros((rows * cols, num_slots), np.int64)
+    glyphs = glyphs.chosen(~glyphs.is_huge)
     boxes_N4 = glyphs.boxes
     col_N = np.floor((boxes_N4[:, 0] + boxes_N4[:, 2]) / 2 / CELL_PX).astype(int)
     row_N = np.floor((boxes_N4[:, 1] + boxes_N4[:, 3]) / 2 / CELL_PX).astype(int)
@@ -104,6 +113,7 @@ def patch_targets(glyphs: Glyphs) -> np.ndarray:
 
     A patch belongs to the legible character whose box, grown by a few pixels, its centre lies deepest in.
     """
+    glyphs = glyphs.chosen(~glyphs.is_huge)
     near_N = (glyphs.boxes[:, 2:] > -8).all(1) & (glyphs.boxes[:, :2] < TILE_PX + 8).all(1)
     glyphs = glyphs.chosen(near_N & glyphs.is_legible & (glyphs.classes < NUM_CHARACTER_CLASSES))
     if not len(glyphs.classes):
@@ -116,11 +126,16 @@ def patch_targets(glyphs: Glyphs) -> np.ndarray:
     return np.where(depth_PPN.min(-1) < 1, glyphs.classes[depth_PPN.argmin(-1)], EMPTY)
 
 
-def view_glyphs(glyphs: Glyphs, plan: TilePlan) -> list[Glyphs]:
-    """Glyphs in the original image's pixels -> in the pixels of each view of ``plan``, global view first."""
+def map_glyphs(glyphs: Glyphs, plan: TilePlan) -> Glyphs:
+    """Glyphs in the original image's pixels -> in those of all tiles together."""
     scale_x = plan.resized_px.width / plan.original_px.width
     scale_y = plan.resized_px.height / plan.original_px.height
-    padded = glyphs.placed(scale_x, scale_y, plan.padding_px.left, plan.padding_px.top)
+    return glyphs.placed(scale_x, scale_y, plan.padding_px.left, plan.padding_px.top)
+
+
+def view_glyphs(glyphs: Glyphs, plan: TilePlan) -> list[Glyphs]:
+    """Glyphs in the original image's pixels -> in the pixels of each view of ``plan``, global view first."""
+    padded = map_glyphs(glyphs, plan)
     corners = [divmod(tile, plan.grid.cols) for tile in range(plan.num_tiles)]
     tiles = [padded.placed(1, 1, -col * TILE_PX, -row * TILE_PX) for row, col in corners]
     return [padded.placed(TILE_PX / plan.padded_px.width, TILE_PX / plan.padded_px.height), *tiles]

@@ -17,6 +17,8 @@ from ixc.tiling import TOKENS_PER_SIDE
 from ixc.training.cells import EMPTY, IGNORED, NUM_CHARACTER_CLASSES, NUM_CLASSES
 
 CODE_RMS = 0.5
+CONSTANT = 2.0
+"""Value of the last channel of every code, and of every text embedding at first: a hold for heads that only look at places."""
 
 
 class Codebook:
@@ -24,7 +26,8 @@ class Codebook:
 
     Every slot has D/(K+1) channels of its own, and a character has the same random code there in each: what is learned of a
     character in one slot holds in all of them. The last block of channels says in which row and column of its view a token
-    stands, so that columns and lines can be followed. An empty first slot has a code too; other empty slots are zero.
+    stands, so that columns and lines can be followed; its last channel is constant. An empty first slot has a code too; other
+    empty slots are zero.
 
     ``margin`` is the logit of a character whose code is present exactly; half of it is the logit of "empty".
     """
@@ -33,7 +36,7 @@ class Codebook:
         generator = torch.Generator().manual_seed(seed)
         self.num_slots = num_slots
         self.margin = margin
-        share = width // (num_slots + 1)
+        self.share = share = width // (num_slots + 1)
         characters_VD = CODE_RMS * torch.randn(NUM_CHARACTER_CLASSES, share, generator=generator)
         self.newline_D = CODE_RMS * torch.randn(width, generator=generator)
         self.separator_D = CODE_RMS * torch.randn(width, generator=generator)
@@ -45,6 +48,8 @@ class Codebook:
         self.codes_KVD[1:, EMPTY] = 0
         self.places_TTD = torch.zeros(TOKENS_PER_SIDE, TOKENS_PER_SIDE, width)
         self.places_TTD[..., num_slots * share : (num_slots + 1) * share] = _place_waves(share)
+        for codes in (self.places_TTD, self.newline_D, self.separator_D):
+            codes[..., -1] = CONSTANT
         self._scale = margin / (CODE_RMS**2 * share)
 
     def embed(self, targets: Tensor) -> Tensor:

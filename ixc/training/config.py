@@ -33,13 +33,15 @@ class StageConfig:
 class LanguageConfig(StageConfig):
     """The language model learns to read codes (no picture). ``budgets`` and ``tokens_per_batch`` shape a batch.
 
-    The first ``num_short_steps`` steps show only the written rows of the global view, and ask for little else than what stands
-    somewhere: short sequences, many of them, in which looking up is learned several times as fast.
+    The first ``num_short_steps`` steps show only the written part of the tiles, and ask for little else than what stands
+    somewhere: short sequences, many of them, in which looking up is learned several times as fast. Of the later steps a share
+    of ``short_share`` does.
     """
 
     tokens_per_batch: int = 6000
     budgets: tuple[int, ...] = (1, 1, 1, 2, 4, 9)
     num_short_steps: int = 0
+    short_share: float = 0.3
     noise: float = 0.4
     slot_dropout: float = 0.01
 
@@ -47,6 +49,7 @@ class LanguageConfig(StageConfig):
         StageConfig.__post_init__(self)
         _require(self.tokens_per_batch >= 1000, "tokens_per_batch must be at least 1000")
         _require(all(budget >= 1 for budget in self.budgets) and self.budgets, "budgets must be 1 or more")
+        _require(0 <= self.short_share <= 1, "short_share must be between 0 and 1")
         _require(0 <= self.slot_dropout < 1 and self.noise >= 0, "noise and slot_dropout must not be negative")
 
 
@@ -107,6 +110,8 @@ class TrainingConfig:
     joint: JointConfig
     start_from: str = ""
     """Checkpoint folder with the weights to begin with; empty: random ones."""
+    eyes_from: str = ""
+    """Checkpoint folder with the vision tower and projector to begin with, where not all weights are taken over."""
     default_max_patches: int = 4
     checkpoint_every_s: float = 180.0
     log_every_steps: int = 20

@@ -40,6 +40,11 @@ class Paper:
     document: Document
     asked: tuple[Asked, ...]
 
+    @property
+    def smallest_px(self) -> float:
+        """Size of the smallest text, infinite where there is none."""
+        return min((float(line.sizes_px()[0].min()) for line in self.document.lines if line.text), default=np.inf)
+
 
 @dataclass(frozen=True, slots=True)
 class Exchange:
@@ -103,12 +108,12 @@ def local_scale(plan: TilePlan) -> float:
     return min(plan.resized_px.width / plan.original_px.width, plan.resized_px.height / plan.original_px.height)
 
 
-def budget_for(original_px: SizePx, size: float) -> int:
-    """The smallest budget of ``asking.BUDGETS`` at which text of this size in the document can be read, or the largest."""
-    for budget in asking.BUDGETS:
+def budget_for(original_px: SizePx, size: float, budgets: Sequence[int] = asking.BUDGETS) -> int:
+    """The smallest of ``budgets``, which rise, at which text of this size in the document can be read, or the largest."""
+    for budget in budgets:
         if size * local_scale(plan_tiles(original_px, budget)) >= LEGIBLE_PX:
             return budget
-    return asking.BUDGETS[-1]
+    return budgets[-1]
 
 
 def _draw_record(rng: np.random.Generator, split: Split, kind: str) -> Record:

@@ -24,6 +24,8 @@ NUM_POSITION_CHANNELS = 32
 LOOK_SHARPNESS = 2.0
 LOOKS = ((0, 0), (0, 1), (0, -1), (1, 0), (-1, 0), (0, 2), (0, -2), (1, 1), (-1, -1), (1, -1), (-1, 1))
 """Where heads look at first, (down, right) in patches, dealt out in turn."""
+EYES = ("vit.", "vision_proj.", "plora_")
+"""Names of the weights that see: vision tower, projector, newline and separator."""
 CHROMA_SHARE = 5
 """One filter in this many looks at colour, the others at brightness."""
 
@@ -45,8 +47,10 @@ def initial_model(config: XComposer2Config, seed: int) -> XComposer2ForCausalLM:
     return model
 
 
-def start_from(model: XComposer2ForCausalLM, folder: Path) -> None:
+def start_from(model: XComposer2ForCausalLM, folder: Path, parts: tuple[str, ...] = ("",)) -> None:
     """Take over the weights of an earlier, perhaps shallower model; layers it lacks are put between its own and do nothing yet.
+
+    ``parts``: beginnings of the names of those weights that are meant.
 
     Raises CheckpointError when the folder holds no such weights or their shapes differ.
     """
@@ -57,8 +61,8 @@ def start_from(model: XComposer2ForCausalLM, folder: Path) -> None:
     num_layers = len(model.model.layers)
     num_earlier = 1 + max(int(name.split(".")[2]) for name in weights if name.startswith("model.layers."))
     places = [round((index + 0.5) * num_layers / num_earlier - 0.5) for index in range(num_earlier)]
-    moved = {_moved(name, places): value for name, value in weights.items()}
-    for index in set(range(num_layers)) - set(places):
+    moved = {_moved(name, places): value for name, value in weights.items() if name.startswith(parts)}
+    for index in set(range(num_layers)) - set(places) if "" in parts else ():
         for name in ("attention.wo.weight", "feed_forward.w2.weight"):
             moved[f"model.layers.{index}.{name}"] = torch.zeros_like(model.state_dict()[f"model.layers.{index}.{name}"])
     try:

@@ -16,11 +16,11 @@ from ixc.tiling import Grid
 from ixc.training.cells import view_targets
 from ixc.training.checkpoints import load_checkpoint
 from ixc.training.fonts import FontFile, training_fonts
-from ixc.training.lessons import Lesson, LessonIds, answer_loss, collate, draw_lessons
+from ixc.training.initial import EYES
+from ixc.training.lessons import Lesson, LessonIds, answer_loss, collate, draw_alike, draw_lesson
 from ixc.training.optim import layerwise_decay
 from ixc.training.painting import paint
 from ixc.training.stages import Batch, Kit, bfloat16, generator_for
-from ixc.training.vision_stage import TRAINED as VISION_PARTS
 
 ONE_TILE = Grid(1, 1)
 
@@ -37,17 +37,19 @@ class JointStage:
         self.extra = nn.Module()
 
     def learning_rate_scale(self, name: str) -> float:
-        if name.startswith(VISION_PARTS):
+        if name.startswith(EYES):
             num_layers = self._kit.model.config.vision_config.num_hidden_layers
             return self.config.vision_lr_scale * layerwise_decay(name, num_layers, self.config.vision_lr_decay)
         return 1.0 if "Plora" in name else self.config.language_lr_scale
 
     def make_batch(self, step: int) -> Batch:
         """As many lessons cut alike as ``views_per_batch`` allows; or one without an image."""
-        rng = generator_for(self._kit.config.seed, self.name, step)
-        budget = int(rng.choice(self.config.budgets))
-        num_views = 1 if budget == 1 else budget + 1
-        lessons = draw_lessons(rng, self._fonts, budget, max(1, self.config.views_per_batch // num_views))
+        rng = generator_for(self._kit.data_seed, self.name, step)
+        first = draw_lesson(rng, self._fonts, self.config.budgets)
+        lessons = [first]
+        if first.document is not None:
+            num_views = 1 if first.plan.grid == ONE_TILE else first.plan.num_views
+            lessons = draw_alike(rng, self._fonts, first, self.config.views_per_batch // num_views)
         processor = self._kit.processor
         if lessons[0].document is None:
             return collate([(LessonIds.of(lessons[0], processor), 0)], processor)
@@ -95,5 +97,5 @@ def join_parts(kit: Kit, out: Path) -> None:
         state = load_checkpoint(out / name)
         if state is None:
             raise CheckpointError(f"There is no finished {name} stage in {out}; train it first with --stage {name}.")
-        parts = {key: value for key, value in state["model"].items() if key.startswith(VISION_PARTS) == (name == "vision")}
+        parts = {key: value for key, value in state["model"].items() if key.startswith(EYES) == (name == "vision")}
         kit.model.load_state_dict(parts, strict=False)

@@ -6,21 +6,23 @@ The paper has no such stage: its language model comes trained. Here it starts fr
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from ixc.models.xcomposer2 import VisualSpans
 from ixc.models.xcomposer2.vision import lay_out_tokens
-from ixc.tiling import TOKENS_PER_SIDE, Grid
-from ixc.training.cells import EMPTY, NUM_CHARACTER_CLASSES, view_targets
+from ixc.tiling import TOKENS_PER_SIDE
+from ixc.training.cells import EMPTY, NUM_CHARACTER_CLASSES, cell_targets, map_glyphs, view_targets
 from ixc.training.codebook import CODE_RMS
 from ixc.training.fonts import FontFile, training_fonts
-from ixc.training.lessons import Lesson, LessonIds, answer_loss, collate, draw_lessons
+from ixc.training.lessons import MAX_DRAWS, Lesson, LessonIds, answer_loss, collate, draw_lesson
 from ixc.training.stages import Batch, Kit, bfloat16, generator_for
 
-SHORT_LESSON_TOKENS = 330
-"""About as many as a short lesson has."""
+LENGTHS = (0, 256, 384, 512, 640, 1100, 1850, 3200)
+"""A batch holds lessons whose numbers of tokens lie between the same two of these; longer ones are left out."""
 
 
 class LanguageStage:
@@ -35,66 +37,70 @@ class LanguageStage:
         self.extra = nn.Module()
 
     def learning_rate_scale(self, name: str) -> float:
-        return 1.0 if name.startswith(("model.", "output.")) else 0.0
+        """Partial LoRA is for what the vision tower says; it waits for the joint stage."""
+        return 1.0 if name.startswith(("model.", "output.")) and "Plora" not in name else 0.0
 
     def make_batch(self, step: int) -> Batch:
-        """Lessons whose images are cut alike, so that the visual tokens stand in one block of the batch."""
-        rng = generator_for(self._kit.config.seed, self.name, step)
-        is_short = step < self.config.num_short_steps
-        budget = 1 if is_short else int(rng.choice(self.config.budgets))
-        num_tokens = SHORT_LESSON_TOKENS if is_short else 150 + 160 * (budget + 1)
-        max_lessons = max(1, self.config.tokens_per_batch // num_tokens)
-        lessons = draw_lessons(rng, self._fonts, budget, max_lessons, only_lookups=is_short)
-        processor = self._kit.processor
-        if lessons[0].document is None:
-            return {**collate([(LessonIds.of(lessons[0], processor), 0)], processor), "step": step}
-        views = [self._views(rng, lesson) for lesson in lessons]
-        num_visual = lessons[0].plan.num_visual_tokens
-        if is_short:
-            views = _rows_with_text([each[0] for each in views])
-            num_visual = len(views[0]) * (TOKENS_PER_SIDE + 1)
-        grid = lessons[0].plan.grid
-        return {
-            **collate([(LessonIds.of(lesson, processor), num_visual) for lesson in lessons], processor),
-            "views": torch.from_numpy(np.stack(views)),
-            "grid": None if is_short else (grid.rows, grid.cols),
-            "step": step,
-        }
+        """As many lessons of about one length as ``tokens_per_batch`` allows; ids, labels and ``visual`` [tokens, D]."""
+        rng = generator_for(self._kit.data_seed, self.name, step)
+        is_short = step < self.config.num_short_steps or rng.random() < self.config.short_share
+        shortest, longest = 0, 0
+        rows: list[tuple[LessonIds, int]] = []
+        visual: list[Tensor] = []
+        for _ in range(MAX_DRAWS):
+            lesson = draw_lesson(rng, self._fonts, self.config.budgets, only_lookups=is_short)
+            ids = LessonIds.of(lesson, self._kit.processor)
+            codes = self._codes(rng, lesson, is_short)
+            num_tokens = ids.num_tokens(len(codes))
+            if not rows:  # the first one decides about the batch
+                shortest, longest = next(((a, b) for a, b in pairwise(LENGTHS) if num_tokens <= b), (0, 0))
+            if shortest < num_tokens <= longest:
+                rows.append((ids, len(codes)))
+                visual.append(codes)
+                if len(rows) >= self.config.tokens_per_batch // longest:
+                    break
+        codes = torch.cat(visual)
+        noise = torch.Generator().manual_seed(step)
+        codes = codes + self.config.noise * CODE_RMS * torch.randn(codes.shape, generator=noise)
+        return {**collate(rows, self._kit.processor), "visual": codes}
 
     def loss(self, batch: Batch) -> tuple[Tensor, dict[str, float]]:
         model, input_ids = self._kit.model, batch["input_ids"]
         embeds_BSD = model.model.tok_embeddings(input_ids)
-        if "views" in batch:
-            visual = self._visual_tokens(batch).to(embeds_BSD)
-            embeds_BSD = embeds_BSD.masked_scatter((input_ids == model.config.image_token_id)[..., None], visual)
+        is_visual = (input_ids == model.config.image_token_id)[..., None]
+        embeds_BSD = embeds_BSD.masked_scatter(is_visual, batch["visual"].to(embeds_BSD))
+        no_spans = VisualSpans(((),) * len(input_ids))
         with bfloat16(model):
-            return answer_loss(model, embeds_BSD, batch)
+            return answer_loss(model, embeds_BSD, {**batch, "spans": no_spans})
 
-    def _visual_tokens(self, batch: Batch) -> Tensor:
-        """The batch's codes with noise, in the order of the model's visual tokens."""
-        book = self._kit.codebook
-        if batch["grid"]:
-            layout = (Grid(*batch["grid"]), book.newline_D, book.separator_D)
-            visual = torch.stack([lay_out_tokens(book.embed(each), *layout) for each in batch["views"]])
-        else:
-            rows = batch["views"].shape[1]
-            codes = book.embed(nn.functional.pad(batch["views"], (0, 0, 0, 0, 0, TOKENS_PER_SIDE - rows)))[:, :rows]
-            newline = book.newline_D.expand(*codes.shape[:2], 1, -1)
-            visual = torch.cat((codes, newline), dim=2).flatten(1, 2)
-        noise = torch.Generator().manual_seed(batch["step"])
-        return visual + self.config.noise * CODE_RMS * torch.randn(visual.shape, generator=noise)
+    def _codes(self, rng: np.random.Generator, lesson: Lesson, is_short: bool) -> Tensor:
+        """The lesson's visual tokens [N, D]; of a short one the written part of the tiles only, without the global view."""
+        if lesson.document is None:
+            return torch.zeros(0, self._kit.codebook.newline_D.numel())
+        book, num_slots = self._kit.codebook, self._kit.config.num_slots
+        glyphs, plan = lesson.document.glyphs(), lesson.plan
+        if not is_short:
+            views = self._misread(rng, view_targets(glyphs, plan, num_slots))
+            return lay_out_tokens(book.embed(views), plan.grid, book.newline_D, book.separator_D)
+        rows, cols = plan.grid.rows * TOKENS_PER_SIDE, plan.grid.cols * TOKENS_PER_SIDE
+        cells = self._misread(rng, cell_targets(map_glyphs(glyphs, plan), num_slots, rows, cols))
+        views = cells.reshape(plan.grid.rows, TOKENS_PER_SIDE, plan.grid.cols, TOKENS_PER_SIDE, num_slots).transpose(1, 2)
+        codes = book.embed(views).transpose(1, 2).reshape(rows, cols, -1)
+        written = (cells > EMPTY).any(-1)
+        if not written.any():
+            return codes[:0].flatten(0, 1)
+        first, last = _bounds(written.any(1))
+        codes = codes[first : last + 1, : min(_bounds(written.any(0))[1] + 2, cols)]
+        return torch.cat((codes, book.newline_D.expand(len(codes), 1, -1)), dim=1).flatten(0, 1)
 
-    def _views(self, rng: np.random.Generator, lesson: Lesson) -> np.ndarray:
-        """Targets of the lesson's views; some characters are mistaken."""
-        views = view_targets(lesson.document.glyphs(), lesson.plan, self._kit.config.num_slots).clip(min=EMPTY)
-        wrong = (rng.random(views.shape) < self.config.slot_dropout) & (views > EMPTY)
-        views[wrong] = rng.integers(1, NUM_CHARACTER_CLASSES, wrong.sum())
-        return views
+    def _misread(self, rng: np.random.Generator, targets: np.ndarray) -> Tensor:
+        """Targets with some characters mistaken."""
+        targets = targets.clip(min=EMPTY)
+        wrong = (rng.random(targets.shape) < self.config.slot_dropout) & (targets > EMPTY)
+        targets[wrong] = rng.integers(1, NUM_CHARACTER_CLASSES, wrong.sum())
+        return torch.from_numpy(targets)
 
 
-def _rows_with_text(maps: Sequence[np.ndarray]) -> list[np.ndarray]:
-    """Of maps [12, 12, K] the rows that hold something, from the first on and equally many of each."""
-    written = [np.flatnonzero((each > EMPTY).any((1, 2))) for each in maps]
-    num_rows = max(int(rows[-1] - rows[0]) + 1 if rows.size else 1 for rows in written)
-    firsts = [min(int(rows[0]), TOKENS_PER_SIDE - num_rows) if rows.size else 0 for rows in written]
-    return [each[first : first + num_rows] for each, first in zip(maps, firsts, strict=True)]
+def _bounds(where: Tensor) -> tuple[int, int]:
+    places = where.nonzero().flatten()
+    return int(places[0]), int(places[-1])

@@ -18,7 +18,7 @@ from ixc.training.fonts import FontFile
 from ixc.training.wording import Split, random_filler, random_text
 
 Rgb = tuple[int, int, int]
-MIN_ADVANCE_PX = 9.0
+MIN_ADVANCE_PX = 14.0
 """Narrowest mean character of a sign, in pixels of the 336 px view that shows the whole image."""
 
 

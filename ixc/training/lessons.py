@@ -16,7 +16,7 @@ from torch import Tensor
 from ixc.conversation import TURN_END, ImageView, build_prompt, render_chat
 from ixc.models.xcomposer2 import VisualSpans, XComposer2Processor
 from ixc.tiling import TilePlan, plan_tiles
-from ixc.training.conversations import Exchange, Paper, converse, draw_paper
+from ixc.training.conversations import Exchange, Paper, budget_for, converse, draw_paper
 from ixc.training.fonts import FontFile
 from ixc.training.layout import Document
 from ixc.training.sheets import pad_to_aspect
@@ -24,6 +24,8 @@ from ixc.training.wording import GREETING_ANSWER, GREETINGS, Split
 
 NO_LABEL = -100
 MAX_TURNS = 8
+MAX_DRAWS = 200
+"""Documents that are drawn in search of those that fit into a batch; afterwards it stays smaller."""
 GREETING_SHARE = 0.01
 _ANY_VIEW = ImageView("document", 1)
 KIND_SHARES = {
@@ -45,6 +47,10 @@ ENLARGED_SHARE, MOST_ENLARGED = 0.4, 2.2
 MOST_PADDED = 1.7
 FIRST_WEIGHT = 3.0
 """Weight of an answer's first character, which decides where to read."""
+ENOUGH_SHARE = 0.65
+"""Share of lessons at a budget that is surely enough; at the others many a text is too small."""
+FIXED_SHARE = 0.15
+"""Share of questions with fixed answers that are kept where looking up is to be learned."""
 FIXED_ANSWERS = ("kind", "absent", "too small", "photograph", "beyond")
 """Tasks whose answers are one of a few sentences, learned long before any looking up."""
 
@@ -58,30 +64,48 @@ class Lesson:
     exchanges: tuple[Exchange, ...]
 
 
-def draw_lessons(
-    rng: np.random.Generator, fonts: Sequence[FontFile], max_patches: int, max_lessons: int, *, only_lookups: bool = False
-) -> list[Lesson]:
-    """Up to ``max_lessons`` training lessons whose documents are cut into the same grid, or one without a document.
+def draw_lesson(
+    rng: np.random.Generator, fonts: Sequence[FontFile], budgets: Sequence[int], *, only_lookups: bool = False
+) -> Lesson:
+    """A lesson at one of ``budgets``, mostly one at which the whole document can be read.
 
-    ``only_lookups`` leaves out most of what is answered with a fixed sentence, and documents on more background than they need.
+    ``only_lookups``: always at the smallest of them, mostly without what is answered with a fixed sentence, and on no more
+    background than needed.
     """
-    if rng.random() < GREETING_SHARE:
-        question = GREETINGS[rng.integers(len(GREETINGS))]
-        return [Lesson(None, None, (Exchange("greeting", question, GREETING_ANSWER),))]
-    lessons: list[Lesson] = []
-    while len(lessons) < max_lessons:
+    if not only_lookups and rng.random() < GREETING_SHARE:
+        return _greeting(rng)
+    while True:
         paper = draw_training_paper(rng, fonts, 0.0 if only_lookups else ENLARGED_SHARE)
-        if lessons and plan_tiles(paper.document.size_px, max_patches).grid != lessons[0].plan.grid:
-            paper = _as_wide_as(rng, paper, lessons[0].document)
-        plan = plan_tiles(paper.document.size_px, max_patches)
-        if lessons and plan.grid != lessons[0].plan.grid:
-            continue
-        exchanges = converse(rng, paper, plan, MAX_TURNS if only_lookups else int(rng.integers(1, MAX_TURNS + 1)))
+        size_px = paper.document.size_px
+        needed = budget_for(size_px, paper.smallest_px, sorted(budgets))
+        enough = [budget for budget in budgets if budget >= needed]
+        budget = needed if only_lookups else int(rng.choice(enough if rng.random() < ENOUGH_SHARE else budgets))
+        plan = plan_tiles(size_px, budget)
+        exchanges = converse(rng, paper, plan, MAX_TURNS)
         if only_lookups:
-            exchanges = [each for each in exchanges if each.task not in FIXED_ANSWERS or rng.random() < 0.2]
+            exchanges = [each for each in exchanges if each.task not in FIXED_ANSWERS or rng.random() < FIXED_SHARE]
         if exchanges:
+            return Lesson(paper.document, plan, tuple(exchanges))
+
+
+def draw_alike(rng: np.random.Generator, fonts: Sequence[FontFile], first: Lesson, max_lessons: int) -> list[Lesson]:
+    """``first`` and up to ``max_lessons - 1`` more lessons whose documents are cut into the same grid at its budget."""
+    lessons = [first]
+    for _ in range(MAX_DRAWS):
+        if len(lessons) >= max_lessons:
+            break
+        paper = draw_training_paper(rng, fonts)
+        if plan_tiles(paper.document.size_px, first.plan.max_patches).grid != first.plan.grid:
+            paper = _as_wide_as(rng, paper, first.document)
+        plan = plan_tiles(paper.document.size_px, first.plan.max_patches)
+        if plan.grid == first.plan.grid and (exchanges := converse(rng, paper, plan, MAX_TURNS)):
             lessons.append(Lesson(paper.document, plan, tuple(exchanges)))
     return lessons
+
+
+def _greeting(rng: np.random.Generator) -> Lesson:
+    question = GREETINGS[rng.integers(len(GREETINGS))]
+    return Lesson(None, None, (Exchange("greeting", question, GREETING_ANSWER),))
 
 
 def draw_training_paper(rng: np.random.Generator, fonts: Sequence[FontFile], enlarged_share: float = ENLARGED_SHARE) -> Paper:

@@ -15,8 +15,8 @@ from tqdm import tqdm
 
 from ixc.training.attention import use_fast_attention
 from ixc.training.checkpoints import load_checkpoint, save_checkpoint
-from ixc.training.optim import Optimizers, accumulate, warmup_stable_decay
-from ixc.training.stages import Batch, Kit, Stage
+from ixc.training.optim import Optimizers, accumulate, average_gradients, warmup_stable_decay
+from ixc.training.stages import Batch, Kit, Stage, process_rank
 
 logger = logging.getLogger(__name__)
 
@@ -62,6 +62,7 @@ class _Training:
 def train_stage(stage: Stage, kit: Kit, folder: Path, *, num_workers: int = 1, stop_at: int | None = None) -> list[dict]:
     """Train ``stage`` to its end, or up to step ``stop_at``, resuming from ``folder`` if it holds a checkpoint.
 
+    Several processes of one ``torch.distributed`` group train together: each on documents of its own, with averaged gradients.
     Returns the loss curve. The model in ``kit`` holds the result. Raises FloatingPointError when the loss is not finite.
     """
     config, model = stage.config, kit.model
@@ -90,6 +91,7 @@ def train_stage(stage: Stage, kit: Kit, folder: Path, *, num_workers: int = 1, s
         batch = {name: value.to(device) if torch.is_tensor(value) else value for name, value in batch.items()}
         loss, metrics = stage.loss(batch)
         metrics["loss"] = accumulate(loss)
+        average_gradients(optimizers.parameters)
         metrics["gradient_norm"] = optimizers.step(warmup_stable_decay(step, config.num_steps, config.num_warmup))
         for name, value in metrics.items():
             recent.setdefault(name, []).append(value)
@@ -99,7 +101,8 @@ def train_stage(stage: Stage, kit: Kit, folder: Path, *, num_workers: int = 1, s
             progress.set_postfix(means)
             logger.info("%s %s", stage.name, json.dumps(curve[-1]))
             recent.clear()
-        if time.monotonic() - saved > kit.config.checkpoint_every_s or step + 1 == last:
+        is_due = time.monotonic() - saved > kit.config.checkpoint_every_s or step + 1 == last
+        if is_due and process_rank() == 0:
             training.save(folder, step + 1, curve)
             saved = time.monotonic()
     return curve

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor, distributed, nn
 
 MUON_EXCLUDED = ("embed", "output.weight", "extra.")
 
@@ -43,11 +43,11 @@ class Optimizers:
             groups = [{"params": params, "lr": adamw_lr * scale} for scale, params in adamw.items()]
             self._optimizers.append(torch.optim.AdamW(groups, betas=(0.9, 0.98), weight_decay=0.0))
         self._peak_lrs = [[group["lr"] for group in each.param_groups] for each in self._optimizers]
-        self._parameters = [p for each in self._optimizers for group in each.param_groups for p in group["params"]]
+        self.parameters = [p for each in self._optimizers for group in each.param_groups for p in group["params"]]
 
     def step(self, fraction_of_peak: float, max_norm: float = 1.0) -> float:
         """One update at this fraction of the peak learning rates; gradients are clipped and cleared. Returns their norm."""
-        norm = float(nn.utils.clip_grad_norm_(self._parameters, max_norm))
+        norm = float(nn.utils.clip_grad_norm_(self.parameters, max_norm))
         for each, peaks in zip(self._optimizers, self._peak_lrs, strict=True):
             for group, peak in zip(each.param_groups, peaks, strict=True):
                 group["lr"] = peak * fraction_of_peak
@@ -88,3 +88,17 @@ def accumulate(loss: Tensor) -> float:
         raise FloatingPointError(f"the loss became {value}; lower the learning rate")
     loss.backward()
     return value
+
+
+def average_gradients(parameters: Sequence[nn.Parameter]) -> None:
+    """Over all processes that train together; nothing where there is one."""
+    if not distributed.is_initialized():
+        return
+    for each in parameters:
+        if each.grad is None:  # not met by this process's batch, but perhaps by another's
+            each.grad = torch.zeros_like(each)
+    flat = torch.cat([each.grad.flatten() for each in parameters])
+    distributed.all_reduce(flat)
+    flat /= distributed.get_world_size()
+    for each, grad in zip(parameters, flat.split([each.numel() for each in parameters]), strict=True):
+        each.grad.copy_(grad.view_as(each))

@@ -8,15 +8,17 @@ from typing import Protocol
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor, distributed, nn
 
 from ixc.models.xcomposer2 import InternLM2Tokenizer, XComposer2ForCausalLM, XComposer2ImageProcessor, XComposer2Processor
 from ixc.training.codebook import Codebook
 from ixc.training.config import StageConfig, TrainingConfig
-from ixc.training.initial import initial_model, start_from
+from ixc.training.initial import EYES, initial_model, start_from
+from ixc.training.initial_language import prepare_reading
 from ixc.training.vocabulary import IMAGE_TOKEN, write_tokenizer_model
 
 Batch = dict[str, object]
+_SEED_STRIDE = 1000
 
 
 class Stage(Protocol):
@@ -42,6 +44,8 @@ class Kit:
     model: XComposer2ForCausalLM
     processor: XComposer2Processor
     codebook: Codebook
+    data_seed: int
+    """Of the documents; another one in each of several processes that train together."""
 
     @classmethod
     def make(cls, config: TrainingConfig, folder: Path) -> Kit:
@@ -54,14 +58,23 @@ class Kit:
         processor = XComposer2Processor(image_processor, tokenizer, default_system="")
         model_config = config.model_config(len(tokenizer), tokenizer.convert_tokens_to_ids(IMAGE_TOKEN))
         model = initial_model(model_config, config.seed)
+        codebook = Codebook(config.num_slots, model_config.hidden_size, seed=config.seed)
+        prepare_reading(model, tokenizer, codebook)
+        if config.eyes_from:
+            start_from(model, Path(config.eyes_from), EYES)
         if config.start_from:
             start_from(model, Path(config.start_from))
-        return cls(config, model, processor, Codebook(config.num_slots, model_config.hidden_size, seed=config.seed))
+        return cls(config, model, processor, codebook, config.seed + _SEED_STRIDE * process_rank())
 
 
 def generator_for(seed: int, stage: str, step: int, row: int = 0) -> np.random.Generator:
     """The random numbers of one row of one batch: from the counter alone, so that a resumed run sees the same data."""
     return np.random.default_rng([seed, *stage.encode(), step, row])
+
+
+def process_rank() -> int:
+    """Number of this process among those that train together; 0 where there is one."""
+    return distributed.get_rank() if distributed.is_initialized() else 0
 
 
 def bfloat16(module: nn.Module) -> torch.autocast:

@@ -19,18 +19,18 @@ from ixc.models.xcomposer2.vision import make_views, merge_patches, normalise
 from ixc.tiling import TILE_PX, TOKENS_PER_SIDE, TilePlan, plan_tiles
 from ixc.training.cells import EMPTY, NUM_CHARACTER_CLASSES, Glyphs, cell_targets, patch_targets, view_glyphs
 from ixc.training.fonts import FontFile, training_fonts
+from ixc.training.initial import EYES
 from ixc.training.layout import Document, lay_out_page
 from ixc.training.lessons import draw_training_paper
 from ixc.training.painting import paint, paint_squashed
 from ixc.training.stages import Batch, Kit, bfloat16, generator_for
 
-TRAINED = ("vit.", "vision_proj.", "plora_")
 GLOBAL_SHARE = 0.4
 """Share of global views among the views of documents; they are drawn at small budgets only, where they can be read."""
 
 LARGEST_GLOBAL_BUDGET = 4
 TINY_SHARE = 0.1
-TINY_ADVANCE_PX = (2.5, 9.0)
+TINY_ADVANCE_PX = (4.0, 13.5)
 """Pages that cannot be read, so that the tower learns to say so, and by how much."""
 
 
@@ -52,12 +52,12 @@ class VisionStage:
         nn.init.zeros_(self.extra.bias)
 
     def learning_rate_scale(self, name: str) -> float:
-        return 1.0 if name.startswith((*TRAINED, "extra.")) else 0.0
+        return 1.0 if name.startswith((*EYES, "extra.")) else 0.0
 
     def make_batch(self, step: int) -> Batch:
         first, last = self.config.page_share
         page_share = first + (last - first) * step / self.config.num_steps
-        rngs = (generator_for(self._kit.config.seed, self.name, step, row) for row in range(self.config.batch_size))
+        rngs = (generator_for(self._kit.data_seed, self.name, step, row) for row in range(self.config.batch_size))
         views, targets, patches = zip(*(self._example(rng, page_share) for rng in rngs), strict=True)
         return {
             "views": torch.stack(views),
@@ -82,9 +82,10 @@ class VisionStage:
         """Cross-entropy, written and empty patches apart; and the share of written patches that are named rightly."""
         each_NP = F.cross_entropy(logits_NPV.transpose(1, 2), targets_NP, reduction="none")
         is_written = targets_NP > EMPTY
-        right = (logits_NPV.detach().argmax(-1) == targets_NP)[is_written].float().mean()
+        num_written = is_written.sum().clamp(min=1)
+        right = (logits_NPV.detach().argmax(-1) == targets_NP)[is_written].float().sum() / num_written
         empty = each_NP[~is_written].sum() / (~is_written).sum().clamp(min=1)
-        return each_NP[is_written].sum() / is_written.sum() + 0.5 * empty, float(right)
+        return each_NP[is_written].sum() / num_written + 0.5 * empty, float(right)
 
     def _example(self, rng: np.random.Generator, page_share: float) -> tuple[Tensor, np.ndarray, np.ndarray]:
         """One normalised view [3, 336, 336], its cells' targets [12, 12, K] and its patches' [24, 24]."""

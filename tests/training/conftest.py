@@ -46,7 +46,7 @@ def tiny_config(raw_config, write_config):
     raw_config["vision"] |= {**short, "batch_size": 2}
     raw_config["joint"] |= {**short, "views_per_batch": 4}
     raw_config["log_every_steps"] = 1
-    raw_config["start_from"] = ""
+    raw_config |= {"start_from": "", "eyes_from": ""}
     return load_config(write_config(raw_config))
 
 

@@ -10,7 +10,7 @@ from ixc.tiling import plan_tiles
 from ixc.training import asking
 from ixc.training.cells import LEGIBLE_PX
 from ixc.training.conversations import DOUBTFUL_PX, KINDS, converse, draw_paper
-from ixc.training.lessons import KIND_SHARES, draw_lessons, enlarge
+from ixc.training.lessons import KIND_SHARES, draw_alike, draw_lesson, enlarge
 from ixc.training.painting import paint
 from ixc.training.wording import Split, split_of
 
@@ -89,7 +89,7 @@ def test_values_of_training_and_test_never_coincide(fonts):
 
 def test_lessons_of_a_batch_are_cut_alike_and_a_seed_repeats_them(fonts):
     for seed in range(6):
-        lessons, again = (draw_lessons(rng(7, seed), fonts, 4, 4) for _ in range(2))
+        lessons, again = (draw_alike(each, fonts, draw_lesson(each, fonts, (1, 4)), 4) for each in (rng(7, seed), rng(7, seed)))
         assert [lesson.exchanges for lesson in lessons] == [lesson.exchanges for lesson in again]
         if lessons[0].document is not None:
             assert len({lesson.plan.grid for lesson in lessons}) == 1

@@ -43,8 +43,8 @@ def test_readings_are_counted_folded_and_strictly():
 
 
 def test_a_refusal_counts_when_the_text_is_tiny_and_helps_when_its_budget_would_do():
-    """By hand: 4 px type on a square sheet as wide as a tile; HD-4 doubles it to 8 px, HD-9 makes it 12 px."""
-    task = Task(b"", SizePx(336, 336), "field", "What is the total?", "Total: 3.50", KNOWN, smallest_px=4.0)
+    """By hand: 6 px type on a square sheet as wide as a tile; HD-4 doubles it to 12 px, HD-9 makes it 18 px."""
+    task = Task(b"", SizePx(336, 336), "field", "What is the total?", "Total: 3.50", KNOWN, smallest_px=6.0)
     assert [task.is_legible(budget) for budget in (1, 4, 9)] == [False, None, True]
     useless, useful = (Reading(task, 1, asking.too_small(budget)) for budget in (4, 9))
     assert useless.says_too_small

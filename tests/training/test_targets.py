@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from ixc.tiling import SizePx, plan_tiles
 from ixc.training.cells import (
     EMPTY,
+    HUGE_PX,
     IGNORED,
     LEGIBLE_PX,
     MARK,
@@ -68,6 +69,12 @@ def test_patches_show_the_character_whose_grown_box_they_lie_deepest_in(drawn):
             assert targets[row, col] in (near if min(depths) < 1 else [EMPTY])
 
 
+def test_a_character_too_large_for_its_cell_is_left_to_the_global_view():
+    boxes_N4 = np.array([[10, 10, 20, 20], [38, 10, 48, 20]], np.float32)
+    glyphs = Glyphs(classes_of("ab"), boxes_N4, np.array([[HUGE_PX - 1] * 2, [HUGE_PX + 1] * 2], np.float32))
+    assert cell_targets(glyphs, 3, 12, 12)[0, :2, 0].tolist() == [*classes_of("a"), EMPTY]
+
+
 @given(st.integers(40, 900), st.integers(40, 900), st.sampled_from([1, 2, 4, 9, 16]))
 def test_view_boxes_agree_with_the_plan(height, width, budget):
     """Oracle: the plan's own map from tokens back to rectangles of the image."""
@@ -94,7 +101,7 @@ def test_view_boxes_agree_with_the_plan(height, width, budget):
 
 
 def test_text_too_small_to_read_says_how_small_it_is():
-    """By hand: 9.5 px can be read; text that would have to be 1.2, 2, 3 and 5 times as large falls into classes of its own."""
+    """By hand: 14 px can be read; text that would have to be 1.2, 2, 3 and 5 times as large falls into classes of its own."""
     boxes_N4 = np.array([[28 * i + 10, 10, 28 * i + 14, 16] for i in range(6)], np.float32)
     sizes = LEGIBLE_PX / np.array([0.5, 1.0, 1.2, 2.0, 3.0, 5.0], np.float32)
     glyphs = Glyphs(classes_of("abcdef"), boxes_N4, np.stack((sizes, sizes * 9), 1))

@@ -6,15 +6,19 @@ import logging
 
 import pytest
 import torch
+from transformers import AttentionInterface, AttentionMaskInterface
+from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS
+from transformers.models.llama.modeling_llama import eager_attention_forward
 
 from ixc.errors import CheckpointError, SettingsError
 from ixc.models.xcomposer2 import InternLM2Tokenizer, XComposer2ForCausalLM, XComposer2Processor
 from ixc.training import train
-from ixc.training.attention import QUERY_BLOCK, attend_causally
+from ixc.training.attention import QUERY_BLOCK, attend_causally, use_fast_attention
 from ixc.training.checkpoints import load_checkpoint, save_checkpoint
 from ixc.training.config import load_config
 from ixc.training.export import export_checkpoint
 from ixc.training.initial import cosine_filters
+from ixc.training.initial_language import LOOKS_BACK
 from ixc.training.joint_stage import JointStage, join_parts
 from ixc.training.language_stage import LanguageStage
 from ixc.training.lessons import NO_LABEL
@@ -171,6 +175,43 @@ def test_attention_in_blocks_is_causal_attention():
     expected = torch.nn.functional.scaled_dot_product_attention(query, key, value, is_causal=True).transpose(1, 2)
     found, _ = attend_causally(None, query, key, value, None, 16**-0.5)
     assert torch.allclose(found, expected, atol=1e-5)
+
+
+def test_training_attends_as_the_finished_model_does(tiny_config, tmp_path):
+    """Language causally, pictures in all directions: both kinds of attention are set through one configuration."""
+    model = {**tiny_config.model, "num_key_value_heads": 2}
+    kit = Kit.make(dataclasses.replace(tiny_config, model=model), tmp_path / "kit")
+    generator = torch.Generator().manual_seed(0)
+    views = torch.randn(2, 3, 336, 336, generator=generator)
+    ids = torch.randint(5, 300, (2, QUERY_BLOCK + 9), generator=generator)
+
+    def outputs():
+        with torch.no_grad():
+            return kit.model.vit(views), kit.model(ids).logits
+
+    expected = outputs()
+    use_fast_attention(kit.model)
+    for found, right in zip(outputs(), expected, strict=True):
+        assert torch.allclose(found, right, atol=1e-4)
+
+
+def test_heads_look_back_before_any_training(raw_config, write_config, tmp_path):
+    """With the shipped sizes: layer 0 of a text, head by head, mostly sees the token so many places back."""
+    kit = Kit.make(dataclasses.replace(load_config(write_config(raw_config)), start_from="", eyes_from=""), tmp_path / "kit")
+    ids = kit.processor("What is the total of this invoice?")["input_ids"]
+    weights = []
+
+    def recording(*args, **kwargs):
+        out = eager_attention_forward(*args, **kwargs)
+        weights.append(out[1])
+        return out
+
+    AttentionInterface.register("recording", recording)
+    AttentionMaskInterface.register("recording", ALL_MASK_ATTENTION_FUNCTIONS["eager"])
+    kit.model.config._attn_implementation = "recording"
+    kit.model.eval()(ids)
+    for head, offset in enumerate(LOOKS_BACK[0]):
+        assert weights[0][0, head].diagonal(-offset)[5:].median() > 0.7
 
 
 def test_joining_needs_both_parts(make_kit, fonts, tmp_path):
