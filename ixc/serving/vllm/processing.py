@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from vllm.multimodal.processing import (
     BaseDummyInputsBuilder,
     BaseMultiModalProcessor,
     BaseProcessingInfo,
+    ProcessorInputs,
     PromptReplacement,
     PromptUpdate,
 )
@@ -31,7 +33,7 @@ from ixc.imaging.decode import decode_image
 from ixc.models.checkpoints import load_processor
 from ixc.models.xcomposer2 import XComposer2Config, XComposer2ImageProcessor
 from ixc.settings import Settings
-from ixc.tiling import TILE_PX, Grid, SizePx
+from ixc.tiling import Grid
 
 _BUDGET = "max_patches"
 
@@ -82,20 +84,15 @@ class ImageInfo(BaseProcessingInfo):
         return _settings()
 
     @property
-    def largest_image(self) -> SizePx:
-        """The image with the most tokens among those that fit the context: one column of tiles, the budget's worth."""
-        limit = self.settings.max_patches_limit
-        context = self.ctx.model_config.max_model_len
-        column = (SizePx(TILE_PX * rows, TILE_PX) for rows in range(limit, 1, -1))
-        return next((size for size in column if self.num_tokens(size) <= context), SizePx(TILE_PX, TILE_PX))
-
-    def num_tokens(self, size_px: SizePx) -> int:
-        """Tokens of an image at the budget that shows it in its own size."""
-        plan = self.image_processor.plan(size_px, max_patches=-(-size_px.height // TILE_PX))
-        return plan.num_visual_tokens
+    def largest_grid(self) -> Grid:
+        """Of the image with the most tokens among those that are served and fit the context."""
+        limit, count = self.settings.max_patches_limit, self.image_processor.num_visual_tokens
+        grids = [Grid(rows, cols) for rows in range(1, limit + 1) for cols in range(1, limit // rows + 1)]
+        fitting = [grid for grid in grids if count(grid) <= self.ctx.model_config.max_model_len]
+        return max(fitting, key=count, default=Grid(1, 1))
 
     def get_mm_max_tokens_per_item(self, seq_len: int, mm_counts: Mapping[str, int]) -> Mapping[str, int]:
-        return {"image": self.num_tokens(self.largest_image)}
+        return {"image": self.image_processor.num_visual_tokens(self.largest_grid)}
 
     def budget(self, kwargs: Mapping[str, object]) -> int | None:
         """``max_patches`` of a request, or of the server's ``--mm-processor-kwargs``; None: the checkpoint's own.
@@ -120,7 +117,7 @@ class ImageProfile(BaseDummyInputsBuilder[ImageInfo]):
         return IMAGE_MARKER * mm_counts.get("image", 0)
 
     def get_dummy_mm_data(
-        self, seq_len: int, mm_counts: Mapping[str, int], mm_options: MultiModalDummyOptions
+        self, seq_len: int, mm_counts: Mapping[str, int], mm_options: Mapping[str, MultiModalDummyOptions]
     ) -> MultiModalDataDict:
         size_px = self.info.largest_image
         return {
@@ -130,6 +127,14 @@ class ImageProfile(BaseDummyInputsBuilder[ImageInfo]):
 
 class PromptProcessor(BaseMultiModalProcessor[ImageInfo]):
     """Cuts a request's images by its budget and gives each placeholder in the prompt its number of visual tokens."""
+
+    def get_dummy_inputs(
+        self, seq_len: int, mm_counts: Mapping[str, int], mm_options: Mapping[str, MultiModalDummyOptions]
+    ) -> ProcessorInputs:
+        """The largest image at the budget that makes it so, which the checkpoint's own need not be."""
+        inputs = super().get_dummy_inputs(seq_len, mm_counts, mm_options)
+        grid = self.info.largest_grid
+        return replace(inputs, hf_processor_mm_kwargs={_BUDGET: grid.rows * grid.cols})
 
     def _apply_hf_processor_main(self, mm_items: MultiModalDataItems, hf_kwargs: Mapping[str, object]) -> BatchFeature:
         budget = self.info.budget(hf_kwargs)
