@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import queue
 import socket
@@ -72,6 +73,8 @@ class Replica:
         self.seen.append(request)
         if self.status != 200:
             return JSONResponse({"error": {"message": "Loading."}}, self.status)
+        if body.get("slow"):
+            await asyncio.Event().wait()
         if not body.get("stream"):
             return JSONResponse({"name": self.name, "query": str(request.url.query)})
         return StreamingResponse(self._words(request, body), media_type="text/event-stream")
@@ -144,10 +147,16 @@ def test_requests_and_answers_pass_unchanged_but_for_the_hop(proxy, replicas):
     assert seen.headers["authorization"] == "Bearer key"
     assert "proxy-authorization" not in seen.headers
     assert seen.headers.getlist("x-forwarded-for") == ["127.0.0.1"]
-    assert proxy.get("/metrics").status_code == 404  # only /v1/ is handed on
+    assert first_bytes(proxy, b"POST /v1/chat/completions HTTP/1.1\r\nContent-Length: 20000000").startswith(b"HTTP/1.1 413")
+    for outside in (b"/metrics", b"/v1/../health", b"/v1/%2e%2e/health"):  # only what is below /v1/ is handed on
+        assert first_bytes(proxy, b"GET " + outside + b" HTTP/1.1").startswith(b"HTTP/1.1 404")
+
+
+def first_bytes(proxy: httpx.Client, request: bytes) -> bytes:
+    """Of the answer to a request that no client would send."""
     with socket.create_connection((proxy.base_url.host, proxy.base_url.port), PATIENCE_S) as peer:
-        peer.sendall(b"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nContent-Length: 20000000\r\n\r\n")
-        assert peer.recv(100).startswith(b"HTTP/1.1 413")
+        peer.sendall(request + b"\r\nHost: x\r\n\r\n")
+        return peer.recv(100)
 
 
 def test_a_lost_server_is_passed_over_and_comes_back(proxy, replicas):
@@ -183,6 +192,18 @@ def test_a_caller_who_leaves_ends_the_answer_there(proxy, replicas, silent):
     with proxy.stream("POST", "/v1/chat/completions", json=conversation(5, stream=True, silent=silent)) as answer:
         name = next(answer.iter_text()).split()[1]
     assert replicas[name].left.get(timeout=PATIENCE_S) == name
+
+
+def test_a_server_that_takes_too_long_is_neither_lost_nor_asked_twice(replicas):
+    urls = [replica.server.url for replica in replicas.values()]
+    server = Server(replica_app(urls, ImageLimits(), silence_s=0.2))
+    with httpx.Client(base_url=server.url, timeout=PATIENCE_S) as impatient:
+        late = impatient.post("/v1/chat/completions", json=conversation(1, slow=True))
+        assert late.status_code == 504
+        assert late.json()["error"]["message"].startswith("The server did not answer in time;")
+        assert states(impatient) == ["up", "up"]
+        assert sum(len(replica.seen) for replica in replicas.values()) == 1
+    server.stop()
 
 
 @pytest.mark.parametrize("text", ["", "127.0.0.1:8000", "ftp://host", "http://", "http://host/else", "http://host?a=b"])

@@ -8,8 +8,9 @@ from collections.abc import Callable, Coroutine
 
 import httpx2
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import JSONResponse
+from starlette.responses import JSONResponse, Response
 from starlette.types import Receive, Scope, Send
+from starlette.websockets import WebSocketClose
 
 from ixc.hosting.replicas.affinity import conversation_key
 from ixc.hosting.replicas.pool import ReplicaPool
@@ -25,6 +26,9 @@ _NOT_NOW = (502, 503, 504)
 """What a server answers that is starting, stopping or cut off from its model; the next one may do better."""
 
 
+_RETRY_AFTER_S = 5
+
+
 class ReplicaProxy:
     """An ASGI app for ``/v1/``. A caller who goes away closes the request behind, which ends the answer there.
 
@@ -36,6 +40,12 @@ class ReplicaProxy:
         self._pool, self._client = pool, client
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await WebSocketClose()(scope, receive, send)
+            return
+        if {".", ".."} & set(scope["path"].split("/")):  # would lead out of /v1/
+            await Response(status_code=404)(scope, receive, send)
+            return
         request = Request(scope, receive)
         try:
             body = await request.body()
@@ -50,6 +60,10 @@ class ReplicaProxy:
         for number, address in enumerate(candidates, start=1):
             try:
                 answer = await self._client.send(self._forwarded(request, body, address), stream=True)
+            except httpx2.ReadTimeout:  # it works on it, and another one would take as long
+                message = "The server did not answer in time; ask for a shorter answer, or for a streamed one."
+                await _refusal(504, message, "timeout")(request.scope, request.receive, send)
+                return
             except httpx2.TransportError as error:
                 logger.info("%s: %s", address, type(error).__name__)
                 self._pool.mark_down(address)
@@ -62,8 +76,7 @@ class ReplicaProxy:
             finally:
                 await answer.aclose()
         message = "None of the servers answers now; try again in a moment."
-        error = {"message": message, "type": "server_error", "param": None, "code": "no_replica"}
-        await JSONResponse({"error": error}, 503, {"Retry-After": "5"})(request.scope, request.receive, send)
+        await _refusal(503, message, "no_replica")(request.scope, request.receive, send)
 
     def _forwarded(self, request: Request, body: bytes, address: str) -> httpx2.Request:
         headers = [(name, value) for name, value in request.headers.raw if name not in _OF_THE_CONNECTION]
@@ -82,6 +95,8 @@ class ReplicaProxy:
         try:
             async for piece in answer.aiter_raw():
                 await send({"type": "http.response.body", "body": piece, "more_body": True})
+        except httpx2.ReadTimeout:
+            return
         except httpx2.TransportError:
             self._pool.mark_down(address)
             return
@@ -105,6 +120,12 @@ async def _unless_gone(work: Callable[[], Coroutine[None, None, None]], receive:
 async def _until_gone(receive: Receive) -> None:
     while (await receive())["type"] != "http.disconnect":
         pass
+
+
+def _refusal(status: int, message: str, code: str) -> JSONResponse:
+    """In the shape of OpenAI's API."""
+    error = {"message": message, "type": "server_error", "param": None, "code": code}
+    return JSONResponse({"error": error}, status, {"Retry-After": str(_RETRY_AFTER_S)})
 
 
 def _host(request: Request) -> str:

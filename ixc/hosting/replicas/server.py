@@ -27,18 +27,20 @@ logger = logging.getLogger(__name__)
 
 CHECK_EVERY_S = 2.0
 _CONNECT_S = 5.0
-_SILENCE_S = 300.0
+SILENCE_S = 300.0
 """Between two pieces of an answer: a long prefill sends nothing."""
 _GRACE_S = 5
 
 
-def replica_app(addresses: Sequence[str], limits: ImageLimits, check_every_s: float = CHECK_EVERY_S) -> Starlette:
+def replica_app(
+    addresses: Sequence[str], limits: ImageLimits, check_every_s: float = CHECK_EVERY_S, silence_s: float = SILENCE_S
+) -> Starlette:
     """``/v1/`` goes to one of ``addresses``; ``/health`` is 200 while at least one of them answers.
 
     Raises SettingsError for an unusable address.
     """
     client = httpx2.AsyncClient(
-        timeout=httpx2.Timeout(_SILENCE_S, connect=_CONNECT_S),
+        timeout=httpx2.Timeout(silence_s, connect=_CONNECT_S),
         # No limit here: each server has its own line. A connection that was closed to stop an answer is not used again.
         limits=httpx2.Limits(max_connections=None, max_keepalive_connections=0),
         trust_env=False,
