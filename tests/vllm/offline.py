@@ -13,7 +13,7 @@ from pathlib import Path
 
 from tests.vllm.asking import Answer, Question
 
-_TIMEOUT_S = 600
+_TIMEOUT_S = 1200
 
 
 def ask_vllm(

@@ -18,7 +18,7 @@ from types import TracebackType
 
 import httpx
 
-_START_TIMEOUT_S = 180.0
+_START_TIMEOUT_S = 600.0
 _LOOK_EVERY_S = 0.2
 _END_WITHIN_S = 20.0
 
