@@ -55,6 +55,10 @@ class BackendFailed(IxcError):
     """The server that runs the model was lost, or refused; asking again may work."""
 
 
+class BackendLost(BackendFailed):
+    """There is no connection to the server that runs the model, or it broke off in mid-answer."""
+
+
 class UploadFailed(IxcError):
     """A file could not be stored, for example because the disk is full."""
 

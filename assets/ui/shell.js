@@ -32,11 +32,12 @@
     follow(host, (model) => {
       tell("model", model);
       chip.dataset.phase = model.phase;
-      const parts = { ready: [model.device.split(" (")[0]], failed: [t("model.failed")], loading: [loading(model)] };
+      const parts = { ready: [model.device.split(" (")[0]], failed: [t("model.failed")], away: [t("model.away")], loading: [loading(model)] };
       chipText.textContent = [model.name, ...parts[model.phase]].filter(Boolean).join(" · ");
       chip.setAttribute("aria-label", `${t("model.about")}: ${chipText.textContent}`);
       document.body.dataset.layout = model.layout.kind;
-      note.textContent = model.phase === "failed" ? t("model.failed.long", { detail: errorSentence(model.error) }) : ixc.modelNote(model);
+      const notes = { failed: () => t("model.failed.long", { detail: errorSentence(model.error) }), away: () => t("model.away.long") };
+      note.textContent = (notes[model.phase] ?? (() => ixc.modelNote(model)))();
       if (!note.textContent) toggleNote(false);
       else note.append(el("button", { type: "button", class: "ixc-button ixc-choose-model", id: "ixc-choose-model", text: t("model.choose"), onclick: chooseModel }));
     })();
@@ -52,8 +53,11 @@
       return model.percent == null ? `${t("model.loading")}…` : `${t("model.loading")} ${model.percent} %`;
     }
 
-    // Somebody else may have switched the model that all pages share; an answer by another one tells.
-    hear("answered-by", (name) => { if (ixc.last("model")?.phase === "ready" && name && name !== ixc.last("model").name) host.trigger("refresh"); });
+    // Somebody else may have switched the model that all pages share, or its server was lost: an answer tells.
+    hear("answered", ({ model, isLost }) => {
+      const known = ixc.last("model");
+      if (known?.phase === "ready" && (isLost || (model && model !== known.name))) host.trigger("refresh");
+    });
 
     hear("language", (language) => {
       for (const button of languages.querySelectorAll("button")) {

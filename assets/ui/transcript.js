@@ -67,12 +67,19 @@
       const body = el("div", { class: "ixc-answer" }, el("span", { class: "ixc-sr", text: `${t("chat.model")}: ` }));
       if (exchange.answer) body.append(renderMarkdown(exchange.answer));
       else if (!exchange.error) body.append(el("p", { class: "ixc-small", text: t("chat.noanswer") }));
-      const error = exchange.error ? el("p", { class: "ixc-failed", role: "alert", text: errorSentence(exchange.error) }) : null;
+      const error = exchange.error ? failure(exchange.error, isLast) : null;
       const actions = el("div", { class: "ixc-actions" }, exchange.answer ? copyAction(exchange.answer) : null,
-        isLast ? action("retry", "chat.retry", () => host.trigger("retry")) : null,
+        isLast && !exchange.error ? action("retry", "chat.retry", () => host.trigger("retry")) : null,
         isLast ? action("undo", "chat.undo", () => host.trigger("undo")) : null);
       return el("div", { class: "ixc-answered" }, exchange.answer || !exchange.error ? body : null, error,
         el("div", { class: "ixc-under" }, el("p", { class: "ixc-stats", text: statsText(exchange) }), actions));
+    }
+
+    // What went wrong, and beside it the button that its sentence speaks of.
+    function failure(message, isLast) {
+      return el("div", { class: "ixc-failed", role: "alert" }, el("p", { text: errorSentence(message) }),
+        isLast ? el("button", { type: "button", class: "ixc-button", "data-action": "retry", onclick: () => host.trigger("retry") },
+          icon("retry"), t("chat.retry")) : null);
     }
 
     function action(name, key, act) {
@@ -204,7 +211,8 @@
       fresh.disabled = busy || !exchanges.length;
       exporter.querySelector("button").disabled = !exchanges.length;
       showNotice(error);
-      if (!live && exchanges.length) ixc.tell("answered-by", exchanges[exchanges.length - 1].model);
+      const last = exchanges[exchanges.length - 1];
+      if (!live && last) ixc.tell("answered", { model: last.model, isLost: last.error?.code === "BackendLost" });
       showPending();
       if (follows) scrollDown(); else onScroll();
     }

@@ -76,6 +76,11 @@ class ChatEngine(Protocol):
         """Stop running answers and free threads and connections; the engine cannot be used afterwards."""
 
     @property
+    def is_away(self) -> bool:
+        """Whether the model cannot be reached at the moment, but is being looked for."""
+        return False
+
+    @property
     def model_name(self) -> str:
         return self.info.name
 

@@ -11,14 +11,24 @@ from contextlib import suppress
 
 import httpx2
 
+from ixc.chat.backend_watch import BackendWatch
 from ixc.chat.events import Event, Finished
 from ixc.chat.interface import ChatEngine, CostEstimate, ModelInfo
 from ixc.chat.remote_messages import encode_png, request_body
-from ixc.chat.remote_stream import StreamReader
+from ixc.chat.remote_stream import LOST_IN_MID_ANSWER, StreamReader
 from ixc.chat.request import ChatRequest, StopFlag
 from ixc.chat.store import SessionStore
 from ixc.conversation import LLAMA3_CHAT, XCOMPOSER2_CHAT
-from ixc.errors import BackendFailed, CheckpointError, ConversationTooLong, EmptyQuestion, EngineBusy, IxcError, SettingsError
+from ixc.errors import (
+    BackendFailed,
+    BackendLost,
+    CheckpointError,
+    ConversationTooLong,
+    EmptyQuestion,
+    EngineBusy,
+    IxcError,
+    SettingsError,
+)
 from ixc.image_layout import ImageLayout, LayoutKind
 from ixc.models.presets import find_model
 from ixc.settings import GenerationSettings, Settings
@@ -29,11 +39,14 @@ logger = logging.getLogger(__name__)
 OnProgress = Callable[[str, float | None], None]
 
 _CONNECT_S = 5.0
+_LIST_S = 20.0
+"""For the list of models."""
 _SILENCE_S = 300.0
 """Between two pieces of an answer: a long prefill sends nothing."""
 _LOOK_EVERY_S = 0.1
 _TRY_AGAIN_S = 1.0
 _LETTERS_PER_TOKEN = 3.5
+_CANNOT_BE_REACHED = "The server that answers cannot be reached; press Retry in a moment."
 
 
 def connect_engine(
@@ -64,7 +77,7 @@ def read_info(client: httpx2.Client, settings: Settings) -> ModelInfo | None:
 
     Raises httpx2.TransportError, SettingsError, CheckpointError.
     """
-    answer = client.get("models")
+    answer = client.get("models", timeout=_LIST_S)
     if answer.status_code in (401, 403):
         raise SettingsError("The server asks for a key; set IXC_BACKEND_KEY.")
     try:
@@ -100,11 +113,12 @@ class RemoteEngine(ChatEngine):
         self._client = client
         self._settings = settings
         self._images = SessionStore(settings.cache)
+        self._watch = BackendWatch(lambda: _is_there(client, settings))
         self._running: dict[StopFlag, str] = {}
         self._lock = threading.Lock()
 
     def answer(self, request: ChatRequest, stop: StopFlag) -> Iterator[Event]:
-        """See ``ChatEngine``. Raises also BackendFailed when the server is lost or refuses."""
+        """See ``ChatEngine``. Raises also BackendLost when the server is lost, BackendFailed when it refuses."""
         if not request.question.strip():
             raise EmptyQuestion("Type a question first.")
         with self._lock:
@@ -117,10 +131,17 @@ class RemoteEngine(ChatEngine):
                 says_system=bool(self.info.default_system),
             )
             yield from self._stream(body, stop)
+        except BackendLost:
+            self._watch.lost()
+            raise
         finally:
             stop.set()
             with self._lock:
                 self._running.pop(stop, None)
+
+    @property
+    def is_away(self) -> bool:
+        return self._watch.is_away
 
     def forget(self, session_id: str) -> None:
         with self._lock:
@@ -143,6 +164,7 @@ class RemoteEngine(ChatEngine):
         return {**self._images.report(), "model_bytes": 0, "requests": num_running}
 
     def close(self) -> None:
+        self._watch.close()
         with self._lock:
             for stop in self._running:
                 stop.set()
@@ -186,9 +208,9 @@ class RemoteEngine(ChatEngine):
                 for event in reader.events(response.iter_lines()):
                     items.put(event)
         except httpx2.ConnectError:
-            items.put(BackendFailed("The server that answers cannot be reached; press Retry in a moment."))
+            items.put(BackendLost(_CANNOT_BE_REACHED))
         except (httpx2.TransportError, httpx2.StreamError, OSError):
-            items.put(BackendFailed("The server that answers was lost in mid-answer; press Retry in a moment."))
+            items.put(BackendLost(LOST_IN_MID_ANSWER))
         except Exception as error:  # noqa: BLE001  raised again by whoever waits for the answer
             items.put(error)
 
@@ -205,7 +227,7 @@ class RemoteEngine(ChatEngine):
             answer = self._client.get("models")
             return str(answer.json()["data"][0]["id"])
         except httpx2.TransportError as error:
-            raise BackendFailed("The server that answers cannot be reached; press Retry in a moment.") from error
+            raise BackendLost(_CANNOT_BE_REACHED) from error
         except (ValueError, LookupError, TypeError) as error:
             raise BackendFailed("The server that answers lists no model now; press Retry in a moment.") from error
 
@@ -234,6 +256,16 @@ class _Connection:
         if self._socket is not None:
             with suppress(OSError, ValueError):
                 self._socket.shutdown(socket.SHUT_RDWR)
+
+
+def _is_there(client: httpx2.Client, settings: Settings) -> bool:
+    """Whether the server would answer. One that has come back without a model, or with other keys, says so when asked."""
+    try:
+        return read_info(client, settings) is not None
+    except httpx2.TransportError:
+        return False
+    except (IxcError, RuntimeError):  # RuntimeError: the client was closed
+        return True
 
 
 def _client(settings: Settings) -> httpx2.Client:

@@ -9,8 +9,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from ixc.chat.events import AnswerStats, Event, Finished, FinishReason, PrefillProgress, TextDelta
-from ixc.errors import BackendFailed
+from ixc.errors import BackendFailed, BackendLost
 
+LOST_IN_MID_ANSWER = "The server that answers was lost in mid-answer; press Retry in a moment."
 _PROGRESS = re.compile(r": (\w+) (\d+)/(\d+)")
 _STAGES = {"line": "line", "loading": "loading", "waiting": "waiting", "vision": "vision", "prefill": "prefill"}
 
@@ -27,7 +28,7 @@ class StreamReader:
     _timings: dict = field(default_factory=dict)
 
     def events(self, lines: Iterable[str]) -> Iterator[Event]:
-        """To Finished. Raises BackendFailed when the server reports an error or its stream ends early."""
+        """To Finished. Raises BackendFailed when the server reports an error, BackendLost when its stream ends early."""
         for line in lines:
             if match := _PROGRESS.fullmatch(line):
                 if match[1] in _STAGES:
@@ -40,7 +41,7 @@ class StreamReader:
                 if text := self._read(data):
                     yield TextDelta(text)
         if self._finish is None:
-            raise BackendFailed("The server that answers was lost in mid-answer; press Retry in a moment.")
+            raise BackendLost(LOST_IN_MID_ANSWER)
         yield self.finished()
 
     def finished(self, *, was_stopped: bool = False) -> Finished:

@@ -12,7 +12,7 @@ _NO_STORE = {"Cache-Control": "no-store"}
 
 
 def health_routes(services: Services) -> list[Route]:
-    """``/health``: 200 once the model answers, 503 while it loads, after it failed, and while the app stops.
+    """``/health``: 200 once the model answers; 503 while it loads, after it failed, while its server is lost or the app stops.
 
     ``/health/live``: 200 as long as the process serves at all, which is what decides about a restart.
     """

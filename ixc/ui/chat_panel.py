@@ -204,11 +204,12 @@ class ChatHandlers:
                     model = self._services.provider.status.name
                     done = replace(asked, answer=live.text, stats=event.stats, reason=event.reason, model=model)
                     break
+                is_first_text = isinstance(event, TextDelta) and not live.text  # which waits for no other
                 if isinstance(event, TextDelta):
                     live = replace(live, text=live.text + event.text, stage="")
                 elif isinstance(event, PrefillProgress):
                     live = replace(live, stage=event.stage, num_done=event.num_done, num_total=event.num_total)
-                if time.monotonic() - shown_s >= _SHOW_EVERY_S:
+                if is_first_text or time.monotonic() - shown_s >= _SHOW_EVERY_S:
                     shown_s = time.monotonic()
                     yield [transcript_page_value(past, live), gr.skip(), gr.skip()]
         except Exception as error:  # noqa: BLE001  shown under the question; the conversation is kept

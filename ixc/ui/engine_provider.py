@@ -39,7 +39,7 @@ class FreedMemory:
 
 @dataclass(frozen=True, slots=True)
 class ModelStatus:
-    """Where the model stands: ``phase`` is "loading", "ready" or "failed"."""
+    """Where the model stands: ``phase`` is "loading", "ready", "failed", or "away": ready, but its server was lost."""
 
     phase: str
     name: str
@@ -105,7 +105,8 @@ class EngineProvider:
 
     @property
     def status(self) -> ModelStatus:
-        return self._status
+        status, engine = self._status, self._engine
+        return replace(status, phase="away") if status.phase == "ready" and engine is not None and engine.is_away else status
 
     @property
     def layout(self) -> ImageLayout:

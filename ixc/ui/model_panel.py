@@ -54,9 +54,9 @@ class ModelHandlers:
         return [list(example_page_values()), *self.look(request, budget, *settings)]
 
     def look(self, request: gr.Request, budget: int, *settings: Any) -> list[Any]:
-        """How far the model is. Once it is there, its defaults fill the settings and its costs the plan."""
+        """How far the model is. Once it is there, or there again, its defaults fill the settings and its costs the plan."""
         status = self._services.provider.status
-        if status.phase == "loading":
+        if status.phase in ("loading", "away"):
             return [status.page_value(), gr.Timer(active=True), gr.skip(), gr.skip(), *[gr.skip()] * self._num_settings]
         return self._all(request, budget, settings, is_loading=False)
 
@@ -70,7 +70,7 @@ class ModelHandlers:
                 logger.info("no switch: %s", error)
             else:
                 services.store.stop(session_id(request))
-        return self._all(request, budget, settings, is_loading=services.provider.status.phase == "loading")
+        return self._all(request, budget, settings, is_loading=services.provider.status.phase in ("loading", "away"))
 
     def _all(self, request: gr.Request, budget: int, settings: Sequence[Any], *, is_loading: bool) -> list[Any]:
         provider = self._services.provider

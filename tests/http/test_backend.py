@@ -20,7 +20,7 @@ from ixc.chat.remote import connect_engine
 from ixc.chat.remote_messages import encode_png
 from ixc.chat.request import ChatRequest, StopFlag
 from ixc.conversation import ImageView, Turn
-from ixc.errors import BackendFailed, CheckpointError, EngineBusy
+from ixc.errors import BackendFailed, BackendLost, CheckpointError, EngineBusy
 from ixc.image_layout import DUAL_PERSPECTIVE
 from ixc.imaging.decode import DecodedImage
 from ixc.settings import GenerationSettings, Settings
@@ -190,10 +190,15 @@ def test_a_server_lost_in_mid_answer_leaves_the_text_and_comes_back(image):
         with pytest.raises(BackendFailed, match="press Retry"):
             events.extend(engine.answer(question(image), StopFlag()))
         assert text_of(events) == "All is "
-    with pytest.raises(BackendFailed, match="cannot be reached"):
+    with pytest.raises(BackendLost, match="cannot be reached"):
         list(engine.answer(question(image), StopFlag()))
+    assert engine.is_away
     with flaky_server(port):
         events = list(engine.answer(question(image), StopFlag()))
+        deadline_s = time.monotonic() + 20
+        while engine.is_away:  # seen by itself, nobody has to ask
+            assert time.monotonic() < deadline_s
+            time.sleep(0.01)
     assert text_of(events) == "All is well"
     assert isinstance(events[-1], Finished)
     assert engine.memory_report()["requests"] == 0
