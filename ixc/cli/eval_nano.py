@@ -28,24 +28,28 @@ def run(args: argparse.Namespace, settings: Settings) -> None:
         from ixc.chat.loading import load_engine
         from ixc.evaluation.held_out import make_tasks
         from ixc.evaluation.nano import BUDGETS, SEED, answer_task, make_signs, measure, write_figures
-        from ixc.evaluation.other_programs import make_chromium_tasks
+        from ixc.evaluation.other_programs import make_printed_tasks
+
+        def figures_of(tasks: list, at: tuple[int, ...]) -> dict[str, dict]:
+            return measure(partial(answer_task, engine), tasks, at, status.show)
 
         signs, documents = make_signs(max(num // 5, 10)), make_tasks(num, SEED)
-        printed = make_chromium_tasks(max(num // 20, 6), SEED)
+        printed = make_printed_tasks(max(num // 10, 6), SEED)
         engine = load_engine(replace(settings, **given(model=args.model)), lambda stage, _: status.show(stage))
         budgets = BUDGETS if args.max_patches is None else (args.max_patches,)
         with closing(engine):
-            ask = partial(answer_task, engine)
             figures = {
                 "model": engine.model_name,
                 "seed": SEED,
                 "default_max_patches": engine.default_max_patches,
-                "budgets": measure(ask, documents, budgets, status.show),
-                "signs": measure(ask, signs, [budget for budget in budgets if budget <= 4] or budgets, status.show),
-                "other_programs": measure(ask, printed, [budgets[-1] if len(budgets) == 1 else 16], status.show),
+                "budgets": figures_of(documents, budgets),
+                "signs": figures_of(signs, tuple(each for each in budgets if each <= 4) or budgets),
+                "other_programs": figures_of(printed, budgets if len(budgets) == 1 else (16,)) if printed else None,
             }
     out = args.out / FILE_NAME
     write_figures(figures, out)
     for budget, figure in figures["budgets"].items():
         print(f"{budget}: {figure['all']['exact']:.1%} of {figure['all']['num']} answers exact")
+    if not printed:
+        print("Other programs' documents are left out: chromium, libreoffice-calc and matplotlib are missing.", file=sys.stderr)
     print(f"\nwrote {out}", file=sys.stderr)

@@ -121,7 +121,8 @@ def measure(
 
 
 def _figures(readings: Sequence[Reading]) -> dict[str, object]:
-    groups = {group: [each for each in readings if each.task.group == group] for group in (KNOWN, HELD_OUT)}
+    names_of_groups = dict.fromkeys((KNOWN, HELD_OUT, *(each.task.group for each in readings)))
+    groups = {group: [each for each in readings if each.task.group == group] for group in names_of_groups}
     names = sorted({each.task.name for each in readings})
     tiny = [each for each in readings if each.task.is_legible(each.max_patches) is False]
     legible = [each for each in readings if each.task.is_legible(each.max_patches)]

@@ -1,13 +1,19 @@
-"""Documents that another program has drawn: HTML printed by Chromium. The model was trained on none of its pictures."""
+"""Documents that other programs have drawn: HTML printed by Chromium, sheets by LibreOffice, charts by matplotlib.
+
+The model was trained on none of their pictures. What they show comes from test seeds, like everything it is asked.
+"""
 
 from __future__ import annotations
 
+import csv
 import html
+import importlib.util
 import io
 import os
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -16,32 +22,111 @@ from PIL import Image
 from ixc.errors import SettingsError
 from ixc.evaluation.held_out import Task
 from ixc.tiling import SizePx
-from ixc.training.records import Record, draw_fields, draw_table
+from ixc.training.records import Question, Record, draw_chart, draw_fields, draw_table
 from ixc.training.wording import Split
 
-GROUP = "chromium"
 _KINDS = ("receipt", "form", "table", "invoice", "label", "table")
 _FAMILIES = ("sans-serif", "serif", "DejaVu Sans", "Liberation Sans", "monospace")
-_TASKS = ("field", "table cell", "table row", "title")
+_TASKS = ("field", "table cell", "table row", "title", "chart value", "chart extreme")
 _WINDOW_PX = SizePx(900, 760)
+_MARGIN_PX = 30
+_SHEET_DPI = 150
+_SHEET_TOP_PX = 158
+"""Below the page's header; the picture ends above its footer."""
+_TIMEOUT_S = 60
 
 
-def make_chromium_tasks(num: int, seed: int) -> list[Task]:
-    """One question each about ``num`` web pages. Raises SettingsError when no Chromium is installed."""
-    program = os.environ.get("IXC_CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
-    if program is None:
-        raise SettingsError("No Chromium was found; install the package chromium or set IXC_CHROMIUM.")
-    tasks = []
+def make_printed_tasks(num: int, seed: int) -> list[Task]:
+    """One question each about ``num`` documents, in turn by each program of ``found_programs()``; none where there is none.
+
+    Raises SettingsError when a program fails.
+    """
+    programs = found_programs()
+    tasks: list[Task] = []
+    if not programs:
+        return tasks
     with tempfile.TemporaryDirectory() as folder:
         for index in range(num):
             rng = np.random.default_rng([seed, 2, index])
-            kind = _KINDS[index % len(_KINDS)]
-            record = draw_table(rng, Split.TEST) if kind == "table" else draw_fields(rng, Split.TEST, kind)
-            askable = [each for each in record.questions if each.task in _TASKS]
-            question = askable[rng.integers(len(askable))]
-            png, size_px = _print(program, Path(folder), _page(rng, record))
-            tasks.append(Task(png, size_px, question.task, question.in_words(rng, is_first=True), question.answer, GROUP))
+            name = programs[index % len(programs)]
+            record = _draw_record(rng, name, index // len(programs))
+            question = _choose(rng, record)
+            png, size_px = _PRINTERS[name](Path(folder), rng, record)
+            words = question.in_words(rng, is_first=True)
+            tasks.append(Task(png, size_px, question.task, words, question.answer, name))
     return tasks
+
+
+def found_programs() -> tuple[str, ...]:
+    """Those of chromium, libreoffice and matplotlib that are installed."""
+    is_there = {
+        "chromium": _chromium() is not None,
+        "libreoffice": all(shutil.which(program) for program in ("soffice", "pdftoppm")),
+        "matplotlib": importlib.util.find_spec("matplotlib") is not None,
+    }
+    return tuple(name for name, found in is_there.items() if found)
+
+
+def _draw_record(rng: np.random.Generator, program: str, turn: int) -> Record:
+    if program == "matplotlib":
+        return draw_chart(rng, Split.TEST)
+    kind = "table" if program == "libreoffice" else _KINDS[turn % len(_KINDS)]
+    return draw_table(rng, Split.TEST) if kind == "table" else draw_fields(rng, Split.TEST, kind)
+
+
+def _choose(rng: np.random.Generator, record: Record) -> Question:
+    askable = [each for each in record.questions if each.task in _TASKS]
+    return askable[rng.integers(len(askable))]
+
+
+def _chromium() -> str | None:
+    return os.environ.get("IXC_CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
+
+
+def _print_by_chromium(folder: Path, rng: np.random.Generator, record: Record) -> tuple[bytes, SizePx]:
+    page, picture = folder / "page.html", folder / "page.png"
+    page.write_text(_page(rng, record), encoding="utf-8")
+    window = f"--window-size={_WINDOW_PX.width},{_WINDOW_PX.height}"
+    flags = ["--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", window, f"--screenshot={picture}"]
+    _run([_chromium(), *flags, page.as_uri()])
+    return _cut_to_ink(picture)
+
+
+def _print_by_libreoffice(folder: Path, rng: np.random.Generator, record: Record) -> tuple[bytes, SizePx]:
+    """The first sheet as it would be printed on a page, without header and footer, in the program's own default type."""
+    sheet = folder / "sheet.csv"
+    with sheet.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file)
+        for row in record.sheet.rows:
+            cells = {max(item.col, 0): item.text for item in row}
+            writer.writerow([cells.get(col, "") for col in range(1 + max(cells, default=0))])
+    profile = f"-env:UserInstallation={(folder / 'profile').as_uri()}"
+    _run(["soffice", profile, "--headless", "--convert-to", "pdf", "--outdir", str(folder), str(sheet)])
+    crop = ["-r", str(_SHEET_DPI), "-x", "0", "-y", str(_SHEET_TOP_PX), "-W", "1240", "-H", "1300"]
+    _run(["pdftoppm", *crop, "-png", "-singlefile", str(folder / "sheet.pdf"), str(folder / "sheet")])
+    return _cut_to_ink(folder / "sheet.png")
+
+
+def _print_by_matplotlib(folder: Path, rng: np.random.Generator, record: Record) -> tuple[bytes, SizePx]:
+    """A chart of horizontal bars in matplotlib's default style, with the values at their ends."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(6, 4), dpi=150, layout="tight")
+    axes = figure.add_subplot()
+    names, values = zip(*record.bars, strict=True)
+    bars = axes.barh(names, values, color=f"C{rng.integers(10)}")
+    axes.bar_label(bars, labels=[f"{value:g}" for value in values], padding=6, fontsize=14)
+    axes.tick_params(labelsize=14)
+    axes.invert_yaxis()
+    axes.margins(x=0.2)
+    titles = [question.answer for question in record.questions if question.task == "title"]
+    axes.set_title(titles[0] if titles else "", fontsize=16)
+    picture = folder / "chart.png"
+    figure.savefig(picture)
+    return _cut_to_ink(picture)
+
+
+_PRINTERS = {"chromium": _print_by_chromium, "libreoffice": _print_by_libreoffice, "matplotlib": _print_by_matplotlib}
 
 
 def _page(rng: np.random.Generator, record: Record) -> str:
@@ -65,18 +150,25 @@ def _page(rng: np.random.Generator, record: Record) -> str:
     return f"<meta charset=utf-8><style>{style}</style><table>{''.join(rows)}</table>"
 
 
-def _print(program: str, folder: Path, page: str) -> tuple[bytes, SizePx]:
-    """A screenshot as PNG, cut to its contents and a margin, and its size."""
-    (folder / "page.html").write_text(page, encoding="utf-8")
-    picture = folder / "page.png"
-    window = f"--window-size={_WINDOW_PX.width},{_WINDOW_PX.height}"
-    flags = ["--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", window, f"--screenshot={picture}"]
-    subprocess.run(  # noqa: S603 - the page is our own
-        [program, *flags, f"file://{folder}/page.html"], check=True, capture_output=True, timeout=60
-    )
+def _run(command: Sequence[str]) -> None:
+    try:
+        subprocess.run(command, check=True, capture_output=True, timeout=_TIMEOUT_S)  # noqa: S603 - the documents are our own
+    except (OSError, subprocess.SubprocessError) as error:
+        name = Path(command[0]).name
+        raise SettingsError(f"{name} could not print a document ({type(error).__name__}); mend or remove it.") from error
+
+
+def _cut_to_ink(picture: Path) -> tuple[bytes, SizePx]:
+    """The picture cut to its contents and a margin, as PNG, and its size."""
     image = Image.open(picture).convert("RGB")
-    ink = (np.asarray(image).min(-1) < 200).nonzero()
-    right, bottom = min(image.width, int(ink[1].max()) + 30), min(image.height, int(ink[0].max()) + 30)
+    down, right = (np.asarray(image).min(-1) < 200).nonzero()
+    box = (
+        max(0, int(right.min()) - _MARGIN_PX),
+        max(0, int(down.min()) - _MARGIN_PX),
+        min(image.width, int(right.max()) + _MARGIN_PX),
+        min(image.height, int(down.max()) + _MARGIN_PX),
+    )
+    image = image.crop(box)
     file = io.BytesIO()
-    image.crop((0, 0, right, bottom)).save(file, "PNG")
-    return file.getvalue(), SizePx(bottom, right)
+    image.save(file, "PNG")
+    return file.getvalue(), SizePx(image.height, image.width)

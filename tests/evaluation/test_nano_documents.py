@@ -59,11 +59,33 @@ def test_figures_are_counted_by_hand(tasks):
     assert figures["too_small"] == {"num": 1, "said_so": 1.0, "named_budget_would_do": 1.0}
 
 
-def test_no_chromium_is_said(monkeypatch):
+def test_without_other_programs_there_are_no_documents_of_theirs(monkeypatch):
     monkeypatch.delenv("IXC_CHROMIUM", raising=False)
     monkeypatch.setattr(other_programs.shutil, "which", lambda _: None)
-    with pytest.raises(SettingsError, match="install the package chromium"):
-        other_programs.make_chromium_tasks(1, SEED)
+    monkeypatch.setattr(other_programs.importlib.util, "find_spec", lambda _: None)
+    assert other_programs.found_programs() == ()
+    assert other_programs.make_printed_tasks(3, SEED) == []
+
+
+@pytest.mark.parametrize("program", other_programs.found_programs())
+def test_other_programs_print_what_is_asked_about(monkeypatch, program):
+    """Nothing of the answer can be checked without reading it; but two seeds give two pictures, cut to what is on them."""
+    monkeypatch.setattr(other_programs, "found_programs", lambda: (program,))
+    first, second = other_programs.make_printed_tasks(2, SEED)
+    assert (first.group, first.answer) != (first.group, second.answer)
+    assert first.png != second.png
+    for task in (first, second):
+        picture = Image.open(io.BytesIO(task.png)).convert("L")
+        assert picture.size == (task.size_px.width, task.size_px.height)
+        assert min(picture.size) > 60
+        assert picture.getextrema()[0] < 100
+
+
+def test_a_program_that_fails_is_named(monkeypatch, tmp_path):
+    monkeypatch.setenv("IXC_CHROMIUM", str(tmp_path / "chromium"))
+    monkeypatch.setattr(other_programs, "found_programs", lambda: ("chromium",))
+    with pytest.raises(SettingsError, match="chromium could not print"):
+        other_programs.make_printed_tasks(1, SEED)
 
 
 def test_too_few_documents_are_refused_before_anything_is_drawn(capsys):
