@@ -82,9 +82,15 @@ class StreamReader:
             num_cached_tokens=details.get("cached_tokens") or 0,
             num_new_tokens=num_new,
             decode_tokens_per_s=self._timings.get("decode_tokens_per_s", speed),
-            num_visual_tokens=details.get("image_tokens") or 0,
+            num_visual_tokens=_visual_tokens(details),
             waited_ms=self._timings.get("waited_ms") or 0.0,
         )
+
+
+def _visual_tokens(details: dict) -> int:
+    """As this project's servers count them, or vLLM."""
+    by_modality = details.get("multimodal_tokens")
+    return details.get("image_tokens") or (by_modality.get("image") if isinstance(by_modality, dict) else None) or 0
 
 
 def _sentence(message: object) -> str:

@@ -151,6 +151,7 @@ def test_the_page_gets_the_native_engines_answers(page_engine, native):
     assert "".join(e.text for e in second if isinstance(e, TextDelta)) == ask_native(native, following, NEW_TOKENS).text
     stats = second[-1].stats
     assert stats.num_cached_tokens > 0.8 * first[-1].stats.num_prompt_tokens
+    assert stats.num_visual_tokens == plan_tiles(read(LANDSCAPE).size_px, 3).num_visual_tokens
 
 
 def test_stop_ends_the_answer_in_the_server_too(server, page_engine):
