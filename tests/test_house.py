@@ -13,15 +13,8 @@ import pytest
 ROOT = Path(__file__).parents[1]
 TOP_LEVEL = (
     *("app.py", "ixc", "assets", "tests", "Makefile", ".ci/run", "pyproject.toml", "Spacefile"),
-    *(
-        "requirements.txt",
-        "requirements-dev.txt",
-        "requirements-gpu.txt",
-        "requirements-vllm.txt",
-        "README.md",
-        "LICENSE",
-        "CHANGELOG.md",
-    ),
+    *("requirements.txt", "requirements-dev.txt", "requirements-gpu.txt", "requirements-vllm.txt"),
+    *("README.md", "LICENSE", "CHANGELOG.md"),
 )
 MEGABYTE = 1024 * 1024
 
