@@ -6,7 +6,7 @@ Read are, each as far as it is there and makes sense (a file that does not is lo
     GROUP names a set of test documents ("all" is drawn first); FIGURES are {"exact": share, "num": documents}. A GROUP may hold
     groups itself ({"tasks": {"receipt": FIGURES}}). "ablation" holds, by variant, FIGURES or {"HD-9": FIGURES, ...}.
 ``inference_*.json``: {"model", "hardware", "torch", "date", "repeats", "figures": [{"name", "value", "unit", "baseline",
-    "baseline_name", "ratio", "target"}]}, as ``python -m ixc.benchmarks.inference`` writes it.
+    "baseline_name", "ratio", "target"}]}, as ``ixc bench`` writes it.
 ``published.json``: the papers' own numbers.
 """
 
