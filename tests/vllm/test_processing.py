@@ -41,6 +41,21 @@ def test_the_largest_image_is_the_largest_that_can_come(nano, max_model_len):
     assert info_of(nano, max_model_len).get_mm_max_tokens_per_item(0, {"image": 1}) == {"image": largest}
 
 
+@pytest.mark.parametrize("max_model_len", [400, 4096, 12288])
+def test_memory_is_measured_with_that_image(nano, max_model_len):
+    from vllm.engine.arg_utils import EngineArgs
+    from vllm.multimodal import MULTIMODAL_REGISTRY
+
+    from ixc.serving.vllm import register
+
+    register()
+    config = EngineArgs(str(nano), max_model_len=max_model_len, enforce_eager=True).create_engine_config()
+    processor = MULTIMODAL_REGISTRY.create_processor(config.model_config)
+    (place,) = processor.get_dummy_mm_inputs({"image": 1})["mm_placeholders"]["image"]
+    assert place.length == processor.info.get_mm_max_tokens_per_item(0, {})["image"]
+    assert place.length > 0.9 * min(max_model_len, 144 * 65 + 12 * 65 + 1) - 156
+
+
 def test_the_server_s_budget_is_the_default_and_a_request_s_goes_before_it(nano):
     from ixc.serving.vllm.processing import BudgetRefused
 

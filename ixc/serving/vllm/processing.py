@@ -32,8 +32,9 @@ from ixc.errors import BudgetOutOfRange, ImageError
 from ixc.imaging.decode import decode_image
 from ixc.models.checkpoints import load_processor
 from ixc.models.xcomposer2 import XComposer2Config, XComposer2ImageProcessor
+from ixc.serving.openai_request import MAX_IMAGES
 from ixc.settings import Settings
-from ixc.tiling import Grid
+from ixc.tiling import TILE_PX, Grid
 
 _BUDGET = "max_patches"
 
@@ -73,7 +74,7 @@ class ImageInfo(BaseProcessingInfo):
         return UploadParser()
 
     def get_supported_mm_limits(self) -> Mapping[str, int | None]:
-        return {"image": None}
+        return {"image": MAX_IMAGES}
 
     @property
     def image_processor(self) -> XComposer2ImageProcessor:
@@ -119,10 +120,8 @@ class ImageProfile(BaseDummyInputsBuilder[ImageInfo]):
     def get_dummy_mm_data(
         self, seq_len: int, mm_counts: Mapping[str, int], mm_options: Mapping[str, MultiModalDummyOptions]
     ) -> MultiModalDataDict:
-        size_px = self.info.largest_image
-        return {
-            "image": self._get_dummy_images(width=size_px.width, height=size_px.height, num_images=mm_counts.get("image", 0))
-        }
+        grid, num_images = self.info.largest_grid, mm_counts.get("image", 0)
+        return {"image": self._get_dummy_images(width=grid.cols * TILE_PX, height=grid.rows * TILE_PX, num_images=num_images)}
 
 
 class PromptProcessor(BaseMultiModalProcessor[ImageInfo]):
