@@ -112,6 +112,11 @@ def test_a_bad_image_is_refused_in_a_sentence(client, data, words):
     assert "Traceback" not in message
 
 
+def test_the_server_started_without_a_fault(server):
+    assert "Multi-modal warmup completed" in server.log()
+    assert "Traceback" not in server.log()
+
+
 def test_no_more_images_than_in_the_app(client):
     with pytest.raises(openai.BadRequestError, match=r"At most 8 image\(s\)"):
         complete(client, Question("Which?", (PORTRAIT,) * 9, 1), max_tokens=1)
