@@ -19,6 +19,7 @@ from transformers import StoppingCriteria, StoppingCriteriaList
 
 from ixc.imaging.resize import resize_and_pad
 from ixc.models.clip_pixels import CLIP_MEAN, CLIP_STD
+from ixc.models.onednn_linear import OneDnnLinear
 from ixc.models.xcomposer2 import VisualSpans, XComposer2ForCausalLM, XComposer2Processor
 from ixc.models.xcomposer2.language import PLoRALinear
 from ixc.tiling import TILE_PX, Grid, SizePx, TilePlan, plan_tiles
@@ -71,7 +72,7 @@ class BaselineChat:
             if index == 0:
                 pieces.append(image_TD)
                 is_visual.append(torch.ones(len(image_TD), dtype=torch.bool))
-        with boolean_gathers():
+        with official_linears():
             ids = self._model.generate(
                 inputs_embeds=torch.cat(pieces)[None],
                 im_mask=torch.cat(is_visual)[None].to(self._model.device),
@@ -99,12 +100,24 @@ class BaselineChat:
         padded = tiles.view(grid.rows, grid.cols, 3, TILE_PX, TILE_PX).permute(2, 0, 3, 1, 4)
         padded = padded.reshape(1, 3, grid.rows * TILE_PX, grid.cols * TILE_PX)
         view = torch.nn.functional.interpolate(padded, (TILE_PX, TILE_PX), mode="bicubic", align_corners=False)
-        features = model.encode_views(torch.cat((view, tiles)).to(model.dtype))
-        return model.vision_proj(model.lay_out(features, grid))
+        with official_linears():
+            features = model.encode_views(torch.cat((view, tiles)).to(model.dtype))
+            return model.vision_proj(model.lay_out(features, grid))
 
 
 @contextmanager
-def boolean_gathers() -> Iterator[None]:
+def official_linears() -> Iterator[None]:
+    """Within it linear layers are PyTorch's own, and Partial LoRA works by boolean gathers."""
+    ours, OneDnnLinear.forward = OneDnnLinear.forward, torch.nn.Linear.forward
+    try:
+        with _boolean_gathers():
+            yield
+    finally:
+        OneDnnLinear.forward = ours
+
+
+@contextmanager
+def _boolean_gathers() -> Iterator[None]:
     """Within it every PLoRALinear works as the official one, by indexing with a boolean mask of all positions."""
     masks = _Masks()
 

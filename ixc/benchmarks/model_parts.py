@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ixc.benchmarks.baseline import BaselineChat, boolean_gathers
+from ixc.benchmarks.baseline import BaselineChat, official_linears
 from ixc.benchmarks.measuring import Figure, Target, times_ms
 from ixc.chat.engine import Engine
 from ixc.chat.prompt import EncodedPrompt, ImageSegment, TextSegment
@@ -57,7 +57,7 @@ def _prefill(engine: Engine, plan: TilePlan, repeats: int) -> Figure:
         return runner.prefill(prompt, {view: visual_TD}, runner.new_cache(len(prompt)), _never, _ignore)
 
     def official() -> Tensor:
-        with boolean_gathers():
+        with official_linears():
             return model(inputs_embeds=embeds_1SD, im_mask=im_mask_1S, logits_to_keep=1).logits
 
     times = times_ms({"ours": ours, "official": official}, repeats, model.device)

@@ -20,6 +20,7 @@ from ixc.chat.runner import ModelRunner
 from ixc.chat.static_decode import DecodeMode, StaticDecoder, make_static_decoder, parse_decode_mode
 from ixc.image_layout import layout_of_config
 from ixc.models.checkpoints import Checkpoint, load_checkpoint
+from ixc.models.onednn_linear import use_onednn
 from ixc.models.placement import parse_placement
 from ixc.models.precision import parse_precision
 from ixc.models.presets import ModelPreset, find_model
@@ -32,7 +33,7 @@ OnProgress = Callable[[str, float | None], None]
 
 VIEWS_PER_PASS = {"cpu": 4, "cuda": 16}
 """Small on a CPU, so that Stop is answered soon; large enough to fill a GPU."""
-_CPU_CHUNK_TOKENS, _SMALL_GPU_CHUNK_TOKENS, _GPU_CHUNK_TOKENS = 512, 2048, 16384
+_CPU_CHUNK_TOKENS, _SMALL_GPU_CHUNK_TOKENS, _GPU_CHUNK_TOKENS = 1024, 2048, 16384
 _ROOM_FOR_WHOLE_PROMPTS_BYTES = 6_000_000_000
 """Keys, values and activations of the 7B's longest prompt."""
 _STATIC_SHARE = 8
@@ -63,6 +64,8 @@ def load_engine(
     checkpoint = load(folder, placement, precision)
     checkpoint.processor.image_processor.is_exact = settings.resize == "exact"
     report("Warming up", 0.9)
+    if device.type == "cpu":
+        use_onednn(checkpoint.model)
     chunk_tokens = settings.prefill_chunk_tokens or prefill_chunk_tokens(device, free_memory_bytes(device))
     chunks = {"prefill_chunk_tokens": chunk_tokens, "views_per_pass": VIEWS_PER_PASS[device.type]}
     costs = CostModel(checkpoint.model, **chunks)

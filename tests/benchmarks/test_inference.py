@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from ixc.benchmarks import inference
-from ixc.benchmarks.baseline import BaselineChat, boolean_gathers
+from ixc.benchmarks.baseline import BaselineChat, official_linears
 from ixc.benchmarks.correctness import compare_with_float32
 from ixc.benchmarks.measuring import Figure, Target, table, times_ms
 from ixc.benchmarks.plot import plot_svg
@@ -74,7 +74,7 @@ def test_the_baseline_computes_what_the_model_computes():
     with torch.inference_mode():
         expected = model(inputs_embeds=embeds, visual_spans=spans).logits
         plain = model(inputs_embeds=embeds).logits
-        with boolean_gathers():
+        with official_linears():
             found = model(inputs_embeds=embeds, visual_spans=spans).logits
         assert torch.allclose(found, expected, atol=1e-4)
         assert not torch.allclose(plain, expected, atol=1e-2)
