@@ -106,8 +106,8 @@ def test_nothing_is_imported_that_is_not_required():
     known |= {"flash_attn", "spaces", "torchao"}  # tried, and done without
     known |= {"vllm"}  # only in its plug-in, which is loaded by vLLM
     for path in [*PACKAGE_SOURCES, ROOT / "app.py"]:
-        for_benchmarks = {line.split("==")[0] for line in requirements("requirements-dev.txt")}
-        allowed = known | (for_benchmarks if "benchmarks" in path.parts else set())
+        for_measuring = {line.split("==")[0] for line in requirements("requirements-dev.txt")}
+        allowed = known | (for_measuring if {"benchmarks", "evaluation"} & {*path.parts} else set())
         imported = set(_top_level_imports(path)) - sys.stdlib_module_names
         assert {names.get(name, name) for name in imported} <= allowed, path
 

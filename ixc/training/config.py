@@ -112,6 +112,8 @@ class TrainingConfig:
     """Checkpoint folder with the weights to begin with; empty: random ones."""
     eyes_from: str = ""
     """Checkpoint folder with the vision tower and projector to begin with, where not all weights are taken over."""
+    only_signs: bool = False
+    """One-line signs and labels instead of documents of all kinds."""
     default_max_patches: int = 4
     checkpoint_every_s: float = 180.0
     log_every_steps: int = 20

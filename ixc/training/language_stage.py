@@ -48,7 +48,7 @@ class LanguageStage:
         rows: list[tuple[LessonIds, int]] = []
         visual: list[Tensor] = []
         for _ in range(MAX_DRAWS):
-            lesson = draw_lesson(rng, self._fonts, self.config.budgets, only_lookups=is_short)
+            lesson = draw_lesson(rng, self._fonts, self.config.budgets, only_lookups=is_short, kinds=self._kit.kinds)
             ids = LessonIds.of(lesson, self._kit.processor)
             codes = self._codes(rng, lesson, is_short)
             num_tokens = ids.num_tokens(len(codes))

@@ -6,7 +6,7 @@ and follow-up questions are learned on the way.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -18,6 +18,7 @@ from ixc.models.xcomposer2 import VisualSpans, XComposer2Processor
 from ixc.tiling import TilePlan, plan_tiles
 from ixc.training.conversations import Exchange, Paper, budget_for, converse, draw_paper
 from ixc.training.fonts import FontFile
+from ixc.training.kinds import KIND_SHARES
 from ixc.training.layout import Document
 from ixc.training.sheets import pad_to_aspect
 from ixc.training.wording import GREETING_ANSWER, GREETINGS, Split
@@ -28,20 +29,6 @@ MAX_DRAWS = 200
 """Documents that are drawn in search of those that fit into a batch; afterwards it stays smaller."""
 GREETING_SHARE = 0.01
 _ANY_VIEW = ImageView("document", 1)
-KIND_SHARES = {
-    "sign": 0.26,
-    "receipt": 0.11,
-    "invoice": 0.1,
-    "form": 0.1,
-    "label": 0.09,
-    "ticket": 0.05,
-    "table": 0.09,
-    "bar chart": 0.08,
-    "notice": 0.06,
-    "shapes": 0.03,
-    "photograph": 0.03,
-}
-"""How often each kind of document is drawn."""
 ENLARGED_SHARE, MOST_ENLARGED = 0.4, 2.2
 """Share of the sheets that lie on more background than they need, and how many times as wide it gets at most."""
 MOST_PADDED = 1.7
@@ -65,7 +52,12 @@ class Lesson:
 
 
 def draw_lesson(
-    rng: np.random.Generator, fonts: Sequence[FontFile], budgets: Sequence[int], *, only_lookups: bool = False
+    rng: np.random.Generator,
+    fonts: Sequence[FontFile],
+    budgets: Sequence[int],
+    *,
+    only_lookups: bool = False,
+    kinds: Mapping[str, float] = KIND_SHARES,
 ) -> Lesson:
     """A lesson at one of ``budgets``, mostly one at which the whole document can be read.
 
@@ -75,7 +67,7 @@ def draw_lesson(
     if not only_lookups and rng.random() < GREETING_SHARE:
         return _greeting(rng)
     while True:
-        paper = draw_training_paper(rng, fonts, 0.0 if only_lookups else ENLARGED_SHARE)
+        paper = draw_training_paper(rng, fonts, 0.0 if only_lookups else ENLARGED_SHARE, kinds)
         size_px = paper.document.size_px
         needed = budget_for(size_px, paper.smallest_px, sorted(budgets))
         enough = [budget for budget in budgets if budget >= needed]
@@ -88,13 +80,19 @@ def draw_lesson(
             return Lesson(paper.document, plan, tuple(exchanges))
 
 
-def draw_alike(rng: np.random.Generator, fonts: Sequence[FontFile], first: Lesson, max_lessons: int) -> list[Lesson]:
+def draw_alike(
+    rng: np.random.Generator,
+    fonts: Sequence[FontFile],
+    first: Lesson,
+    max_lessons: int,
+    kinds: Mapping[str, float] = KIND_SHARES,
+) -> list[Lesson]:
     """``first`` and up to ``max_lessons - 1`` more lessons whose documents are cut into the same grid at its budget."""
     lessons = [first]
     for _ in range(MAX_DRAWS):
         if len(lessons) >= max_lessons:
             break
-        paper = draw_training_paper(rng, fonts)
+        paper = draw_training_paper(rng, fonts, kinds=kinds)
         if plan_tiles(paper.document.size_px, first.plan.max_patches).grid != first.plan.grid:
             paper = _as_wide_as(rng, paper, first.document)
         plan = plan_tiles(paper.document.size_px, first.plan.max_patches)
@@ -108,9 +106,14 @@ def _greeting(rng: np.random.Generator) -> Lesson:
     return Lesson(None, None, (Exchange("greeting", question, GREETING_ANSWER),))
 
 
-def draw_training_paper(rng: np.random.Generator, fonts: Sequence[FontFile], enlarged_share: float = ENLARGED_SHARE) -> Paper:
-    """A document of any kind, some on more background than they need."""
-    kind = str(rng.choice(list(KIND_SHARES), p=list(KIND_SHARES.values())))
+def draw_training_paper(
+    rng: np.random.Generator,
+    fonts: Sequence[FontFile],
+    enlarged_share: float = ENLARGED_SHARE,
+    kinds: Mapping[str, float] = KIND_SHARES,
+) -> Paper:
+    """A document of one of ``kinds``, some on more background than they need."""
+    kind = str(rng.choice(list(kinds), p=list(kinds.values())))
     paper = draw_paper(rng, fonts, Split.TRAINING, kind)
     if kind in ("sign", "photograph") or rng.random() >= enlarged_share:
         return paper

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -15,6 +16,7 @@ from ixc.training.codebook import Codebook
 from ixc.training.config import StageConfig, TrainingConfig
 from ixc.training.initial import EYES, initial_model, start_from
 from ixc.training.initial_language import prepare_reading
+from ixc.training.kinds import KIND_SHARES
 from ixc.training.vocabulary import IMAGE_TOKEN, write_tokenizer_model
 
 Batch = dict[str, object]
@@ -46,6 +48,11 @@ class Kit:
     codebook: Codebook
     data_seed: int
     """Of the documents; another one in each of several processes that train together."""
+
+    @property
+    def kinds(self) -> Mapping[str, float]:
+        """Shares of the kinds of documents to be drawn."""
+        return {"sign": 1.0} if self.config.only_signs else KIND_SHARES
 
     @classmethod
     def make(cls, config: TrainingConfig, folder: Path) -> Kit:

@@ -49,7 +49,7 @@ def main(arguments: list[str] | None = None) -> int:
 def run_stage(config: TrainingConfig, name: str, out: Path) -> None:
     """Train one stage; after the joint one the finished model stands in ``out/model``."""
     kit = Kit.make(config, out)
-    if name == "joint":
+    if name == "joint" and not config.start_from:  # otherwise an earlier model goes on
         join_parts(kit, out)
     train_stage(STAGES[name](kit), kit, out / name)
     if name == "joint" and process_rank() == 0:
