@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from unittest.mock import patch
 
 import numpy as np
 import torch
@@ -20,7 +21,7 @@ from transformers import StoppingCriteria, StoppingCriteriaList
 from ixc.imaging.resize import resize_and_pad
 from ixc.models.clip_pixels import CLIP_MEAN, CLIP_STD
 from ixc.models.onednn_linear import OneDnnLinear
-from ixc.models.xcomposer2 import VisualSpans, XComposer2ForCausalLM, XComposer2Processor
+from ixc.models.xcomposer2 import VisualSpans, XComposer2ForCausalLM, XComposer2Processor, language, modeling
 from ixc.models.xcomposer2.language import PLoRALinear
 from ixc.tiling import TILE_PX, Grid, SizePx, TilePlan, plan_tiles
 
@@ -107,13 +108,18 @@ class BaselineChat:
 
 @contextmanager
 def official_linears() -> Iterator[None]:
-    """Within it linear layers are PyTorch's own, and Partial LoRA works by boolean gathers."""
-    ours, OneDnnLinear.forward = OneDnnLinear.forward, torch.nn.Linear.forward
-    try:
-        with _boolean_gathers():
-            yield
-    finally:
-        OneDnnLinear.forward = ours
+    """Within it linear layers and attention are PyTorch's own, and Partial LoRA works by boolean gathers."""
+    with (
+        patch.object(OneDnnLinear, "forward", torch.nn.Linear.forward),
+        patch.object(modeling, "attends_without_mask", _never),
+        patch.object(language, "attends_without_mask", _never),
+        _boolean_gathers(),
+    ):
+        yield
+
+
+def _never(*_: object) -> bool:
+    return False
 
 
 @contextmanager

@@ -70,6 +70,7 @@ def _fits(x: Tensor, weight: Tensor) -> bool:
         and x.device.type == weight.device.type == "cpu"
         and type(weight) in (Tensor, nn.Parameter)  # not one of a quantisation's kinds
         and x.dtype == weight.dtype == torch.float32
+        and weight.is_contiguous()  # others take a thousand times as long
         and x.numel() >= _MIN_ROWS * x.shape[-1]
         and not (torch.is_grad_enabled() and (x.requires_grad or weight.requires_grad))
     )

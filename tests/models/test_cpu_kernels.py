@@ -6,7 +6,7 @@ from torch import nn
 
 from ixc.models import onednn_linear
 from ixc.models.onednn_linear import OneDnnLinear, use_onednn
-from ixc.models.xcomposer2.chunk_attention import attend_in_parts
+from ixc.models.xcomposer2.chunk_attention import attend_in_blocks, attend_in_parts
 
 
 @pytest.fixture
@@ -33,14 +33,17 @@ def test_a_linear_layer_is_the_same_either_way(monkeypatch, generator, is_faster
     assert model[0].weight.grad is not None
 
 
-@pytest.mark.parametrize(("num_past", "num_own"), [(1, 2), (70, 33), (5, 300)])
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_a_chunk_attends_to_all_before_it_and_causally_to_itself(generator, num_past, num_own, dtype):
+@pytest.mark.parametrize(("num_past", "num_own"), [(0, 300), (1, 2), (70, 33), (5, 300)])
+@pytest.mark.parametrize(
+    ("attend", "dtype"),
+    [(attend_in_blocks, torch.float32), (attend_in_parts, torch.float32), (attend_in_parts, torch.bfloat16)],
+)
+def test_a_chunk_attends_to_all_before_it_and_causally_to_itself(generator, num_past, num_own, attend, dtype):
     total, scaling = num_past + num_own, 0.4
     query = torch.randn(1, 4, num_own, 8, generator=generator).to(dtype)
     key, value = (torch.randn(1, 2, total, 8, generator=generator).to(dtype) for _ in range(2))
     key[:, :, : num_past // 2] *= 30  # some hold nearly all the weight, far from the others
-    out = attend_in_parts(query, key, value, scaling)
+    out = attend(query, key, value, scaling)
     assert out.shape == (1, num_own, 4, 8)
     for head in range(4):
         scores = query[0, head].double() @ key[0, head // 2].double().T * scaling

@@ -15,7 +15,7 @@ from transformers.models.llama.modeling_llama import apply_rotary_pos_emb, eager
 
 from ixc.models.onednn_linear import linear
 from ixc.models.xcomposer2.blocked_cache import BlockedLayer
-from ixc.models.xcomposer2.chunk_attention import attend_in_parts, attends_in_parts
+from ixc.models.xcomposer2.chunk_attention import attend_without_mask, attends_without_mask
 from ixc.models.xcomposer2.configuration import XComposer2Config
 from ixc.models.xcomposer2.spans import VisualSpans
 
@@ -38,7 +38,7 @@ class PLoRALinear(nn.Linear):
         if spans:
             for rows, positions in spans.slices():
                 visual = F.dropout(x_BSD[rows, positions], self.plora_dropout, self.training)
-                y_BSD[rows, positions] += self.Plora_B(self.Plora_A(visual)) * self.plora_scaling
+                y_BSD[rows, positions].add_(self.Plora_B(self.Plora_A(visual)), alpha=self.plora_scaling)
         return y_BSD
 
 
@@ -131,8 +131,8 @@ class Attention(nn.Module):
             return self.wo(past_key_values.attend(query, key, value, self.scaling).flatten(2), None)
         if past_key_values is not None:
             key, value = past_key_values.update(key, value, self.layer_idx)
-        if attention_mask is None and 1 < length < key.shape[2] and attends_in_parts(self.config, query):
-            return self.wo(attend_in_parts(query, key, value, self.scaling).reshape(batch, length, -1), spans)
+        if attention_mask is None and length > 1 and past_key_values is not None and attends_without_mask(self.config, query):
+            return self.wo(attend_without_mask(query, key, value, self.scaling).reshape(batch, length, -1), spans)
         attend: Callable = ALL_ATTENTION_FUNCTIONS.get_interface(self.config._attn_implementation, eager_attention_forward)
         out, _ = attend(self, query, key, value, attention_mask, dropout=0.0, scaling=self.scaling, **kwargs)
         return self.wo(out.reshape(batch, length, -1), spans)

@@ -13,7 +13,7 @@ from transformers.modeling_outputs import BaseModelOutputWithPast, CausalLMOutpu
 from transformers.utils.output_capturing import capture_outputs
 
 from ixc.models.xcomposer2.blocked_cache import BlockedCache, BlockedLayer
-from ixc.models.xcomposer2.chunk_attention import attends_in_parts
+from ixc.models.xcomposer2.chunk_attention import attends_without_mask
 from ixc.models.xcomposer2.configuration import XComposer2Config
 from ixc.models.xcomposer2.language import Attention, DecoderLayer, RMSNorm, RotaryTables
 from ixc.models.xcomposer2.spans import VisualSpans
@@ -85,8 +85,8 @@ class InternLM2Model(XComposer2PreTrainedModel):
             rotary = self.rotary.consecutive(past, past + length, inputs_embeds)
         else:
             rotary = self.rotary.at(position_ids, inputs_embeds)
-        mask, has_past = None, past_key_values is not None and past_key_values.get_seq_length() > 0
-        needs_mask = length > 1 and not (has_past and attends_in_parts(self.config, inputs_embeds))
+        mask = None
+        needs_mask = length > 1 and (past_key_values is None or not attends_without_mask(self.config, inputs_embeds))
         if needs_mask or attention_mask is not None:  # a single new token sees everything before it
             mask = create_causal_mask(self.config, inputs_embeds, attention_mask, past_key_values)
         hidden_BSD = inputs_embeds
