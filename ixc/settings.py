@@ -113,7 +113,7 @@ class Settings:
     max_waiting: int = 20
     """Chat requests that may wait in the queue; the next one is refused with a message."""
     prefill_chunk_tokens: int = 0
-    """Prompt tokens per pass of the language model; 0: 512 on a CPU, so that Stop is answered soon, all at once on a GPU."""
+    """Prompt tokens per pass of the language model; 0: 1,024 on a CPU, so that Stop is answered soon, all at once on a GPU."""
     images: ImageLimits = field(default_factory=ImageLimits)
     cache: CacheLimits = field(default_factory=CacheLimits)
 
