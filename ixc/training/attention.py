@@ -6,6 +6,11 @@ language step. The numbers are the same up to rounding; finished models run with
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor, nn
 from transformers import AttentionInterface, AttentionMaskInterface
@@ -18,15 +23,42 @@ QUERY_BLOCK = 256
 """Queries that attend together: later keys than the block's last are left out, which halves the work on long texts."""
 
 
+@dataclass(slots=True)
+class Attended:
+    """Scaled queries and keys, both with their rotary positions [B, heads, S, d], of one layer's last pass."""
+
+    query: Tensor
+    key: Tensor
+
+
+_watched: ContextVar[dict[int, Attended | None] | None] = ContextVar("watched", default=None)
+
+
+@contextmanager
+def watching(layer: int) -> Iterator[dict[int, Attended | None]]:
+    """Inside, ``{layer: Attended}`` of the language model's last pass is kept; None before the first."""
+    seen: dict[int, Attended | None] = {layer: None}
+    token = _watched.set(seen)
+    try:
+        yield seen
+    finally:
+        _watched.reset(token)
+
+
 def use_fast_attention(model: nn.Module) -> None:
-    """Let a model on a CPU attend this way; on other devices, and in models of other classes, nothing changes."""
-    if isinstance(model, XComposer2ForCausalLM) and next(model.parameters()).device.type == "cpu":
-        AttentionInterface.register(LANGUAGE_NAME, attend_causally)
-        AttentionMaskInterface.register(LANGUAGE_NAME, lambda *_, **__: None)
-        model.config._attn_implementation = LANGUAGE_NAME
-        # After the line above, which reaches into the tower's configuration too.
-        AttentionInterface.register(VISION_NAME, attend_one_by_one)
-        model.vit.clip.set_attn_implementation(VISION_NAME)
+    """Let a model attend this way: the language model anywhere, so that it can be watched, the tower on a CPU only.
+
+    In models of other classes nothing changes.
+    """
+    if not isinstance(model, XComposer2ForCausalLM):
+        return
+    AttentionInterface.register(LANGUAGE_NAME, attend_causally)
+    AttentionMaskInterface.register(LANGUAGE_NAME, lambda *_, **__: None)
+    vision_name = VISION_NAME if next(model.parameters()).device.type == "cpu" else model.config._attn_implementation
+    model.config._attn_implementation = LANGUAGE_NAME
+    # After the line above, which reaches into the tower's configuration too.
+    AttentionInterface.register(VISION_NAME, attend_one_by_one)
+    model.vit.clip.set_attn_implementation(vision_name)
 
 
 def attend_one_by_one(
@@ -42,7 +74,10 @@ def attend_causally(
     module: nn.Module, query: Tensor, key: Tensor, value: Tensor, attention_mask: Tensor | None, scaling: float, **_: object
 ) -> tuple[Tensor, None]:
     """[B, heads, S, d] each, without a cache and padded on the right only -> [B, S, heads, d]."""
-    out = torch.stack([_attend_row(q * scaling, k, v) for q, k, v in zip(query, key, value, strict=True)])
+    query = query * scaling
+    if (seen := _watched.get()) is not None and module.layer_idx in seen:
+        seen[module.layer_idx] = Attended(query, key)
+    out = torch.stack([_attend_row(q, k, v) for q, k, v in zip(query, key, value, strict=True)])
     return out.transpose(1, 2).contiguous(), None
 
 

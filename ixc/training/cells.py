@@ -90,22 +90,46 @@ def cell_targets(glyphs: Glyphs, num_slots: int, rows: int, cols: int) -> np.nda
     without others.
     """
     targets = np.zeros((rows * cols, num_slots), np.int64)
-    glyphs = glyphs.chosen(~glyphs.is_huge)
+    place_N, class_N = _places(glyphs, rows, cols), glyphs.shown_classes()
+    is_tiny_N = (place_N >= 0) & ~glyphs.is_legible & ~glyphs.is_huge
+    targets[place_N[is_tiny_N], 0] = class_N[is_tiny_N]
+    read_M, place_M, slot_M = _read_in_cells(glyphs, rows, cols)
+    fits_M = slot_M < num_slots
+    targets[place_M[fits_M], slot_M[fits_M]] = class_N[read_M[fits_M]]
+    targets[place_M[~fits_M]] = IGNORED
+    return targets.reshape(rows, cols, num_slots)
+
+
+def cell_slots(glyphs: Glyphs, num_slots: int, rows: int, cols: int) -> tuple[np.ndarray, np.ndarray]:
+    """For every glyph its cell, counted in reading order, and its slot there: two int64 [N], as in ``cell_targets``.
+
+    -1 for those that no slot can tell: outside, huge, too small, or in a cell of more characters than slots.
+    """
+    read_M, place_M, slot_M = _read_in_cells(glyphs, rows, cols)
+    is_full = np.zeros(rows * cols, bool)
+    is_full[place_M[slot_M >= num_slots]] = True
+    told_M = ~is_full[place_M]
+    cells_N, slots_N = np.full(len(glyphs.classes), -1), np.full(len(glyphs.classes), -1)
+    cells_N[read_M[told_M]], slots_N[read_M[told_M]] = place_M[told_M], slot_M[told_M]
+    return cells_N, slots_N
+
+
+def _places(glyphs: Glyphs, rows: int, cols: int) -> np.ndarray:
+    """Cell of each glyph's centre, counted in reading order, -1 outside: int64 [N]."""
     boxes_N4 = glyphs.boxes
     col_N = np.floor((boxes_N4[:, 0] + boxes_N4[:, 2]) / 2 / CELL_PX).astype(int)
     row_N = np.floor((boxes_N4[:, 1] + boxes_N4[:, 3]) / 2 / CELL_PX).astype(int)
     is_inside_N = (col_N >= 0) & (col_N < cols) & (row_N >= 0) & (row_N < rows)
-    place_N, class_N, is_legible_N = row_N * cols + col_N, glyphs.shown_classes(), glyphs.is_legible
-    is_tiny_N = is_inside_N & ~is_legible_N
-    targets[place_N[is_tiny_N], 0] = class_N[is_tiny_N]
-    is_read_N = is_inside_N & is_legible_N
-    order_M = np.argsort(place_N[is_read_N], kind="stable")
-    place_M, class_M = place_N[is_read_N][order_M], class_N[is_read_N][order_M]
-    slot_M = np.arange(len(place_M)) - np.searchsorted(place_M, place_M, "left")
-    fits_M = slot_M < num_slots
-    targets[place_M[fits_M], slot_M[fits_M]] = class_M[fits_M]
-    targets[place_M[~fits_M]] = IGNORED
-    return targets.reshape(rows, cols, num_slots)
+    return np.where(is_inside_N, row_N * cols + col_N, -1)
+
+
+def _read_in_cells(glyphs: Glyphs, rows: int, cols: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Indices of the glyphs that can be read, sorted by cell; the cell of each; and how many stand before it there."""
+    place_N = _places(glyphs, rows, cols)
+    read_M = np.flatnonzero((place_N >= 0) & glyphs.is_legible & ~glyphs.is_huge)
+    read_M = read_M[np.argsort(place_N[read_M], kind="stable")]
+    place_M = place_N[read_M]
+    return read_M, place_M, np.arange(len(place_M)) - np.searchsorted(place_M, place_M, "left")
 
 
 def patch_targets(glyphs: Glyphs) -> np.ndarray:

@@ -14,19 +14,24 @@ from ixc.models.xcomposer2 import XComposer2Config
 
 @dataclass(frozen=True, slots=True)
 class StageConfig:
-    """What every stage has. Learning rates are peaks; ``num_threads`` 0 takes all cores."""
+    """What every stage has. Learning rates are peaks; ``num_threads`` 0 takes all cores.
+
+    ``pointing_weight``: how much it counts that heads look at the characters that an answer is read from (no answers, no use).
+    """
 
     num_steps: int
     muon_lr: float
     adamw_lr: float
     num_warmup: int = 50
     num_threads: int = 0
+    pointing_weight: float = 0.0
 
     def __post_init__(self) -> None:
         _require(self.num_steps >= 1, "num_steps must be at least 1")
         _require(0 < self.muon_lr < 1 and 0 < self.adamw_lr < 1, "learning rates must be between 0 and 1")
         _require(0 <= self.num_warmup <= self.num_steps, "num_warmup must be between 0 and num_steps")
         _require(self.num_threads >= 0, "num_threads must not be negative")
+        _require(self.pointing_weight >= 0, "pointing_weight must not be negative")
 
 
 @dataclass(frozen=True, slots=True)

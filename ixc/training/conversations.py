@@ -48,11 +48,12 @@ class Paper:
 
 @dataclass(frozen=True, slots=True)
 class Exchange:
-    """A question in words, its answer at one budget, and its task."""
+    """A question in words, its answer at one budget, its task, and the indices of the lines it is answered from."""
 
     task: str
     question: str
     answer: str
+    lines: tuple[int, ...] = ()
 
 
 def draw_paper(
@@ -88,14 +89,15 @@ def converse(rng: np.random.Generator, paper: Paper, plan: TilePlan, max_turns: 
         asked = paper.asked[index]
         smallest = min((sizes[line] for line in asked.lines), default=np.inf)
         size_px = smallest * local_scale(plan)
-        answer, task = asked.question.answer, asked.question.task
+        answer, task, lines = asked.question.answer, asked.question.task, asked.lines
         if DOUBTFUL_PX <= size_px < LEGIBLE_PX or len(answer) > 100:
             continue
         if size_px < DOUBTFUL_PX:
             if has_refused:
                 continue
-            answer, task, has_refused = asking.too_small(budget_for(plan.original_px, smallest)), "too small", True
-        exchanges.append(Exchange(task, asked.question.in_words(rng, is_first=not exchanges), answer))
+            answer, task, lines = asking.too_small(budget_for(plan.original_px, smallest)), "too small", ()
+            has_refused = True
+        exchanges.append(Exchange(task, asked.question.in_words(rng, is_first=not exchanges), answer, lines))
         if len(exchanges) == max_turns:
             break
     if exchanges and rng.random() < 0.04:

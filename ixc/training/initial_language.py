@@ -21,6 +21,8 @@ SHARPNESS = (1.6, 2.0)
 NUM_FAST_PAIRS = 4
 """Pairs of rotary channels that turn fast enough to tell neighbours apart."""
 COPYING_LAYERS = (3, 4)
+POINTING_LAYER = COPYING_LAYERS[-1]
+"""The layer whose copying heads are taught where to look, each when a character of its slot comes next."""
 MATCHING_FROM_PAIR = 10
 """First pair that turns so slowly (with rope_theta 1e8) that contents can be matched over a whole document."""
 MATCHING_WEIGHT, COPYING_WEIGHT, OTHERWISE = 1.1, 0.6, 0.3

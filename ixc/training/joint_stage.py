@@ -17,9 +17,10 @@ from ixc.training.cells import view_targets
 from ixc.training.checkpoints import load_checkpoint
 from ixc.training.fonts import FontFile, training_fonts
 from ixc.training.initial import EYES
-from ixc.training.lessons import Lesson, LessonIds, answer_loss, collate, draw_alike, draw_lesson
+from ixc.training.lessons import Lesson, LessonIds, Row, answer_loss, collate, draw_alike, draw_lesson
 from ixc.training.optim import layerwise_decay
 from ixc.training.painting import paint
+from ixc.training.pointers import visual_places
 from ixc.training.stages import Batch, Kit, bfloat16, generator_for
 
 ONE_TILE = Grid(1, 1)
@@ -52,11 +53,11 @@ class JointStage:
             lessons = draw_alike(rng, self._fonts, first, self.config.views_per_batch // num_views, self._kit.kinds)
         processor = self._kit.processor
         if lessons[0].document is None:
-            return collate([(LessonIds.of(lessons[0], processor), 0)], processor)
+            return collate([Row(LessonIds.of(lessons[0], processor))], processor)
         tiles, targets = zip(*(self._picture(lesson) for lesson in lessons), strict=True)
         plan = lessons[0].plan
         return {
-            **collate([(LessonIds.of(lesson, processor), plan.num_visual_tokens) for lesson in lessons], processor),
+            **collate([self._row(lesson) for lesson in lessons], processor),
             "tiles": torch.from_numpy(np.stack(tiles)),
             "targets": torch.from_numpy(np.concatenate(targets)),
             "grid": (plan.grid.rows, plan.grid.cols),
@@ -75,7 +76,7 @@ class JointStage:
                 visual = model.vision_proj(torch.cat([model.lay_out(feat, grid) for feat in per_image]))
                 is_visual = (input_ids == model.config.image_token_id)[..., None]
                 embeds_BSD = embeds_BSD.masked_scatter(is_visual, visual.to(embeds_BSD))
-            loss, right = answer_loss(model, embeds_BSD, batch)
+            loss, right = answer_loss(model, embeds_BSD, batch, self.config.pointing_weight)
         return loss + self.config.auxiliary_weight * auxiliary, {**metrics, **right}
 
     def _encode(self, tiles_BNCHW: Tensor, grid: Grid) -> Tensor:
@@ -84,6 +85,10 @@ class JointStage:
         if grid == ONE_TILE:  # the global view is the tile itself: once through the tower is enough
             return model.encode_views(normalise(tiles_BNCHW[:, 0])).repeat_interleave(2, dim=0)
         return model.encode_views(torch.cat([make_views(tiles, grid, torch.float32) for tiles in tiles_BNCHW]))
+
+    def _row(self, lesson: Lesson) -> Row:
+        places = visual_places(lesson.document.glyphs(), lesson.plan, self._kit.config.num_slots)
+        return Row(LessonIds.of(lesson, self._kit.processor), lesson.plan.num_visual_tokens, places)
 
     def _picture(self, lesson: Lesson) -> tuple[np.ndarray, np.ndarray]:
         """The lesson's tiles [tiles, 3, 336, 336] and its views' targets."""

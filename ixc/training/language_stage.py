@@ -15,10 +15,11 @@ from torch import Tensor, nn
 from ixc.models.xcomposer2 import VisualSpans
 from ixc.models.xcomposer2.vision import lay_out_tokens
 from ixc.tiling import TOKENS_PER_SIDE
-from ixc.training.cells import EMPTY, NUM_CHARACTER_CLASSES, cell_targets, map_glyphs, view_targets
+from ixc.training.cells import EMPTY, NUM_CHARACTER_CLASSES, cell_slots, cell_targets, map_glyphs, view_targets
 from ixc.training.codebook import CODE_RMS
 from ixc.training.fonts import FontFile, training_fonts
-from ixc.training.lessons import MAX_DRAWS, Lesson, LessonIds, answer_loss, collate, draw_lesson
+from ixc.training.lessons import MAX_DRAWS, Lesson, LessonIds, Row, answer_loss, collate, draw_lesson
+from ixc.training.pointers import NOWHERE, Places, visual_places
 from ixc.training.stages import Batch, Kit, bfloat16, generator_for
 
 LENGTHS = (0, 256, 384, 512, 640, 1100, 1850, 3200)
@@ -45,17 +46,17 @@ class LanguageStage:
         rng = generator_for(self._kit.data_seed, self.name, step)
         is_short = step < self.config.num_short_steps or rng.random() < self.config.short_share
         shortest, longest = 0, 0
-        rows: list[tuple[LessonIds, int]] = []
+        rows: list[Row] = []
         visual: list[Tensor] = []
         for _ in range(MAX_DRAWS):
             lesson = draw_lesson(rng, self._fonts, self.config.budgets, only_lookups=is_short, kinds=self._kit.kinds)
             ids = LessonIds.of(lesson, self._kit.processor)
-            codes = self._codes(rng, lesson, is_short)
+            codes, places = self._codes(rng, lesson, is_short)
             num_tokens = ids.num_tokens(len(codes))
             if not rows:  # the first one decides about the batch
                 shortest, longest = next(((a, b) for a, b in pairwise(LENGTHS) if num_tokens <= b), (0, 0))
             if shortest < num_tokens <= longest:
-                rows.append((ids, len(codes)))
+                rows.append(Row(ids, len(codes), places))
                 visual.append(codes)
                 if len(rows) >= self.config.tokens_per_batch // longest:
                     break
@@ -71,27 +72,33 @@ class LanguageStage:
         embeds_BSD = embeds_BSD.masked_scatter(is_visual, batch["visual"].to(embeds_BSD))
         no_spans = VisualSpans(((),) * len(input_ids))
         with bfloat16(model):
-            return answer_loss(model, embeds_BSD, {**batch, "spans": no_spans})
+            return answer_loss(model, embeds_BSD, {**batch, "spans": no_spans}, self.config.pointing_weight)
 
-    def _codes(self, rng: np.random.Generator, lesson: Lesson, is_short: bool) -> Tensor:
-        """The lesson's visual tokens [N, D]; of a short one the written part of the tiles only, without the global view."""
+    def _codes(self, rng: np.random.Generator, lesson: Lesson, is_short: bool) -> tuple[Tensor, Places | None]:
+        """The lesson's visual tokens [N, D] and what stands in them.
+
+        Of a short one the written part of the tiles only, without the global view.
+        """
         if lesson.document is None:
-            return torch.zeros(0, self._kit.codebook.newline_D.numel())
+            return torch.zeros(0, self._kit.codebook.newline_D.numel()), None
         book, num_slots = self._kit.codebook, self._kit.config.num_slots
         glyphs, plan = lesson.document.glyphs(), lesson.plan
         if not is_short:
             views = self._misread(rng, view_targets(glyphs, plan, num_slots))
-            return lay_out_tokens(book.embed(views), plan.grid, book.newline_D, book.separator_D)
+            codes = lay_out_tokens(book.embed(views), plan.grid, book.newline_D, book.separator_D)
+            return codes, visual_places(glyphs, plan, num_slots)
         rows, cols = plan.grid.rows * TOKENS_PER_SIDE, plan.grid.cols * TOKENS_PER_SIDE
-        cells = self._misread(rng, cell_targets(map_glyphs(glyphs, plan), num_slots, rows, cols))
+        placed = map_glyphs(glyphs, plan)
+        cells = self._misread(rng, cell_targets(placed, num_slots, rows, cols))
         views = cells.reshape(plan.grid.rows, TOKENS_PER_SIDE, plan.grid.cols, TOKENS_PER_SIDE, num_slots).transpose(1, 2)
         codes = book.embed(views).transpose(1, 2).reshape(rows, cols, -1)
         written = (cells > EMPTY).any(-1)
         if not written.any():
-            return codes[:0].flatten(0, 1)
+            return codes[:0].flatten(0, 1), None
         first, last = _bounds(written.any(1))
         codes = codes[first : last + 1, : min(_bounds(written.any(0))[1] + 2, cols)]
-        return torch.cat((codes, book.newline_D.expand(len(codes), 1, -1)), dim=1).flatten(0, 1)
+        places = _cropped(*cell_slots(placed, num_slots, rows, cols), cols, first, codes.shape[1] + 1)
+        return torch.cat((codes, book.newline_D.expand(len(codes), 1, -1)), dim=1).flatten(0, 1), places
 
     def _misread(self, rng: np.random.Generator, targets: np.ndarray) -> Tensor:
         """Targets with some characters mistaken."""
@@ -99,6 +106,12 @@ class LanguageStage:
         wrong = (rng.random(targets.shape) < self.config.slot_dropout) & (targets > EMPTY)
         targets[wrong] = rng.integers(1, NUM_CHARACTER_CLASSES, wrong.sum())
         return torch.from_numpy(targets)
+
+
+def _cropped(cells_N: np.ndarray, slots_N: np.ndarray, cols: int, first_row: int, new_cols: int) -> Places:
+    """Cells of a map ``cols`` wide -> the same ones in rows of ``new_cols`` tokens from ``first_row`` on."""
+    tokens_N = (cells_N // cols - first_row) * new_cols + cells_N % cols
+    return Places(np.where(cells_N >= 0, tokens_N, NOWHERE), slots_N)
 
 
 def _bounds(where: Tensor) -> tuple[int, int]:

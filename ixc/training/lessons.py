@@ -16,10 +16,13 @@ from torch import Tensor
 from ixc.conversation import TURN_END, ImageView, build_prompt, render_chat
 from ixc.models.xcomposer2 import VisualSpans, XComposer2Processor
 from ixc.tiling import TilePlan, plan_tiles
+from ixc.training.attention import watching
 from ixc.training.conversations import Exchange, Paper, budget_for, converse, draw_paper
 from ixc.training.fonts import FontFile
+from ixc.training.initial_language import POINTING_LAYER
 from ixc.training.kinds import KIND_SHARES
 from ixc.training.layout import Document
+from ixc.training.pointers import NOWHERE, Places, answer_glyphs, pointing_loss
 from ixc.training.sheets import pad_to_aspect
 from ixc.training.wording import GREETING_ANSWER, GREETINGS, Split
 
@@ -138,11 +141,12 @@ def _as_wide_as(rng: np.random.Generator, paper: Paper, other: Document) -> Pape
 
 @dataclass(frozen=True, slots=True)
 class LessonIds:
-    """Token ids before the visual tokens and after them, and for the latter the labels."""
+    """Token ids before the visual tokens and after them; for the latter the labels, and the document's characters they say."""
 
     before: list[int]
     after: list[int]
     labels: list[int]
+    glyphs: list[int]
 
     @classmethod
     def of(cls, lesson: Lesson, processor: XComposer2Processor) -> LessonIds:
@@ -151,41 +155,71 @@ class LessonIds:
         parts = build_prompt(processor.default_system, (), lesson.exchanges[0].question, view).parts
         before, *opening = (processor.encode_parts((part,), ()) for part in parts)
         after = list(opening[0]) if opening else []
-        labels = [NO_LABEL] * len(after)
+        labels, glyphs = [NO_LABEL] * len(after), [NOWHERE] * len(after)
         for index, exchange in enumerate(lesson.exchanges):
             if index:
                 question = _encode("\n" + render_chat("", (), exchange.question), processor)
                 after += question
                 labels += [NO_LABEL] * len(question)
+                glyphs += [NOWHERE] * len(question)
             answer = _encode(exchange.answer + TURN_END, processor)
             after += answer
             labels += answer
-        return cls(before, after, labels)
+            glyphs += _sources(lesson, exchange, len(answer))
+        return cls(before, after, labels, glyphs)
 
     def num_tokens(self, num_visual: int) -> int:
         return len(self.before) + num_visual + len(self.after)
+
+
+def _sources(lesson: Lesson, exchange: Exchange, num_tokens: int) -> list[int]:
+    """For every token of an answer the document's character it is read from; one token is one character, and the turn's end."""
+    if lesson.document is None or exchange.task in FIXED_ANSWERS or num_tokens != len(exchange.answer) + 1:
+        return [NOWHERE] * num_tokens
+    return [*answer_glyphs(exchange.answer, lesson.document, exchange.lines), NOWHERE]
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One lesson in a batch: its ids, how many visual tokens it has, and where its document's characters stand in them."""
+
+    ids: LessonIds
+    num_visual: int = 0
+    places: Places | None = None
 
 
 def _encode(text: str, processor: XComposer2Processor) -> list[int]:
     return processor.tokenizer(text)["input_ids"][1:]  # without BOS
 
 
-def collate(rows: Sequence[tuple[LessonIds, int]], processor: XComposer2Processor) -> dict[str, object]:
-    """Lessons with their numbers of visual tokens -> ids and labels [B, S], padded on the right, and the visual spans.
+def collate(rows: Sequence[Row], processor: XComposer2Processor) -> dict[str, object]:
+    """Ids and labels [B, S], padded on the right; the visual spans; and for every label the position in the sequence that
 
+    shows what it says, ``pointed_tokens``, with the slot there, ``pointed_heads``: [B, S], else NOWHERE.
     No attention mask is needed: padding comes last and attention is causal.
     """
-    length = max(ids.num_tokens(num_visual) for ids, num_visual in rows)
+    length = max(row.ids.num_tokens(row.num_visual) for row in rows)
     input_ids = torch.full((len(rows), length), processor.tokenizer.pad_token_id)
-    labels = torch.full((len(rows), length), NO_LABEL)
+    labels, pointed_tokens, pointed_heads = (torch.full((len(rows), length), fill) for fill in (NO_LABEL, NOWHERE, NOWHERE))
     spans = []
-    for row, (ids, num_visual) in enumerate(rows):
-        sequence = ids.before + [processor.image_token_id] * num_visual + ids.after
-        input_ids[row, : len(sequence)] = torch.tensor(sequence)
-        labels[row, len(sequence) - len(ids.labels) : len(sequence)] = torch.tensor(ids.labels)
-        start = len(ids.before)
-        spans.append(((start, start + num_visual),) if num_visual else ())
-    return {"input_ids": input_ids, "labels": labels, "spans": VisualSpans(tuple(spans))}
+    for index, row in enumerate(rows):
+        ids, start = row.ids, len(row.ids.before)
+        sequence = ids.before + [processor.image_token_id] * row.num_visual + ids.after
+        input_ids[index, : len(sequence)] = torch.tensor(sequence)
+        after = slice(len(sequence) - len(ids.labels), len(sequence))
+        labels[index, after] = torch.tensor(ids.labels)
+        spans.append(((start, start + row.num_visual),) if row.num_visual else ())
+        if row.places is not None:
+            places = row.places.of(ids.glyphs)
+            pointed_tokens[index, after] = torch.from_numpy(np.where(places.tokens >= 0, start + places.tokens, NOWHERE))
+            pointed_heads[index, after] = torch.from_numpy(places.slots)
+    return {
+        "input_ids": input_ids,
+        "labels": labels,
+        "spans": VisualSpans(tuple(spans)),
+        "pointed_tokens": pointed_tokens,
+        "pointed_heads": pointed_heads,
+    }
 
 
 def answer_metrics(logits_MV: Tensor, labels_BS: Tensor) -> dict[str, float]:
@@ -203,14 +237,24 @@ def answer_metrics(logits_MV: Tensor, labels_BS: Tensor) -> dict[str, float]:
     return {"tokens_right": float(right.float().mean()), "answers_right": float((wrong == 0).float().mean())}
 
 
-def answer_loss(model: torch.nn.Module, embeds_BSD: Tensor, batch: dict[str, object]) -> tuple[Tensor, dict[str, float]]:
-    """Cross-entropy of the answers' tokens; logits are computed for those alone."""
+def answer_loss(
+    model: torch.nn.Module, embeds_BSD: Tensor, batch: dict[str, object], pointing_weight: float = 0.0
+) -> tuple[Tensor, dict[str, float]]:
+    """Cross-entropy of the answers' tokens; logits are computed for those alone.
+
+    ``pointing_weight``: share of the loss of the heads that should look at what the answer is read from.
+    """
     labels_BS = batch["labels"]
-    hidden_BSD = model.model(inputs_embeds=embeds_BSD, visual_spans=batch["spans"]).last_hidden_state
+    with watching(POINTING_LAYER) as seen:
+        hidden_BSD = model.model(inputs_embeds=embeds_BSD, visual_spans=batch["spans"]).last_hidden_state
     logits_MV = model.output(hidden_BSD[:, :-1][labels_BS[:, 1:] != NO_LABEL]).float()
     is_answer = labels_BS[:, 1:] != NO_LABEL
     is_first = is_answer.clone()
     is_first[:, 1:] &= ~is_answer[:, :-1]
     weights_M = torch.where(is_first[is_answer], FIRST_WEIGHT, 1.0)
     each_M = torch.nn.functional.cross_entropy(logits_MV, labels_BS[:, 1:][is_answer], reduction="none")
-    return (weights_M * each_M).sum() / weights_M.sum(), answer_metrics(logits_MV.detach(), labels_BS)
+    loss, metrics = (weights_M * each_M).sum() / weights_M.sum(), answer_metrics(logits_MV.detach(), labels_BS)
+    if pointing_weight and (attended := seen[POINTING_LAYER]) is not None:
+        pointing, pointed = pointing_loss(attended, batch["pointed_tokens"], batch["pointed_heads"])
+        loss, metrics = loss + pointing_weight * pointing, {**metrics, **pointed}
+    return loss, metrics

@@ -1,0 +1,141 @@
+"""Where answers are read from: the characters named must be the answer's own, and the tokens named must show them."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+
+from ixc.training.attention import Attended, use_fast_attention, watching
+from ixc.training.conversations import KINDS, draw_paper
+from ixc.training.fonts import training_fonts
+from ixc.training.initial_language import POINTING_LAYER
+from ixc.training.joint_stage import JointStage
+from ixc.training.language_stage import LanguageStage
+from ixc.training.layout import TextLine
+from ixc.training.lessons import FIXED_ANSWERS
+from ixc.training.pointers import NOWHERE, answer_glyphs, pointing_loss
+from ixc.training.stages import Kit
+from ixc.training.wording import CHARACTERS, Split
+
+
+@pytest.fixture(scope="module")
+def fonts():
+    return training_fonts()
+
+
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind not in ("shapes", "photograph")])
+def test_an_answer_is_found_in_its_document_character_by_character(fonts, kind):
+    num_found = num_characters = 0
+    for seed in range(20):
+        paper = draw_paper(np.random.default_rng([7, seed]), fonts, Split.TRAINING, kind)
+        text = paper.document.characters()
+        for asked in paper.asked:
+            if asked.question.task in FIXED_ANSWERS:
+                continue
+            answer = asked.question.answer
+            glyphs = answer_glyphs(answer, paper.document, asked.lines)
+            assert all(text[glyph] == char for glyph, char in zip(glyphs, answer, strict=True) if glyph != NOWHERE)
+            written = [glyph for glyph, char in zip(glyphs, answer, strict=True) if char not in " ,:"]
+            num_found += sum(glyph != NOWHERE for glyph in written)
+            num_characters += len(written)
+    assert num_found == num_characters
+
+
+def test_of_equal_texts_the_needed_one_is_read_and_its_label_is_the_nearest(fonts):
+    texts = [("Total", 10.0), ("5.00", 10.0), ("Total", 50.0), ("5.00", 50.0), ("5.00", 90.0)]
+    lines = [TextLine(text, fonts[0], 20, 0.0, height, (0, 0, 0)) for text, height in texts]
+    document = draw_paper(np.random.default_rng(1), fonts, Split.TRAINING, "notice").document
+    document = dataclasses.replace(document, lines=tuple(lines))
+    #                                          Total 5.00 Total
+    assert answer_glyphs("Total 5.00", document, (3,)) == [9, 10, 11, 12, 13, NOWHERE, 14, 15, 16, 17]
+    assert answer_glyphs("Totals", document, (3,)) == [NOWHERE] * 6
+    assert answer_glyphs("Total", document, ()) == [NOWHERE] * 5
+
+
+@pytest.fixture
+def kit(tiny_config, tmp_path):
+    """Codes without noise and wide enough to be read back."""
+    language = dataclasses.replace(tiny_config.language, noise=0.0, slot_dropout=0.0, pointing_weight=1.0)
+    model = {**tiny_config.model, "hidden_size": 192}
+    return Kit.make(dataclasses.replace(tiny_config, language=language, model=model), tmp_path)
+
+
+@pytest.mark.parametrize("is_short", [True, False])
+def test_what_is_pointed_at_shows_what_is_said(kit, is_short):
+    """Oracle: the code there, read back by the codebook, is the label's character."""
+    stage = LanguageStage(kit)
+    stage.config = dataclasses.replace(stage.config, num_short_steps=100 * is_short, short_share=0.0)
+    num = 0
+    for step in range(8):
+        batch = stage.make_batch(step)
+        shown = torch.zeros(*batch["input_ids"].shape, batch["visual"].shape[-1])
+        shown[batch["input_ids"] == kit.processor.image_token_id] = batch["visual"]
+        for row, position in (batch["pointed_tokens"] >= 0).nonzero().tolist():
+            token, slot = batch["pointed_tokens"][row, position], batch["pointed_heads"][row, position]
+            read = int(kit.codebook.logits(shown[row, token])[slot].argmax())
+            piece = kit.processor.tokenizer.convert_ids_to_tokens(int(batch["labels"][row, position]))
+            assert CHARACTERS[read - 1] == piece.replace("\u2581", " ")
+            num += 1
+    assert num > 50
+
+
+def test_painted_lessons_point_at_the_same_characters(kit):
+    """Oracle: the targets of the views that were painted, laid out by hand as the model lays them out."""
+    num = 0
+    for step in range(6):
+        batch = JointStage(kit).make_batch(step)
+        if "tiles" not in batch:
+            continue
+        rows, cols = batch["grid"]
+        targets = batch["targets"].unflatten(0, (-1, rows * cols + 1))
+        for row, position in (batch["pointed_tokens"] >= 0).nonzero().tolist():
+            token = int(batch["pointed_tokens"][row, position]) - batch["spans"].rows[row][0][0]
+            if token < 156:
+                view, cell_row, cell_col = 0, token // 13, token % 13
+            else:
+                map_row, map_col = divmod(token - 157, 12 * cols + 1)
+                view, cell_row, cell_col = 1 + map_row // 12 * cols + map_col // 12, map_row % 12, map_col % 12
+            read = int(targets[row, view, cell_row, cell_col, batch["pointed_heads"][row, position]])
+            piece = kit.processor.tokenizer.convert_ids_to_tokens(int(batch["labels"][row, position]))
+            assert CHARACTERS[read - 1] == piece.replace("\u2581", " ")
+            num += 1
+    assert num > 20
+
+
+def test_the_loss_is_the_heads_distance_from_looking_there():
+    """Oracle: a softmax over the keys up to the asking token, written out."""
+    torch.manual_seed(0)
+    attended = Attended(torch.randn(2, 3, 6, 4), torch.randn(2, 3, 6, 4))
+    tokens, heads = torch.full((2, 6), NOWHERE), torch.full((2, 6), NOWHERE)
+    tokens[0, 4], heads[0, 4] = 1, 2
+    tokens[1, 3], heads[1, 3] = 0, 0
+    tokens[1, 5], heads[1, 5] = 4, 1
+    expected = []
+    for row, position in ((0, 4), (1, 3), (1, 5)):
+        head = heads[row, position]
+        scores = torch.stack(
+            [attended.query[row, head, position - 1] @ attended.key[row, head, key] for key in range(position)]
+        )
+        expected.append(-torch.log(torch.softmax(scores, 0)[tokens[row, position]]))
+    loss, metrics = pointing_loss(attended, tokens, heads)
+    torch.testing.assert_close(loss, torch.stack(expected).mean())
+    assert metrics["pointed_right"] in (0, 1 / 3, 2 / 3, 1)
+    nothing, metrics = pointing_loss(attended, torch.full((2, 6), NOWHERE), heads)
+    assert nothing == 0
+    assert not metrics
+
+
+def test_only_the_watched_layer_is_kept_and_only_inside(kit):
+    embeds = torch.randn(2, 5, 192)
+    use_fast_attention(kit.model.train())
+    with watching(0) as seen, watching(POINTING_LAYER) as seen_inside:
+        kit.model.model(inputs_embeds=embeds)
+    assert seen == {0: None}  # the inner one counts
+    assert seen_inside == {POINTING_LAYER: None}  # the model has one layer only
+    with watching(0) as seen:
+        kit.model.model(inputs_embeds=embeds)
+    first = seen[0]
+    assert (first.query.shape[0], first.query.shape[2], first.key.shape[2]) == (2, 5, 5)
+    kit.model.model(inputs_embeds=embeds)
+    assert seen == {0: first}
