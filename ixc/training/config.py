@@ -85,7 +85,10 @@ class VisionConfig(StageConfig):
 
 @dataclass(frozen=True, slots=True)
 class JointConfig(StageConfig):
-    """Everything trains end to end. ``views_per_batch`` bounds the passes through the tower in one step."""
+    """Everything trains end to end. ``views_per_batch`` bounds the passes through the tower in one step.
+
+    ``without``: "newline" or "global view" leaves these tokens out, to see what they are good for.
+    """
 
     views_per_batch: int = 16
     budgets: tuple[int, ...] = (1, 1, 2, 4, 9)
@@ -93,9 +96,11 @@ class JointConfig(StageConfig):
     vision_lr_scale: float = 1.0
     vision_lr_decay: float = 0.9
     auxiliary_weight: float = 0.3
+    without: str = ""
 
     def __post_init__(self) -> None:
         StageConfig.__post_init__(self)
+        _require(self.without in ("", "newline", "global view"), 'without must be "newline" or "global view"')
         _require(self.views_per_batch >= 2, "views_per_batch must be at least 2")
         _require(all(budget >= 1 for budget in self.budgets) and self.budgets, "budgets must be 1 or more")
         _require(0 <= self.vision_lr_scale <= 1, "vision_lr_scale must be between 0 (frozen) and 1")

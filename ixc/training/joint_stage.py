@@ -13,6 +13,7 @@ from ixc.errors import CheckpointError
 from ixc.imaging.resize import cut_tiles, resize_and_pad
 from ixc.models.xcomposer2.vision import make_views, normalise
 from ixc.tiling import Grid
+from ixc.training.ablation import kept_tokens, places_among
 from ixc.training.cells import view_targets
 from ixc.training.checkpoints import load_checkpoint
 from ixc.training.fonts import FontFile, training_fonts
@@ -73,7 +74,8 @@ class JointStage:
                 feat_NTTE = self._encode(batch["tiles"], grid)
                 auxiliary, metrics = self._kit.codebook.loss(model.vision_proj(feat_NTTE), batch["targets"])
                 per_image = feat_NTTE.split(grid.rows * grid.cols + 1)
-                visual = model.vision_proj(torch.cat([model.lay_out(feat, grid) for feat in per_image]))
+                kept = torch.from_numpy(kept_tokens(grid, self.config.without)).to(feat_NTTE.device)
+                visual = model.vision_proj(torch.cat([model.lay_out(feat, grid)[kept] for feat in per_image]))
                 is_visual = (input_ids == model.config.image_token_id)[..., None]
                 embeds_BSD = embeds_BSD.masked_scatter(is_visual, visual.to(embeds_BSD))
             loss, right = answer_loss(model, embeds_BSD, batch, self.config.pointing_weight)
@@ -88,7 +90,8 @@ class JointStage:
 
     def _row(self, lesson: Lesson) -> Row:
         places = visual_places(lesson.document.glyphs(), lesson.plan, self._kit.config.num_slots)
-        return Row(LessonIds.of(lesson, self._kit.processor), lesson.plan.num_visual_tokens, places)
+        kept_N = kept_tokens(lesson.plan.grid, self.config.without)
+        return Row(LessonIds.of(lesson, self._kit.processor), int(kept_N.sum()), places_among(kept_N, places))
 
     def _picture(self, lesson: Lesson) -> tuple[np.ndarray, np.ndarray]:
         """The lesson's tiles [tiles, 3, 336, 336] and its views' targets."""
