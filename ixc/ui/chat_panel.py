@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -68,13 +68,14 @@ def connect_chat_panel(panel: ChatPanel, image: ImagePanel, services: Services) 
     handlers = ChatHandlers(services)
     context = [panel.conversation, image.stage, image.budget, *panel.settings.inputs]
     outputs = [panel.transcript, panel.conversation, panel.question]
-    # Our own line orders the questions and tells their place; Gradio's queue only carries the streams.
+    # Our own line orders the questions and tells their place; Gradio's queue only carries the streams. Its trigger mode "once"
+    # would drop a question that is sent after the last words arrived but before it noticed that the stream is over.
     streaming: dict[str, Any] = {
         "outputs": outputs,
         "show_progress": "hidden",
         "api_visibility": "private",
         "concurrency_limit": None,
-        "trigger_mode": "once",
+        "trigger_mode": "multiple",
     }
     gr.on([panel.question.submit, panel.send.click], handlers.ask, [panel.question, *context], **streaming)
     panel.transcript.retry(handlers.retry, context, **streaming)
@@ -164,8 +165,14 @@ class ChatHandlers:
     # --- one answer -----------------------------------------------------------------------------------------------
 
     def _answer(self, session: str, asking: Asking) -> Iterator[list[Any]]:
-        """Stream the answer. A refused question leaves everything as it was shown, and says why."""
+        """Stream the answer. A refused question leaves everything as it was shown, and says why.
+
+        Whoever sees the finished answer may ask on at once: the session is free by then. Sent twice, a question counts once.
+        """
         services = self._services
+        if services.store.is_answering(session):
+            yield [gr.skip()] * 3
+            return
         ticket: Ticket | None = None
         stop: StopFlag | None = None
         try:
@@ -185,14 +192,16 @@ class ChatHandlers:
             yield [transcript_page_value(asking.shown, error=message_for(error)), gr.skip(), gr.skip()]
             return
         try:
-            yield from self._stream(asked, asking.past, chosen, ticket, stop, session)
+            finished = yield from self._stream(asked, asking.past, chosen, ticket, stop, session)
         finally:
             ticket.leave()
             self._end(session, stop)
+        yield [transcript_page_value(finished), finished, gr.skip()]
 
     def _stream(
         self, asked: Exchange, past: Conversation, chosen: AnswerSettings, ticket: Ticket, stop: StopFlag, session: str
-    ) -> Iterator[list[Any]]:
+    ) -> Generator[list[Any], None, Conversation]:
+        """Show the answer growing. Returns the conversation with it."""
         live = LiveAnswer(asked.question, asked.view, model=asked.model)
         yield [transcript_page_value(past, live), past, ""]
         done = asked
@@ -214,8 +223,7 @@ class ChatHandlers:
                     yield [transcript_page_value(past, live), gr.skip(), gr.skip()]
         except Exception as error:  # noqa: BLE001  shown under the question; the conversation is kept
             done = replace(asked, answer=live.text, error=message_for(error))
-        conversation = past.plus(done)
-        yield [transcript_page_value(conversation), conversation, gr.skip()]
+        return past.plus(done)
 
     def _view(self, session: str, stage: Any, budget: int) -> AskedView | None:
         """What the question is about. The page says only whether it shows an image; which one, the store knows."""

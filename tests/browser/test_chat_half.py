@@ -67,6 +67,58 @@ def test_the_second_turn_comes_from_the_cache(visit, small_image):
     assert "cut at the answer length" in first
 
 
+def test_a_question_sent_at_the_very_moment_an_answer_ends_is_answered(visit):
+    """The page itself sends the next question within the change that shows the answer before as finished, nine times."""
+    user = visit()
+    user.limit_answer(3)
+    user.page.evaluate(
+        """() => {
+            const send = (text) => {
+                const box = document.querySelector('#ixc-question textarea');
+                box.value = text;
+                box.dispatchEvent(new Event('input', { bubbles: true }));
+                requestAnimationFrame(() => document.querySelector('#ixc-send').click());
+            };
+            let number = 1;
+            let wasBusy = false;
+            new MutationObserver(() => {
+                const busy = document.body.dataset.busy === 'true';
+                if (wasBusy && !busy && number < 10) send(`Question ${++number}?`);
+                wasBusy = busy;
+            }).observe(document.body, { attributes: true, attributeFilter: ['data-busy'] });
+            send('Question 1?');
+        }"""
+    )
+    user.wait_for_answer(10)
+    asked = [text.split()[-2:] for text in user.page.locator(".ixc-exchange .ixc-question").all_inner_texts()]
+    assert asked == [["Question", f"{number}?"] for number in range(1, 11)]
+
+
+def test_a_question_sent_twice_counts_once(visit):
+    user = visit()
+    user.limit_answer(3)
+    user.page.fill("#ixc-question textarea", "What is this?")
+    user.page.evaluate("() => { const send = document.querySelector('#ixc-send'); send.click(); send.click(); }")
+    user.wait_for_answer(1)
+    user.ask("And then?")
+    user.wait_for_answer(2)
+    assert len(user.answers()) == 2
+    assert user.page.locator(".ixc-failed").count() == 0
+
+
+def test_enter_sends_nothing_while_an_answer_is_written_and_keeps_what_was_typed(visit, wide_image):
+    user = visit()
+    user.upload(wide_image)
+    user.set_budget(64)
+    user.ask("What is this?")
+    user.page.wait_for_function("() => document.body.dataset.busy === 'true'")
+    user.ask("And this?")
+    user.page.click("#ixc-stop")
+    user.wait_for_answer(1)
+    assert user.page.input_value("#ixc-question textarea") == "And this?"
+    assert len(user.answers()) == 1
+
+
 def test_changing_the_budget_is_said_and_used(visit, small_image):
     user = visit()
     user.upload(small_image)
