@@ -118,6 +118,8 @@ class TrainingConfig:
     language: LanguageConfig
     vision: VisionConfig
     joint: JointConfig
+    reading: JointConfig | None = None
+    """A first joint stage, as a rule with the tower frozen, in which the language model gets used to what the tower says."""
     start_from: str = ""
     """Checkpoint folder with the weights to begin with; empty: random ones."""
     eyes_from: str = ""
@@ -146,6 +148,8 @@ def load_config(path: Path) -> TrainingConfig:
     if not isinstance(raw, dict):
         raise SettingsError(f"{path} must hold a mapping of settings.")
     stages = {"language": LanguageConfig, "vision": VisionConfig, "joint": JointConfig}
+    if raw.get("reading") is not None:
+        stages["reading"] = JointConfig
     for name, kind in stages.items():
         raw[name] = _build(kind, raw.get(name), f"{path.name}: {name}")
     config = _build(TrainingConfig, raw, path.name)

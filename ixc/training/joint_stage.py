@@ -34,7 +34,7 @@ class JointStage:
 
     def __init__(self, kit: Kit, fonts: Sequence[FontFile] | None = None) -> None:
         self._kit = kit
-        self.config = kit.config.joint
+        self.config = getattr(kit.config, self.name)
         self._fonts = fonts or training_fonts()
         self.extra = nn.Module()
 
@@ -97,6 +97,12 @@ class JointStage:
         """The lesson's tiles [tiles, 3, 336, 336] and its views' targets."""
         tiles = cut_tiles(resize_and_pad(paint(lesson.document), lesson.plan), lesson.plan)
         return tiles, view_targets(lesson.document.glyphs(), lesson.plan, self._kit.config.num_slots)
+
+
+class ReadingStage(JointStage):
+    """The same with settings of its own, before it: the tower frozen, the language model learns what it really says."""
+
+    name = "reading"
 
 
 def join_parts(kit: Kit, out: Path) -> None:

@@ -1,7 +1,8 @@
 """``python -m ixc.training.train --config ixc/training/configs/nano.yaml --out runs/nano``: train the small model.
 
-Three stages: ``language`` (reads codes), ``vision`` (emits codes), ``joint`` (both together, end to end). The first two do not
-depend on each other: run them side by side with ``--stage`` to use two cores fully. Each resumes where it was killed.
+Stages: ``language`` (reads codes), ``vision`` (emits codes), ``reading`` (both together, the tower frozen; only where the
+configuration has it), ``joint`` (end to end). The first two do not depend on each other: run them side by side with ``--stage``
+to use two cores fully. Each resumes where it was killed.
 ``torchrun --nproc-per-node 2 -m ixc.training.train ...`` trains with two processes, on a CPU steadier than two threads.
 """
 
@@ -15,16 +16,16 @@ from pathlib import Path
 
 from torch import distributed
 
-from ixc.errors import IxcError
+from ixc.errors import CheckpointError, IxcError
 from ixc.training.config import TrainingConfig, load_config
 from ixc.training.export import export_checkpoint
-from ixc.training.joint_stage import JointStage, join_parts
+from ixc.training.joint_stage import JointStage, ReadingStage, join_parts
 from ixc.training.language_stage import LanguageStage
-from ixc.training.loop import train_stage
+from ixc.training.loop import load_weights, train_stage
 from ixc.training.stages import Kit, process_rank
 from ixc.training.vision_stage import VisionStage
 
-STAGES = {"language": LanguageStage, "vision": VisionStage, "joint": JointStage}
+STAGES = {"language": LanguageStage, "vision": VisionStage, "reading": ReadingStage, "joint": JointStage}
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -47,9 +48,17 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def run_stage(config: TrainingConfig, name: str, out: Path) -> None:
-    """Train one stage; after the joint one the finished model stands in ``out/model``."""
+    """Train one stage, unless the configuration has none; after the joint one the finished model stands in ``out/model``.
+
+    Raises CheckpointError when a stage before it is missing.
+    """
+    if getattr(config, name) is None:
+        return
     kit = Kit.make(config, out)
-    if name == "joint" and not config.start_from:  # otherwise an earlier model goes on
+    if name == "joint" and config.reading is not None:
+        if not load_weights(out / "reading", kit.model):
+            raise CheckpointError(f"There is no finished reading stage in {out}; train it first with --stage reading.")
+    elif name in ("reading", "joint") and not config.start_from:  # otherwise an earlier model goes on
         join_parts(kit, out)
     train_stage(STAGES[name](kit), kit, out / name)
     if name == "joint" and process_rank() == 0:

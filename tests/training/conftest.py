@@ -44,7 +44,8 @@ def tiny_config(raw_config, write_config):
     short = {"num_steps": 4, "num_warmup": 1, "num_threads": 1, "budgets": [1]}
     raw_config["language"] |= {**short, "num_short_steps": 2, "tokens_per_batch": 1200}
     raw_config["vision"] |= {**short, "batch_size": 2}
-    raw_config["joint"] |= {**short, "views_per_batch": 4}
+    for stage in ("reading", "joint"):
+        raw_config[stage] |= {**short, "views_per_batch": 4}
     raw_config["log_every_steps"] = 1
     raw_config |= {"start_from": "", "eyes_from": ""}
     return load_config(write_config(raw_config))

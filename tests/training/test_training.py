@@ -221,6 +221,26 @@ def test_joining_needs_both_parts(make_kit, fonts, tmp_path):
         join_parts(make_kit(), tmp_path)
 
 
+def test_each_stage_goes_on_from_the_one_before(tiny_config, tmp_path, monkeypatch):
+    """The joint stage begins with what the reading stage left; without a reading stage in the configuration, none is run."""
+    monkeypatch.setattr(train, "train_stage", lambda *args, **kwargs: train_stage(*args, num_workers=0, stop_at=1))
+    with pytest.raises(CheckpointError, match="no finished language stage"):
+        train.run_stage(tiny_config, "reading", tmp_path)
+    with pytest.raises(CheckpointError, match="no finished reading stage"):
+        train.run_stage(tiny_config, "joint", tmp_path)
+    for name in ("language", "vision", "reading"):
+        train.run_stage(tiny_config, name, tmp_path)
+    before = load_checkpoint(tmp_path / "reading")["model"]
+    vision = load_checkpoint(tmp_path / "vision")["model"]
+    assert all(torch.equal(before[name], vision[name]) for name in before if name.startswith("vit."))  # frozen
+    frozen = dataclasses.replace(tiny_config.joint, muon_lr=1e-30, adamw_lr=1e-30)
+    train.run_stage(dataclasses.replace(tiny_config, joint=frozen), "joint", tmp_path)
+    after = load_checkpoint(tmp_path / "joint")["model"]
+    assert all(torch.allclose(after[name], before[name]) for name in before)
+    train.run_stage(dataclasses.replace(tiny_config, reading=None), "reading", tmp_path / "other")
+    assert not (tmp_path / "other").exists()
+
+
 def test_joining_takes_each_part_from_its_own_stage(make_kit, fonts, tmp_path):
     trained = {}
     for name, stage_class in (("language", LanguageStage), ("vision", VisionStage)):
