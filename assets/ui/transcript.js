@@ -157,6 +157,7 @@
       if (!live) { liveNode?.remove(); liveNode = null; liveKey = ""; return; }
       const key = JSON.stringify([live.question, live.view, live.model, shown.length, ixc.language]);
       if (key !== liveKey) {
+        if (!liveNode) takeFromComposer(live.question);
         liveNode?.remove();
         liveKey = key;
         const note = noteBefore(before, live);
@@ -172,6 +173,14 @@
       const counts = live.stage === "vision" || live.stage === "prefill" || (live.stage === "loading" && live.done > 0);
       liveBar.hidden = !counts || !live.total;
       if (counts) liveBar.value = (100 * live.done) / live.total;
+    }
+
+    // What is being answered leaves the field; a draft does not, be it that another question is retried or that typing went on.
+    function takeFromComposer(asked) {
+      const field = document.querySelector("#ixc-question textarea");
+      if (field?.value.trim() !== asked) return;
+      field.value = "";
+      field.dispatchEvent(new Event("input", { bubbles: true }));
     }
 
     function lastTextBlock(root) {

@@ -203,7 +203,7 @@ class ChatHandlers:
     ) -> Generator[list[Any], None, Conversation]:
         """Show the answer growing. Returns the conversation with it."""
         live = LiveAnswer(asked.question, asked.view, model=asked.model)
-        yield [transcript_page_value(past, live), past, ""]
+        yield [transcript_page_value(past, live), past, gr.skip()]  # the page takes the question out of its field
         done = asked
         shown_s = 0.0
         try:

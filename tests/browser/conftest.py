@@ -154,11 +154,13 @@ def visit(browser: Browser, app: AppProcess) -> Iterator[Callable[..., Visitor]]
     """Open a tab in a browser profile of its own. After the test no script error and no foreign request may have happened."""
     visitors: list[Visitor] = []
 
-    def open_tab(url: str | None = None, **options) -> Visitor:
+    def open_tab(url: str | None = None, init_script: str = "", **options) -> Visitor:
         options.setdefault("viewport", DESKTOP)
         options.setdefault("locale", "en-US")
         context = browser.new_context(**options)
         context.set_default_timeout(TIMEOUT_MS)
+        if init_script:
+            context.add_init_script(init_script)
         visitor = Visitor(context, url or app.url)
         visitors.append(visitor)
         return visitor
