@@ -31,8 +31,8 @@ NANO = ModelPreset(
     title="ixc-nano",
     source=ASSETS / "models" / "ixc-nano",
     note=(
-        "A small demonstration model with the architecture of the 7B: it reads one printed line, such as a sign or a label, "
-        "and makes mistakes; it does not understand documents, charts or photographs."
+        "A small demonstration model with the architecture of the 7B: asked in English, it reads signs, fields, small tables "
+        "and bars, says when the print is too small, and makes mistakes; it does not understand photographs."
     ),
 )
 XC2_4KHD_7B = ModelPreset(

@@ -6,7 +6,8 @@ import pytest
 
 from ixc.benchmarks.app_process import AppProcess
 
-QUESTION, ANSWER = "What does the sign say?", "PLATFORM 7"
+SIGN, DELIVERY_NOTE = 0, 2
+"""Places in the strip of examples."""
 
 
 @pytest.fixture(scope="module")
@@ -16,17 +17,43 @@ def nano(browser_type_launch_args):
         yield running
 
 
-def test_the_example_sign_is_misread_in_one_view_and_read_in_three_tiles(visit, nano):
-    user = visit(nano.url)
-    user.page.locator(".ixc-example").first.click()
+def ask_at(user, budget, question):
+    """The last line of the answer; the first ones are for screen readers and name whose words follow."""
+    number = len(user.answers()) + 1
+    user.set_budget(budget)
+    user.ask(question)
+    user.wait_for_answer(number)
+    return user.answers()[-1].strip().splitlines()[-1]
+
+
+def choose_example(user, place):
+    user.page.locator(".ixc-example").nth(place).click()
     user.page.wait_for_selector("#ixc-overlay svg")
-    user.set_budget(1)
-    user.ask(QUESTION)
-    user.wait_for_answer(1)
-    user.set_budget(3)
-    user.ask(QUESTION)
-    user.wait_for_answer(2)
-    # The first lines are for screen readers: they name whose words follow.
-    with_one, with_three = (answer.strip().splitlines()[-1] for answer in user.answers())
-    assert with_one != ANSWER
-    assert with_three == ANSWER
+
+
+def test_the_example_sign_is_read(visit, nano):
+    user = visit(nano.url)
+    choose_example(user, SIGN)
+    assert ask_at(user, 3, "What does the sign say?") == "PLATFORM 7"
+
+
+def test_a_delivery_note_is_too_small_in_one_view_and_read_in_many_tiles(visit, nano):
+    user = visit(nano.url)
+    choose_example(user, DELIVERY_NOTE)
+    assert ask_at(user, 1, "What is the date?").startswith("The text is too small to read here. Try ")
+    assert ask_at(user, 16, "What is the date?") == "Date: 14.03.2026"
+    assert ask_at(user, 25, "What is the date?") == "Date: 14.03.2026"
+
+
+@pytest.mark.parametrize(
+    ("question", "answer"),
+    [
+        ("What is the total?", "Total: $86.40"),
+        ("What is the order number?", "Order no.: 48213"),
+        ("What is the weight?", "Weight: 12.5 kg"),
+    ],
+)
+def test_fields_of_the_delivery_note(visit, nano, question, answer):
+    user = visit(nano.url)
+    choose_example(user, DELIVERY_NOTE)
+    assert ask_at(user, 25, question) == answer

@@ -12,6 +12,7 @@ from ixc.tiling import NAMED_BUDGETS, SizePx, plan_tiles, suggest_max_patches
 from ixc.training.examples import drawing
 from ixc.training.examples.catalogue import EXAMPLES, MANIFEST, manifest_text
 from ixc.training.examples.chart import draw_chart
+from ixc.training.examples.delivery import draw_delivery
 from ixc.training.examples.receipt import CASH_CENTS, GOODS, total_cents
 from ixc.training.examples.signs import draw_label, draw_sign
 
@@ -20,6 +21,7 @@ ENTRIES = json.loads((FOLDER / MANIFEST).read_text(encoding="utf-8"))
 SIZES_PX = {  # width, height
     "sign.png": (900, 300),
     "label.png": (900, 300),
+    "delivery.png": (2000, 1334),
     "receipt.jpg": (1200, 2400),
     "poster.webp": (3840, 2160),
     "infographic.webp": (816, 5133),
@@ -92,8 +94,8 @@ def test_the_receipt_adds_up():
 @needs_fonts
 @pytest.mark.parametrize(
     ("name", "draw"),
-    [("sign.png", draw_sign), ("label.png", draw_label), ("chart.png", draw_chart)],
-    ids=["sign", "label", "chart"],
+    [("sign.png", draw_sign), ("label.png", draw_label), ("delivery.png", draw_delivery), ("chart.png", draw_chart)],
+    ids=["sign", "label", "delivery note", "chart"],
 )
 def test_drawing_again_gives_the_same_pixels(name, draw):
     with Image.open(FOLDER / name) as stored:

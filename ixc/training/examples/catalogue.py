@@ -10,6 +10,7 @@ from pathlib import Path
 from PIL import Image
 
 from ixc.training.examples.chart import draw_chart
+from ixc.training.examples.delivery import draw_delivery
 from ixc.training.examples.infographic import draw_infographic
 from ixc.training.examples.paper import draw_paper
 from ixc.training.examples.poster import draw_poster
@@ -40,7 +41,7 @@ class Example:
     alt_zh: str
 
 
-# The signs come first: one line of large print is what the present small model reads.
+# First what the small model that comes along reads.
 EXAMPLES: tuple[tuple[Example, Callable[[], Image.Image]], ...] = (
     (
         Example(
@@ -67,6 +68,19 @@ EXAMPLES: tuple[tuple[Example, Callable[[], Image.Image]], ...] = (
             "一张打孔的米色纸标签，上面写着 Fresh bread。",
         ),
         draw_label,
+    ),
+    (
+        Example(
+            "delivery.png",
+            "Delivery note",
+            "送货单",
+            "What is the date?",
+            "日期是哪天？",
+            25,
+            "A delivery note in small print on a large white page: order number, date, customer, city, weight and total.",
+            "一张大白页上的小字送货单：订单号、日期、客户、城市、重量和总额。",
+        ),
+        draw_delivery,
     ),
     (
         Example(

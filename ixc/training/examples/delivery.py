@@ -6,6 +6,7 @@ from PIL import Image
 
 from ixc.training.examples.drawing import Canvas, font
 
+SHOP = "Harbour Market"
 FIELDS = (
     ("Order no.:", "48213"),
     ("Date:", "14.03.2026"),
@@ -14,17 +15,16 @@ FIELDS = (
     ("Weight:", "12.5 kg"),
     ("Total:", "$86.40"),
 )
-SHOP = "Harbour Market"
 
 
 def draw_delivery() -> Image.Image:
-    """A sheet of 2400x1600 with a heading and six fields in the middle, in type of 60 px."""
-    canvas = Canvas(2400, 1600, "#ffffff")
-    canvas.text((700, 420), SHOP, font("sans-bold", 78), "#14408c", anchor="ls")
-    canvas.text((700, 540), "Delivery note", font("sans", 60), "#202020", anchor="ls")
-    canvas.rule((700, 580), (1700, 580), "#9aa4b5", 4)
+    """A sheet of 2000x1334 with a heading and six fields in the middle, in type of 50 px."""
+    canvas = Canvas(2000, 1334, "#ffffff")
+    canvas.text((583, 350), SHOP, font("sans-bold", 65), "#14408c", anchor="ls")
+    canvas.text((583, 450), "Delivery note", font("sans", 50), "#202020", anchor="ls")
+    canvas.rule((583, 483), (1417, 483), "#9aa4b5", 3)
     for index, (label, value) in enumerate(FIELDS):
-        baseline = 690 + 105 * index
-        canvas.text((700, baseline), label, font("sans", 60), "#202020", anchor="ls")
-        canvas.text((1180, baseline), value, font("sans", 60), "#202020", anchor="ls")
+        baseline = 575 + 88 * index
+        canvas.text((583, baseline), label, font("sans", 50), "#202020", anchor="ls")
+        canvas.text((983, baseline), value, font("sans", 50), "#202020", anchor="ls")
     return canvas.image
