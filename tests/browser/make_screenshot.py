@@ -16,8 +16,8 @@ from tests.browser.conftest import DESKTOP, FLAGS, Visitor, find_chromium
 TARGET = Path(__file__).parents[2] / "assets" / "ui" / "screenshot.png"
 MAX_BYTES = 400_000
 # What the small model can do: a sign, a label. Then the poster, whose tiles show the idea.
-ASKED_EXAMPLES = (0, 1)
-SHOWN_EXAMPLE, SHOWN_TILE = 3, 11
+ASKED_EXAMPLES = (0, 2)
+SHOWN_EXAMPLE, SHOWN_TILE = 4, 11
 
 
 def main(target: Path = TARGET) -> int:
