@@ -138,14 +138,6 @@
     }
   });
 
-  // While an answer is being written, Enter sends nothing; what was typed stays in its place.
-  document.addEventListener("keydown", (event) => {
-    if (event.key !== "Enter" || event.shiftKey || event.isComposing || !ixc.isBusy()) return;
-    if (!event.target.closest?.("#ixc-question")) return;
-    event.preventDefault();
-    event.stopPropagation();
-  }, true);
-
   function start() {
     const theme = readStored("ixc-theme");
     if (theme) document.body.classList.toggle("dark", theme === "dark");

@@ -18,7 +18,10 @@
 
     let value = host.props.value;
     let shown = []; // what each child of the log was drawn from
+    let lastFinished = null; // the number of the last value in which nothing was being written
     let follows = true; // stay at the end unless the reader scrolled up
+
+    function ask(kind, details) { if (ixc.maySend()) host.trigger(kind, details); }
 
     function barButton(name, key, id, action) {
       return el("button", { type: "button", class: "ixc-bar-button", id, onclick: action }, icon(name), el("span", { "data-t": key }));
@@ -69,7 +72,7 @@
       else if (!exchange.error) body.append(el("p", { class: "ixc-small", text: t("chat.noanswer") }));
       const error = exchange.error ? failure(exchange.error, isLast) : null;
       const actions = el("div", { class: "ixc-actions" }, exchange.answer ? copyAction(exchange.answer) : null,
-        isLast && !exchange.error ? action("retry", "chat.retry", () => host.trigger("retry")) : null,
+        isLast && !exchange.error ? action("retry", "chat.retry", () => ask("retry")) : null,
         isLast ? action("undo", "chat.undo", () => host.trigger("undo")) : null);
       return el("div", { class: "ixc-answered" }, exchange.answer || !exchange.error ? body : null, error,
         el("div", { class: "ixc-under" }, el("p", { class: "ixc-stats", text: statsText(exchange) }), actions));
@@ -78,7 +81,7 @@
     // What went wrong, and beside it the button that its sentence speaks of.
     function failure(message, isLast) {
       return el("div", { class: "ixc-failed", role: "alert" }, el("p", { text: errorSentence(message) }),
-        isLast ? el("button", { type: "button", class: "ixc-button", "data-action": "retry", onclick: () => host.trigger("retry") },
+        isLast ? el("button", { type: "button", class: "ixc-button", "data-action": "retry", onclick: () => ask("retry") },
           icon("retry"), t("chat.retry")) : null);
     }
 
@@ -131,7 +134,7 @@
       if (ixc.isBusy()) return;
       const area = el("textarea", { class: "ixc-edit", "aria-label": t("chat.edit.label"), rows: Math.min(8, exchange.question.split("\n").length + 1) });
       area.value = exchange.question;
-      const save = () => { const text = area.value.trim(); if (text) host.trigger("edit", { index, text }); };
+      const save = () => { const text = area.value.trim(); if (text) ask("edit", { index, text }); };
       const cancel = () => { editor.replaceWith(node); };
       const editor = el("div", { class: "ixc-editor" }, area, el("div", { class: "ixc-row" },
         el("button", { type: "button", class: "ixc-button", text: t("chat.edit.cancel"), onclick: cancel }),
@@ -157,7 +160,7 @@
       if (!live) { liveNode?.remove(); liveNode = null; liveKey = ""; return; }
       const key = JSON.stringify([live.question, live.view, live.model, shown.length, ixc.language]);
       if (key !== liveKey) {
-        if (!liveNode) takeFromComposer(live.question);
+        if (!liveNode) ixc.takeFromField(live.question);
         liveNode?.remove();
         liveKey = key;
         const note = noteBefore(before, live);
@@ -173,14 +176,6 @@
       const counts = live.stage === "vision" || live.stage === "prefill" || (live.stage === "loading" && live.done > 0);
       liveBar.hidden = !counts || !live.total;
       if (counts) liveBar.value = (100 * live.done) / live.total;
-    }
-
-    // What is being answered leaves the field; a draft does not, be it that another question is retried or that typing went on.
-    function takeFromComposer(asked) {
-      const field = document.querySelector("#ixc-question textarea");
-      if (field?.value.trim() !== asked) return;
-      field.value = "";
-      field.dispatchEvent(new Event("input", { bubbles: true }));
     }
 
     function lastTextBlock(root) {
@@ -275,17 +270,18 @@
     hear("model", () => { showEmpty(); showPending(); });
     hear("language", () => { showEmpty(); draw(); });
     hear("pane", () => { if (follows) scrollDown(); });
-    follow(host, (next) => { value = next; draw(); })();
+    follow(host, (next) => {
+      if (next.number === lastFinished) return; // delivered again at the end of its stream
+      if (!next.live) lastFinished = next.number;
+      value = next;
+      ixc.answerHeard();
+      draw();
+    })();
 
     document.addEventListener("click", (event) => {
       if (!event.target.closest?.("#ixc-stop") || !ixc.isBusy()) return;
       document.body.dataset.stopping = "true";
       liveStage.textContent = t("chat.stopping");
     });
-  };
-
-  ixc.composerHint = (element) => {
-    element.append(el("p", { class: "ixc-small", "data-t": "composer.hint" }));
-    ixc.translateTree(element);
   };
 })();

@@ -11,7 +11,7 @@ EXAMPLES_FOLDER = ASSETS_FOLDER / "examples"
 STYLE_FILES = ("base.css", "image.css", "chat.css", "explore.css")
 SCRIPT_FILES = (
     *("event_stream.js", "core.js", "markdown.js", "shell.js"),
-    *("upload.js", "stage.js", "budget.js", "plan.js", "transcript.js"),
+    *("upload.js", "stage.js", "budget.js", "plan.js", "composer.js", "transcript.js"),
     *("dual.js", "compare.js", "evidence.js"),
 )
 

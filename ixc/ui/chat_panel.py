@@ -77,9 +77,13 @@ def connect_chat_panel(panel: ChatPanel, image: ImagePanel, services: Services) 
         "concurrency_limit": None,
         "trigger_mode": "multiple",
     }
-    gr.on([panel.question.submit, panel.send.click], handlers.ask, [panel.question, *context], **streaming)
-    panel.transcript.retry(handlers.retry, context, **streaming)
-    panel.transcript.edit(handlers.edit, context, **streaming)
+    asking = (
+        gr.on([panel.question.submit, panel.send.click], handlers.ask, [panel.question, *context], **streaming),
+        panel.transcript.retry(handlers.retry, context, **streaming),
+        panel.transcript.edit(handlers.edit, context, **streaming),
+    )
+    for asked in asking:  # the page takes no second question until it has heard of the first; of one that Gradio refused, here
+        asked.failure(None, js="() => ixc.answerHeard()", api_visibility="private")
     direct: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
     panel.stop.click(handlers.stop, None, None, **direct)
     panel.transcript.undo(handlers.undo, [panel.conversation], outputs, **direct)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
@@ -11,6 +12,8 @@ from ixc.conversation import ImageView, Turn
 from ixc.single_view import ImagePlan
 from ixc.ui.messages import Message
 from ixc.ui.plan_view import plan_words
+
+_numbers = itertools.count(1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,8 +104,13 @@ class LiveAnswer:
 def transcript_page_value(
     conversation: Conversation | None, live: LiveAnswer | None = None, error: Message | None = None
 ) -> dict[str, Any]:
-    """The whole transcript; Gradio sends only what changed since the last one."""
+    """The whole transcript; Gradio sends only what changed since the last one.
+
+    Each has a ``number`` of its own: Gradio delivers the last one again when it closes the stream, which may be after the next
+    question was sent, and by the number the page knows that this is nothing new.
+    """
     return {
+        "number": next(_numbers),
         "exchanges": [exchange.page_value() for exchange in (conversation or Conversation()).exchanges],
         "live": live.page_value() if live else None,
         "error": error.page_value() if error else None,

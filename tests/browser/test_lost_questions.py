@@ -74,3 +74,16 @@ def test_a_draft_outlives_the_start_of_an_answer_and_a_retry(visit):
     user.page.click("#ixc-send")
     user.wait_for_answer(2)
     assert field(user) == ""
+
+
+def test_a_question_that_the_server_turned_away_can_be_sent_again(visit):
+    user = visit()
+    user.limit_answer(3)
+    user.page.route("**/queue/join*", lambda route: route.fulfill(status=503, json={"detail": "Queue is full."}), times=1)
+    user.ask("one")
+    user.page.get_by_text("This application is currently busy").first.wait_for()  # Gradio says it
+    assert field(user) == "one"
+    user.page.click("#ixc-send")
+    user.wait_for_answer(1)
+    assert field(user) == ""
+    user.errors.clear()  # the browser's own line about the status
