@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 from pathlib import Path
 
 import sentencepiece
@@ -40,4 +41,7 @@ def write_tokenizer_model(path: Path) -> None:
         num_threads=1,
         minloglevel=2,
     )
-    path.write_bytes(buffer.getvalue())
+    # Processes that train together all write it: each reads a whole file, whoever's it is.
+    aside = path.with_name(f"{path.name}.{os.getpid()}")
+    aside.write_bytes(buffer.getvalue())
+    aside.replace(path)
