@@ -16,6 +16,8 @@ from torch.nn import functional as F
 from ixc.tiling import TOKENS_PER_SIDE
 from ixc.training.cells import EMPTY, IGNORED, NUM_CHARACTER_CLASSES, NUM_CLASSES
 
+SHARED_SEED = 1
+"""Of the codes in every run, whatever its documents: a model trained on goes on speaking the code it has learned."""
 CODE_RMS = 0.5
 CONSTANT = 2.0
 """Value of the last channel of every code, and of every text embedding at first: a hold for heads that only look at places."""
@@ -32,7 +34,7 @@ class Codebook:
     ``margin`` is the logit of a character whose code is present exactly; half of it is the logit of "empty".
     """
 
-    def __init__(self, num_slots: int, width: int, *, seed: int, margin: float = 12.0) -> None:
+    def __init__(self, num_slots: int, width: int, *, seed: int = SHARED_SEED, margin: float = 12.0) -> None:
         generator = torch.Generator().manual_seed(seed)
         self.num_slots = num_slots
         self.margin = margin

@@ -65,7 +65,7 @@ class Kit:
         processor = XComposer2Processor(image_processor, tokenizer, default_system="")
         model_config = config.model_config(len(tokenizer), tokenizer.convert_tokens_to_ids(IMAGE_TOKEN))
         model = initial_model(model_config, config.seed)
-        codebook = Codebook(config.num_slots, model_config.hidden_size, seed=config.seed)
+        codebook = Codebook(config.num_slots, model_config.hidden_size)
         prepare_reading(model, tokenizer, codebook)
         if config.eyes_from:
             start_from(model, Path(config.eyes_from), EYES)
