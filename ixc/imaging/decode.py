@@ -12,7 +12,8 @@ import io
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -95,6 +96,33 @@ class DecodedImage:
         return cls(pixels_HWC, digest.hexdigest(), source_format)
 
 
+@dataclass(frozen=True)
+class OpenedImage:
+    """An image whose header is within the limits. Its pixels, which may take seconds, are still to be decoded."""
+
+    data: bytes = field(repr=False)
+    source_format: str
+    size_px: SizePx
+    """As stored; the picture may be turned yet."""
+    _header: ImageFile.ImageFile = field(repr=False)
+
+    @cached_property
+    def image_id(self) -> str:
+        """That of the decoded image."""
+        digest = hashlib.sha256(_ID_OF_FILE)
+        digest.update(self.data)
+        return digest.hexdigest()
+
+    def decode(self) -> DecodedImage:
+        """As ``decode_image``; to be called once. Raises ImageUnreadable, ImageTooLarge and EngineBusy."""
+        with _translated_errors(), turn_for(self.size_px):
+            pixels_HWC = _pixels_fast(self._header, self.data) if self.source_format == "JPEG" else None
+            if pixels_HWC is None:
+                pixels_HWC = _pixels(self._header)
+            pixels_HWC = _frozen(pixels_HWC)
+        return DecodedImage(pixels_HWC, self.image_id, self.source_format)
+
+
 def decode_image(source: Path | bytes, limits: ImageLimits) -> DecodedImage:
     """Decode a file or its bytes: first frame, EXIF orientation applied, transparency over white, any mode to 8-bit RGB.
 
@@ -102,6 +130,11 @@ def decode_image(source: Path | bytes, limits: ImageLimits) -> DecodedImage:
     ImageUnreadable for everything else that is wrong with the image, EngineBusy while too many others are being opened; each
     message is one sentence for the user.
     """
+    return open_image(source, limits).decode()
+
+
+def open_image(source: Path | bytes, limits: ImageLimits) -> OpenedImage:
+    """Read a file's header and check its limits, in milliseconds. Raises ImageTooLarge and ImageUnreadable."""
     data = _read(source, limits.max_bytes) if isinstance(source, Path) else source
     if len(data) > limits.max_bytes:
         raise _too_many_bytes(len(data), limits.max_bytes)
@@ -114,14 +147,7 @@ def decode_image(source: Path | bytes, limits: ImageLimits) -> DecodedImage:
         _check_size(size_px, limits)
         if source_format == "TIFF":
             _check_tiff_tiles(image, limits)
-        with turn_for(size_px):
-            pixels_HWC = _pixels_fast(image, data) if source_format == "JPEG" else None
-            if pixels_HWC is None:
-                pixels_HWC = _pixels(image)
-            pixels_HWC = _frozen(pixels_HWC)
-        digest = hashlib.sha256(_ID_OF_FILE)
-        digest.update(data)
-        return DecodedImage(pixels_HWC, digest.hexdigest(), source_format)
+        return OpenedImage(data, source_format, size_px, image)
 
 
 def _pixels(image: ImageFile.ImageFile) -> np.ndarray:

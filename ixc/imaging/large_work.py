@@ -70,12 +70,17 @@ _LARGE, _ORDINARY = PixelTurns(), PixelTurns()
 """Apart, so that whoever sends large pictures all day keeps nobody else's waiting."""
 
 
+def is_large(size_px: SizePx) -> bool:
+    """Whether a picture of ``size_px`` waits apart from the ordinary ones."""
+    return size_px.height * size_px.width > _LARGE_PIXELS
+
+
 def turn_for(size_px: SizePx) -> AbstractContextManager[None]:
     """This process's turn for a picture of ``size_px``: a context manager. Turns do not nest.
 
     Raises EngineBusy on entry when too many pictures of its kind wait already.
     """
-    return (_LARGE if size_px.height * size_px.width > _LARGE_PIXELS else _ORDINARY).turn(size_px)
+    return (_LARGE if is_large(size_px) else _ORDINARY).turn(size_px)
 
 
 def take_pictures_whole() -> None:
