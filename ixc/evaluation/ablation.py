@@ -76,7 +76,7 @@ def train_without(config: TrainingConfig, without: str, model: Path, out: Path, 
 def answer_without(kit: Kit, task: Task, max_patches: int, without: str) -> Reading:
     """The likeliest answer when a part of the image's sequence is left out."""
     model, processor = kit.model, kit.processor
-    image = decode_image(task.png, ImageLimits())
+    image = decode_image(task.file, ImageLimits())
     plan = plan_tiles(image.size_px, max_patches)
     tiles = torch.from_numpy(cut_tiles(resize_and_pad(image.pixels_HWC, plan), plan))
     kept = torch.from_numpy(kept_tokens(plan.grid, without))

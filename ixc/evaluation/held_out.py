@@ -5,11 +5,9 @@ Every document gives one question; a second one about the same document follows 
 
 from __future__ import annotations
 
-import io
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
-from PIL import Image
 
 from ixc.tiling import SizePx, plan_tiles
 from ixc.training.cells import LEGIBLE_PX
@@ -17,12 +15,13 @@ from ixc.training.conversations import DOUBTFUL_PX, Asked, Paper, draw_paper, lo
 from ixc.training.fonts import held_out_fonts, training_fonts
 from ixc.training.layout import Document
 from ixc.training.lessons import FIXED_ANSWERS, enlarge
-from ixc.training.painting import paint
+from ixc.training.painting import paint_file
+from ixc.training.records import CHARTS
 from ixc.training.sheets import HELD_OUT_LAYOUTS, LAYOUTS
 from ixc.training.wording import Split
 
 KNOWN, HELD_OUT = "known", "held-out"
-KINDS = ("receipt", "form", "invoice", "label", "table", "ticket", "bar chart", "notice", "shapes", "sign")
+KINDS = ("receipt", "form", "invoice", "label", "table", "ticket", "bar chart", "notice", "shapes", "sign", *CHARTS[1:])
 """In turn; by kind and by fonts and layouts a test set is thus balanced."""
 FIXED_WEIGHT = 0.3
 """How often a question is asked that a fixed sentence answers, compared with one that takes reading."""
@@ -36,7 +35,8 @@ ENOUGH = 16
 class Task:
     """One question about one picture. ``smallest_px`` is the size of the smallest text it takes, None where it takes none."""
 
-    png: bytes
+    file: bytes
+    """As an upload: PNG, or JPEG that may be stored turned."""
     size_px: SizePx
     name: str
     question: str
@@ -70,19 +70,17 @@ def make_tasks(num_documents: int, seed: int) -> list[Task]:
 
 
 def _tasks_of(rng: np.random.Generator, paper: Paper, group: str) -> list[Task]:
-    document = paper.document
     if paper.kind not in ("sign", "shapes"):
-        document = _on_background(rng, paper)
-    file = io.BytesIO()
-    Image.fromarray(paint(document)).save(file, "PNG")
+        paper = replace(paper, document=_on_background(rng, paper))
+    file = paint_file(paper.document)
     askable = [asked for asked in paper.asked if len(asked.question.answer) <= 100]
     weights = np.array([FIXED_WEIGHT if asked.question.task in FIXED_ANSWERS else 1.0 for asked in askable])
     chosen = [askable[index] for index in rng.permutation(len(askable))]
     chosen = [askable[rng.choice(len(askable), p=weights / weights.sum())], *chosen]
-    first = _task(rng, paper, chosen[0], file.getvalue(), group)
+    first = _task(rng, paper, chosen[0], file, group)
     for other in chosen[1:]:
         if other.question.next_phrasings and other is not chosen[0] and other.question.task not in FIXED_ANSWERS:
-            return [first, _task(rng, paper, other, file.getvalue(), group, earlier=(first.question, first.answer))]
+            return [first, _task(rng, paper, other, file, group, earlier=(first.question, first.answer))]
     return [first]
 
 
@@ -97,10 +95,9 @@ def _on_background(rng: np.random.Generator, paper: Paper) -> Document:
 
 
 def _task(
-    rng: np.random.Generator, paper: Paper, asked: Asked, png: bytes, group: str, earlier: tuple[str, str] | None = None
+    rng: np.random.Generator, paper: Paper, asked: Asked, file: bytes, group: str, earlier: tuple[str, str] | None = None
 ) -> Task:
     sizes = [float(paper.document.lines[line].sizes_px()[0].min()) for line in asked.lines if paper.document.lines[line].text]
-    size_px = SizePx(*reversed(Image.open(io.BytesIO(png)).size))
     question = asked.question.in_words(rng, is_first=earlier is None)
     name = asked.question.task if earlier is None else "follow-up"
-    return Task(png, size_px, name, question, asked.question.answer, group, min(sizes, default=None), earlier)
+    return Task(file, paper.document.size_px, name, question, asked.question.answer, group, min(sizes, default=None), earlier)

@@ -5,7 +5,6 @@ Everything goes the way a user's upload goes: a file's bytes, decoding, plan, ti
 
 from __future__ import annotations
 
-import io
 import json
 import os
 from collections.abc import Callable, Iterable, Sequence
@@ -13,7 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
 from ixc.chat.engine import Engine
 from ixc.chat.events import TextDelta
@@ -22,11 +20,10 @@ from ixc.conversation import ImageView, Turn
 from ixc.evaluation.held_out import HELD_OUT, KNOWN, Task
 from ixc.imaging.decode import decode_image
 from ixc.settings import ImageLimits
-from ixc.tiling import SizePx
 from ixc.training import asking
 from ixc.training.fonts import held_out_fonts, training_fonts
 from ixc.training.layout import lay_out_sign
-from ixc.training.painting import paint
+from ixc.training.painting import paint_file
 from ixc.training.wording import Split
 
 SEED = 20_406
@@ -73,23 +70,21 @@ def make_signs(num: int, seed: int = SEED) -> list[Task]:
         rng = np.random.default_rng([seed, index])
         group = (KNOWN, HELD_OUT)[index % 2]
         document = lay_out_sign(rng, fonts[group], Split.TEST)
-        file = io.BytesIO()
-        Image.fromarray(paint(document)).save(file, "PNG")
         question = asking.READ[rng.integers(len(asking.READ))]
-        tasks.append(Task(file.getvalue(), document.size_px, "sign", question, document.text, group))
+        tasks.append(Task(paint_file(document), document.size_px, "sign", question, document.text, group))
     return tasks
 
 
 def read_file(path: Path, question: str, answer: str, group: str = KNOWN) -> Task:
     """A task about an image file."""
-    png = path.read_bytes()
-    size_px = SizePx(*reversed(Image.open(io.BytesIO(png)).size))
-    return Task(png, size_px, "file", question, answer, group)
+    file = path.read_bytes()
+    size_px = decode_image(file, ImageLimits()).size_px
+    return Task(file, size_px, "file", question, answer, group)
 
 
 def answer_task(engine: Engine, task: Task, max_patches: int) -> Reading:
     """Ask the engine, as the app does."""
-    image = decode_image(task.png, ImageLimits())
+    image = decode_image(task.file, ImageLimits())
     view = ImageView(image.image_id, max_patches)
     request = ChatRequest(
         session_id="evaluation",

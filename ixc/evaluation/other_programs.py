@@ -22,7 +22,7 @@ from PIL import Image
 from ixc.errors import SettingsError
 from ixc.evaluation.held_out import Task
 from ixc.tiling import SizePx
-from ixc.training.records import Question, Record, draw_chart, draw_fields, draw_table
+from ixc.training.records import CHARTS, Question, Record, draw_chart, draw_fields, draw_table
 from ixc.training.wording import Split
 
 _KINDS = ("receipt", "form", "table", "invoice", "label", "table")
@@ -69,7 +69,7 @@ def found_programs() -> tuple[str, ...]:
 
 def _draw_record(rng: np.random.Generator, program: str, turn: int) -> Record:
     if program == "matplotlib":
-        return draw_chart(rng, Split.TEST)
+        return draw_chart(rng, Split.TEST, CHARTS[turn % len(CHARTS)])
     kind = "table" if program == "libreoffice" else _KINDS[turn % len(_KINDS)]
     return draw_table(rng, Split.TEST) if kind == "table" else draw_fields(rng, Split.TEST, kind)
 
@@ -108,17 +108,27 @@ def _print_by_libreoffice(folder: Path, rng: np.random.Generator, record: Record
 
 
 def _print_by_matplotlib(folder: Path, rng: np.random.Generator, record: Record) -> tuple[bytes, SizePx]:
-    """A chart of horizontal bars in matplotlib's default style, with the values at their ends."""
+    """A bar, line or pie chart in matplotlib's default style, with its values printed."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(6, 4), dpi=150, layout="tight")
     axes = figure.add_subplot()
-    names, values = zip(*record.bars, strict=True)
-    bars = axes.barh(names, values, color=f"C{rng.integers(10)}")
-    axes.bar_label(bars, labels=[f"{value:g}" for value in values], padding=6, fontsize=14)
+    names, texts = zip(*((row[0].text, row[1].text) for row in record.sheet.rows if len(row) == 2), strict=True)
+    colour = f"C{rng.integers(10)}"
     axes.tick_params(labelsize=14)
-    axes.invert_yaxis()
-    axes.margins(x=0.2)
+    if record.kind == "pie chart":
+        labels = [f"{name} {text}" for name, text in zip(names, texts, strict=True)]
+        axes.pie(record.values, labels=labels, textprops={"fontsize": 14})
+    elif record.kind == "line chart":
+        axes.plot(names, record.values, marker="o", color=colour)
+        for name, value, text in zip(names, record.values, texts, strict=True):
+            axes.annotate(text, (name, value), (0, 8), textcoords="offset points", ha="center", fontsize=14)
+        axes.margins(x=0.1, y=0.25)
+    else:
+        bars = axes.barh(names, record.values, color=colour)
+        axes.bar_label(bars, labels=texts, padding=6, fontsize=14)
+        axes.invert_yaxis()
+        axes.margins(x=0.2)
     titles = [question.answer for question in record.questions if question.task == "title"]
     axes.set_title(titles[0] if titles else "", fontsize=16)
     picture = folder / "chart.png"

@@ -53,8 +53,18 @@ CHART = (
     "{name}?",
 )
 CHART_NEXT = ("And {name}?", "What about {name}?", "And for {name}?", *CHART)
-HIGHEST = ("Which is highest?", "Which is the largest?", "Which bar is the longest?", "Which has the highest value?")
-LOWEST = ("Which is lowest?", "Which is the smallest?", "Which bar is the shortest?", "Which has the lowest value?")
+HIGHEST = ("Which is highest?", "Which is the largest?", "Which has the highest value?")
+HIGHEST_IN = {
+    "bar chart": "Which bar is the longest?",
+    "line chart": "Where is the line highest?",
+    "pie chart": "Which slice is the largest?",
+}
+LOWEST = ("Which is lowest?", "Which is the smallest?", "Which has the lowest value?")
+LOWEST_IN = {
+    "bar chart": "Which bar is the shortest?",
+    "line chart": "Where is the line lowest?",
+    "pie chart": "Which slice is the smallest?",
+}
 TITLE = ("What is the title?", "Read the title.", "Read the heading.", "What does the heading say?", "Read the first line.")
 SELLER = ("What is the name of the shop?", "Where is it from?", "Who is it from?", "Which company is it from?", *TITLE)
 KIND = (

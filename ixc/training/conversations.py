@@ -13,13 +13,14 @@ import numpy as np
 from ixc.tiling import SizePx, TilePlan, plan_tiles
 from ixc.training import asking
 from ixc.training.cells import LEGIBLE_PX, MARK_COLOURS, MARK_FORMS
+from ixc.training.charts import lay_out_chart
 from ixc.training.fonts import FontFile
 from ixc.training.layout import Document, Figure, finish_for, lay_out_sign
-from ixc.training.records import KIND_NAMES, Question, Record, draw_chart, draw_fields, draw_notice, draw_table
-from ixc.training.sheets import LAYOUTS, Item, Sheet, Style, draw_style, lay_out_sheet
+from ixc.training.records import CHARTS, KIND_NAMES, Question, Record, draw_chart, draw_fields, draw_notice, draw_table
+from ixc.training.sheets import LAYOUTS, draw_style, lay_out_sheet
 from ixc.training.wording import Split
 
-KINDS = ("sign", "receipt", "invoice", "form", "label", "ticket", "table", "bar chart", "notice", "shapes", "photograph")
+KINDS = ("sign", "receipt", "invoice", "form", "label", "ticket", "table", *CHARTS, "notice", "shapes", "photograph")
 DOUBTFUL_PX = 0.8 * LEGIBLE_PX
 """Between this size and ``LEGIBLE_PX`` a text may be read or not; nothing is asked about it."""
 
@@ -72,8 +73,8 @@ def draw_paper(
         return _draw_shapes(rng)
     record = _draw_record(rng, split, kind)
     style = draw_style(rng, fonts, layouts)
-    if kind == "bar chart":
-        document, index_of = _lay_out_chart(rng, record, style)
+    if record.values:
+        document, index_of = lay_out_chart(rng, record, style)
     else:
         document, index_of = lay_out_sheet(rng, record.sheet, style)
     asked = tuple(Asked(each, tuple(index_of[key] for key in each.needs)) for each in record.questions)
@@ -121,8 +122,8 @@ def budget_for(original_px: SizePx, size: float, budgets: Sequence[int] = asking
 def _draw_record(rng: np.random.Generator, split: Split, kind: str) -> Record:
     if kind == "table":
         return draw_table(rng, split)
-    if kind == "bar chart":
-        return draw_chart(rng, split)
+    if kind in CHARTS:
+        return draw_chart(rng, split, kind)
     if kind == "notice":
         return draw_notice(rng, split)
     return draw_fields(rng, split, kind)
@@ -130,28 +131,6 @@ def _draw_record(rng: np.random.Generator, split: Split, kind: str) -> Record:
 
 def _kind_answer(kind: str) -> str:
     return f"This is {KIND_NAMES[kind]}."
-
-
-def _lay_out_chart(rng: np.random.Generator, record: Record, style: Style) -> tuple[Document, dict[str, int]]:
-    """Values stand at their bars' ends: the sheet is laid out with them at the left of their column, then bars push them."""
-    style = replace(style, rules="none", gap=0.8)
-    longest = style.font_px * float(rng.uniform(4, 10))
-    filler = Item("", 2)
-    rows = [(*row, filler) if len(row) == 2 else row for row in record.sheet.rows]
-    document, index_of = lay_out_sheet(rng, Sheet(rows), style)
-    scale = longest / max(value for _, value in record.bars)
-    lines, figures = list(document.lines), list(document.figures)
-    colour = tuple(int(v) for v in rng.integers(30, 220, 3))
-    for name, value in record.bars:
-        line = lines[index_of[name]]
-        top, bottom = line.baseline_px - 0.8 * style.font_px, line.baseline_px + 0.15 * style.font_px
-        end = line.left_px + max(value * scale, 2)
-        figures.append(Figure("rectangle", (line.left_px, top, end, bottom), colour))
-        lines[index_of[name]] = replace(line, left_px=end + 0.35 * style.font_px)
-        if rng.random() < 0.3:
-            colour = tuple(int(v) for v in rng.integers(30, 220, 3))
-    size_px = SizePx(document.size_px.height, round(document.size_px.width + longest))
-    return replace(document, size_px=size_px, lines=tuple(lines), figures=tuple(figures)), index_of
 
 
 _PAINTS = {

@@ -18,6 +18,8 @@ from ixc.training.fonts import FontFile
 from ixc.training.wording import Split, random_filler, random_text
 
 Rgb = tuple[int, int, int]
+ORIENTATIONS = (3, 6, 8)
+"""EXIF orientations of a camera held upside down or upright."""
 MIN_ADVANCE_PX = 14.0
 """Narrowest mean character of a sign, in pixels of the 336 px view that shows the whole image."""
 
@@ -75,7 +77,9 @@ def _mean_advance(font: FontFile, font_px: int) -> float:
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """Something drawn that is no text: ``form`` is rectangle, frame (a rectangle's outline) or one of ``MARK_FORMS``.
+    """Something drawn that is no text: ``form`` is rectangle, frame (a rectangle's outline), one of ``MARK_FORMS``, segment (a
+    line from the box's first corner to its second, ``width_px`` wide) or slice (of the ellipse in the box, between ``degrees``,
+    clockwise from three o'clock).
 
     ``mark``: the colour's and form's names where questions may be about it.
     """
@@ -84,16 +88,22 @@ class Figure:
     box: tuple[float, float, float, float]
     colour: Rgb
     mark: tuple[str, str] | None = None
+    width_px: float = 1.0
+    degrees: tuple[float, float] = (0.0, 360.0)
 
 
 @dataclass(frozen=True, slots=True)
 class Finish:
-    """What happens to the painted document: gradient and noise in grey levels, blur radius in pixels, JPEG quality or None."""
+    """What happens to the painted document: gradient and noise in grey levels, blur radius in pixels, JPEG quality or None.
+
+    ``orientation``: the EXIF tag of a JPEG that a turned camera took, one of ``ORIENTATIONS``; its pixels are stored turned.
+    """
 
     gradient: float = 0.0
     noise: float = 0.0
     blur_px: float = 0.0
     jpeg_quality: int | None = None
+    orientation: int = 1
     seed: int = 0
 
 
@@ -235,10 +245,12 @@ def _near_colour(rng: np.random.Generator, colour: Rgb) -> Rgb:
 
 
 def finish_for(rng: np.random.Generator, font_px: int) -> Finish:
+    is_jpeg = bool(rng.random() < 0.3)
     return Finish(
         gradient=float(rng.uniform(0, 40)) if rng.random() < 0.2 else 0.0,
         noise=float(rng.uniform(1, 8)) if rng.random() < 0.2 else 0.0,
         blur_px=float(rng.uniform(0.3, 0.035 * font_px + 0.3)) if rng.random() < 0.15 else 0.0,
-        jpeg_quality=int(rng.integers(35, 95)) if rng.random() < 0.3 else None,
+        jpeg_quality=int(rng.integers(35, 95)) if is_jpeg else None,
+        orientation=int(rng.choice(ORIENTATIONS)) if is_jpeg and rng.random() < 0.3 else 1,
         seed=int(rng.integers(2**31)),
     )

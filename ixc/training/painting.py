@@ -6,13 +6,33 @@ import io
 import math
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFilter
+from PIL import ExifTags, Image, ImageDraw, ImageFilter, ImageOps
 
 from ixc.training.layout import Document, Figure, Finish
 
+_TURNED = {3: Image.Transpose.ROTATE_180, 6: Image.Transpose.ROTATE_90, 8: Image.Transpose.ROTATE_270}
+"""How the pixels of a file with this EXIF orientation are stored, from upright ones."""
+
 
 def paint(document: Document) -> np.ndarray:
-    """The document as RGB uint8 [H, W, 3]."""
+    """The document upright, as RGB uint8 [H, W, 3]; what JPEG loses is lost."""
+    image = _render(document)
+    if document.finish.jpeg_quality is not None:
+        image = ImageOps.exif_transpose(Image.open(io.BytesIO(_jpeg(document.finish, image))))
+    return np.asarray(image.convert("RGB"))
+
+
+def paint_file(document: Document) -> bytes:
+    """The document as a file somebody may have of it: a PNG, or a JPEG that may be stored turned, with its EXIF orientation."""
+    image = _render(document)
+    if document.finish.jpeg_quality is not None:
+        return _jpeg(document.finish, image)
+    file = io.BytesIO()
+    image.save(file, "PNG")
+    return file.getvalue()
+
+
+def _render(document: Document) -> Image.Image:
     width, height = document.size_px.width, document.size_px.height
     image = Image.new("RGB", (width, height), document.background)
     draw = ImageDraw.Draw(image)
@@ -29,7 +49,7 @@ def paint(document: Document) -> np.ndarray:
     for line in document.lines:
         face = line.font.at(line.font_px)
         draw.text((line.left_px, line.baseline_px), line.text, fill=line.colour, font=face, anchor="ls")
-    return _apply(document.finish, image)
+    return _blemish(document.finish, image)
 
 
 def _draw(draw: ImageDraw.ImageDraw, figure: Figure) -> None:
@@ -42,6 +62,10 @@ def _draw(draw: ImageDraw.ImageDraw, figure: Figure) -> None:
         draw.polygon(((left, bottom), (right, bottom), ((left + right) / 2, top)), fill=figure.colour)
     elif figure.form == "star":
         draw.polygon(_star(*figure.box), fill=figure.colour)
+    elif figure.form == "segment":
+        draw.line(figure.box, fill=figure.colour, width=max(1, round(figure.width_px)))
+    elif figure.form == "slice":
+        draw.pieslice(figure.box, *figure.degrees, fill=figure.colour)
     else:
         draw.rectangle(figure.box, fill=figure.colour)
 
@@ -62,20 +86,27 @@ def paint_squashed(document: Document, side_px: int) -> np.ndarray:
     return np.asarray(image.resize((side_px, side_px), Image.Resampling.BILINEAR))
 
 
-def _apply(finish: Finish, image: Image.Image) -> np.ndarray:
+def _blemish(finish: Finish, image: Image.Image) -> Image.Image:
+    """Blur, gradient and noise."""
     if finish.blur_px:
         image = image.filter(ImageFilter.GaussianBlur(finish.blur_px))
-    if finish.gradient or finish.noise:
-        rng = np.random.default_rng(finish.seed)
-        pixels = np.asarray(image).astype(np.float32)
-        if finish.gradient:
-            ramp = np.linspace(-finish.gradient, finish.gradient, image.width if rng.random() < 0.5 else image.height)
-            pixels += ramp[None, :, None] if ramp.size == image.width else ramp[:, None, None]
-        if finish.noise:
-            pixels += finish.noise * rng.standard_normal((*pixels.shape[:2], 1), dtype=np.float32)
-        image = Image.fromarray(np.clip(pixels, 0, 255).astype(np.uint8))
-    if finish.jpeg_quality is not None:
-        buffer = io.BytesIO()
-        image.save(buffer, "JPEG", quality=finish.jpeg_quality)
-        image = Image.open(buffer)
-    return np.asarray(image.convert("RGB"))
+    if not (finish.gradient or finish.noise):
+        return image
+    rng = np.random.default_rng(finish.seed)
+    pixels = np.asarray(image).astype(np.float32)
+    if finish.gradient:
+        ramp = np.linspace(-finish.gradient, finish.gradient, image.width if rng.random() < 0.5 else image.height)
+        pixels += ramp[None, :, None] if ramp.size == image.width else ramp[:, None, None]
+    if finish.noise:
+        pixels += finish.noise * rng.standard_normal((*pixels.shape[:2], 1), dtype=np.float32)
+    return Image.fromarray(np.clip(pixels, 0, 255).astype(np.uint8))
+
+
+def _jpeg(finish: Finish, image: Image.Image) -> bytes:
+    exif = Image.Exif()
+    if finish.orientation in _TURNED:
+        image = image.transpose(_TURNED[finish.orientation])
+        exif[ExifTags.Base.Orientation] = finish.orientation
+    file = io.BytesIO()
+    image.save(file, "JPEG", quality=finish.jpeg_quality, exif=exif)
+    return file.getvalue()

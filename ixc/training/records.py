@@ -19,6 +19,8 @@ from ixc.training.fields import FIELDS
 from ixc.training.sheets import Item, Sheet
 from ixc.training.wording import Split, split_of
 
+CHARTS = ("bar chart", "line chart", "pie chart")
+
 
 @dataclass(frozen=True, slots=True)
 class Question:
@@ -39,12 +41,12 @@ class Question:
 
 @dataclass(slots=True)
 class Record:
-    """A document's rows and what can be asked about it. ``bars`` are a bar chart's names and values."""
+    """A document's rows and what can be asked about it. ``values`` are a chart's, in the order of its names."""
 
     kind: str
     sheet: Sheet
     questions: list[Question]
-    bars: tuple[tuple[str, float], ...] = ()
+    values: tuple[float, ...] = ()
 
 
 def draw_fields(rng: np.random.Generator, split: Split, kind: str) -> Record:
@@ -104,14 +106,18 @@ def draw_table(rng: np.random.Generator, split: Split) -> Record:
     return record
 
 
-def draw_chart(rng: np.random.Generator, split: Split) -> Record:
-    """A bar chart with its values printed. The bars lie, each with its name on the left and its value at its end."""
-    record = Record("bar chart", Sheet(), [])
+def draw_chart(rng: np.random.Generator, split: Split, kind: str) -> Record:
+    """One of ``CHARTS``, with its values printed; those of a pie chart are percentages."""
+    record = Record(kind, Sheet(), [])
     _heading(rng, record, split, share=0.8)
     names = _names(rng, split, int(rng.integers(2, 6)))
-    values = [round(float(rng.uniform(3, 100)), int(rng.random() < 0.2)) for _ in names]
-    texts = [f"{value:g}" for value in values]
-    record.bars = tuple(zip(names, values, strict=True))
+    if kind == "pie chart":
+        values: list[float] = _percentages(rng, len(names))
+        texts = [f"{value:g}%" for value in values]
+    else:
+        values = [round(float(rng.uniform(3, 100)), int(rng.random() < 0.2)) for _ in names]
+        texts = [f"{value:g}" for value in values]
+    record.values = tuple(values)
     for name, text in zip(names, texts, strict=True):
         record.sheet.add(Item(name, 0, f"row {name}"), Item(text, 1, name))
         needs = (f"row {name}", name)
@@ -119,13 +125,22 @@ def draw_chart(rng: np.random.Generator, split: Split) -> Record:
             Question("chart value", asking.CHART, f"{name} {text}", needs, asking.CHART_NEXT, {"name": name})
         )
     everything = (*names, *(f"row {name}" for name in names))
-    for phrasings, pick in ((asking.HIGHEST, max), (asking.LOWEST, min)):
+    for phrasings, own, pick in ((asking.HIGHEST, asking.HIGHEST_IN, max), (asking.LOWEST, asking.LOWEST_IN, min)):
         if values.count(pick(values)) == 1:
-            best = names[values.index(pick(values))]
-            record.questions.append(Question("chart extreme", phrasings, f"{best} {texts[names.index(best)]}", everything))
+            index = values.index(pick(values))
+            answer = f"{names[index]} {texts[index]}"
+            record.questions.append(Question("chart extreme", (*phrasings, own[kind]), answer, everything))
     _absent_name(rng, record, names, asking.CHART, split)
     _kind(record, (names[0],))
     return record
+
+
+def _percentages(rng: np.random.Generator, num: int) -> list[float]:
+    """Whole numbers that add up to 100; none so small that its slice's label would have no room."""
+    least = 12
+    shares = rng.dirichlet(np.ones(num)) * (100 - least * num)
+    ends = np.round(np.cumsum(shares)).astype(int)
+    return [float(least + each) for each in np.diff(ends, prepend=0)]
 
 
 def draw_notice(rng: np.random.Generator, split: Split) -> Record:
@@ -158,6 +173,8 @@ KIND_NAMES = {
     "ticket": "a ticket",
     "table": "a table",
     "bar chart": "a bar chart",
+    "line chart": "a line chart",
+    "pie chart": "a pie chart",
     "notice": "a sign with text",
     "sign": "a sign with text",
     "shapes": "a drawing of shapes",

@@ -72,7 +72,7 @@ def test_with_everything_left_in_it_is_the_ordinary_model(make_kit):
     kit = make_kit()
     kit.model.eval()
     task = make_tasks(1, 4)[0]
-    image = decode_image(task.png, ImageLimits())
+    image = decode_image(task.file, ImageLimits())
     prompt = build_prompt(kit.processor.default_system, (), task.question, ImageView("x", 2))
     inputs = kit.processor(
         IMAGE_MARKER.join(prompt.parts),

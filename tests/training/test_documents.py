@@ -1,16 +1,19 @@
 """Texts, layouts and paint: what a seed draws, and whether the boxes say where the characters are."""
 
 import dataclasses
+import io
 
 import numpy as np
 import pytest
 from PIL import Image, ImageFont
 
 from ixc.errors import SettingsError
+from ixc.imaging.decode import decode_image
+from ixc.settings import ImageLimits
 from ixc.tiling import SizePx
 from ixc.training import fonts as font_lists
 from ixc.training.layout import Document, Finish, TextLine, lay_out_page, lay_out_sign
-from ixc.training.painting import paint, paint_squashed
+from ixc.training.painting import paint, paint_file, paint_squashed
 from ixc.training.wording import CHARACTERS, Split, random_text, split_of
 
 
@@ -110,3 +113,16 @@ def test_missing_fonts_name_the_packages_to_install(tmp_path):
 def test_no_held_out_family_is_in_training():
     assert not set(font_lists._TRAINING) & set(font_lists._HELD_OUT)
     assert set(font_lists.PACKAGES) == {*font_lists._TRAINING, *font_lists._HELD_OUT}
+
+
+@pytest.mark.parametrize("orientation", [1, 3, 6, 8])
+def test_a_turned_photo_is_upright_for_training_and_for_the_app(fonts, orientation):
+    """Oracle: the app's own decoder; and the stored pixels, turned back by hand."""
+    quarter_turns = {1: 0, 3: 2, 6: 3, 8: 1}[orientation]
+    document = lay_out_sign(np.random.default_rng(8), fonts, Split.TRAINING)
+    document = dataclasses.replace(document, finish=Finish(jpeg_quality=90, orientation=orientation))
+    file = paint_file(document)
+    upright = paint(document)
+    assert upright.shape[:2] == (document.size_px.height, document.size_px.width)
+    assert np.array_equal(decode_image(file, ImageLimits()).pixels_HWC, upright)
+    assert np.array_equal(np.rot90(np.asarray(Image.open(io.BytesIO(file))), quarter_turns), upright)

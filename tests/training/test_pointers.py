@@ -67,7 +67,7 @@ def test_what_is_pointed_at_shows_what_is_said(kit, is_short):
     stage = LanguageStage(kit)
     stage.config = dataclasses.replace(stage.config, num_short_steps=100 * is_short, short_share=0.0)
     num = 0
-    for step in range(8):
+    for step in range(12):
         batch = stage.make_batch(step)
         shown = torch.zeros(*batch["input_ids"].shape, batch["visual"].shape[-1])
         shown[batch["input_ids"] == kit.processor.image_token_id] = batch["visual"]
