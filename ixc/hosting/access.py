@@ -17,6 +17,7 @@ from starlette.routing import BaseRoute, Match
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ixc.errors import SettingsError
+from ixc.serving.callers import note_user
 
 MIN_PASSWORD_CHARS = 8
 MIN_KEY_CHARS = 16
@@ -47,21 +48,23 @@ class Access:
         return is_same and expected is not None
 
     def allows(self, authorization: str) -> bool:
-        """Whether an ``Authorization`` header lets a program in: Basic, or Bearer with a key or ``name:password``."""
-        if not (self.users or self.keys):
-            return True
+        """Whether an ``Authorization`` header lets a program in."""
+        return not (self.users or self.keys) or self.who(authorization) is not None
+
+    def who(self, authorization: str) -> str | None:
+        """The user's name or the key in a header: Basic, or Bearer with a key or ``name:password``. None: nobody known."""
         scheme, _, value = authorization.strip().partition(" ")
         if scheme.lower() == "basic":
             try:
                 value = base64.b64decode(value, validate=True).decode()
             except (binascii.Error, UnicodeDecodeError):
-                return False
+                return None
         elif scheme.lower() != "bearer":
-            return False
+            return None
         elif self.knows_key(value.strip()):
-            return True
+            return value.strip()
         name, _, password = value.strip().partition(":")
-        return self.knows(name, password)
+        return name if self.knows(name, password) else None
 
     def __repr__(self) -> str:  # passwords stay out of logs and tracebacks
         return f"Access({', '.join(self.users)})"
@@ -152,6 +155,8 @@ class GuardedRoutes:
             )
             await refusal(scope, receive, send)
             return
+        if is_guarded and (who := self._access.who(_authorization(scope))) is not None:
+            note_user(scope, who)
         await self._app(scope, receive, send)
 
 

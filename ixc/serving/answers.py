@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import threading
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from ixc.chat.events import Event, Finished, FinishReason, TextDelta
 from ixc.chat.request import ChatRequest, StopFlag
 from ixc.errors import EngineBusy
-from ixc.imaging.decode import DecodedImage
+from ixc.imaging.decode import DecodedImage, OpenedImage, open_image
+from ixc.imaging.large_work import is_large
+from ixc.serving.fair_threads import FairThreads, Shares
 from ixc.serving.image_urls import ImageSource
 from ixc.serving.openai_request import ChatCompletion, RequestParser
 from ixc.serving.stop_strings import StopStrings
@@ -28,9 +28,13 @@ if TYPE_CHECKING:
     from ixc.chat.interface import ChatEngine
 
 _MAX_PIXEL_BYTES = 1536 * MEGABYTE
-_NUM_READERS = 4
-"""Requests whose images are fetched or decoded at a time, in threads that nothing else of the app needs."""
-Result = TypeVar("Result")
+_ORDINARY = Shares(num_threads=6, threads_each=3, waiting=64, waiting_each=16)
+"""For requests and their images, fetched or decoded in threads that nothing else of the app needs.
+
+More may wait of one caller than a page elsewhere, which has this server as its backend, sends at a time.
+"""
+_LARGE = Shares(num_threads=4, threads_each=2, waiting=16, waiting_each=8)
+"""Threads of their own for large images, whose turns take seconds: ordinary ones never wait for these, whoever sends them."""
 
 
 class PixelRoom:
@@ -64,17 +68,30 @@ class Answering:
         self.source = ImageSource(settings.images.max_bytes, may_fetch=settings.fetch_images == "on")
         self._parser = RequestParser(settings.images, self.source, settings.max_patches_limit)
         self._room = PixelRoom()
-        self._readers = ThreadPoolExecutor(_NUM_READERS, "ixc-api-images")
+        self._readers = FairThreads(_ORDINARY, "ixc-api-images")
+        self._large_readers = FairThreads(_LARGE, "ixc-api-large-images")
 
-    async def read(self, work: Callable[..., Result], *arguments: Any) -> Result:
-        """Run ``work``, which fetches or decodes images, in one of few threads."""
-        return await asyncio.get_running_loop().run_in_executor(self._readers, work, *arguments)
+    async def parse(self, body: Any, caller: str) -> ChatCompletion:
+        """Raises SettingsError naming the field, ImageUnreadable, ImageTooLarge, or EngineBusy when too many images wait.
 
-    async def parse(self, body: Any) -> ChatCompletion:
-        """Raises SettingsError naming the field, ImageUnreadable or ImageTooLarge."""
+        ``caller`` is who shares the threads with others.
+        """
         engine = self.services.provider.engine
         default = engine.default_max_patches if engine is not None else DEFAULT_BUDGET
-        return await self.read(self._parser.parse, body, default)
+        asked, images = await self._readers.run(caller, self._parser.parse, body, default)
+        return replace(asked, images=await self._decoded(images, caller))
+
+    async def read_image(self, url: str, caller: str) -> DecodedImage:
+        """The image of a data: URL or address. Raises as ``parse``."""
+        image = await self._readers.run(caller, lambda: open_image(self.source.read(url), self.services.settings.images))
+        return (await self._decoded({image.image_id: image}, caller))[image.image_id]
+
+    async def _decoded(self, images: Mapping[str, OpenedImage], caller: str) -> dict[str, DecodedImage]:
+        if not images:
+            return {}
+        has_large = any(is_large(image.size_px) for image in images.values())
+        readers = self._large_readers if has_large else self._readers
+        return await readers.run(caller, lambda: {image_id: image.decode() for image_id, image in images.items()})
 
     def pump(self, asked: ChatCompletion, caller: str) -> EventPump:
         """Start the answer. ``caller`` keeps conversations of different people apart that begin alike."""

@@ -6,7 +6,7 @@ import asyncio
 import logging
 from typing import Any
 
-from mcp.server.mcpserver import MCPServer
+from mcp.server.mcpserver import Context, MCPServer
 from mcp.server.mcpserver.exceptions import ToolError
 from mcp.server.transport_security import TransportSecuritySettings
 from starlette.routing import Route
@@ -14,9 +14,9 @@ from starlette.types import Receive, Scope, Send
 
 import ixc
 from ixc.chat.events import Finished, TextDelta
-from ixc.imaging.decode import decode_image
 from ixc.plan_facts import plan_facts
 from ixc.serving.answers import Answering
+from ixc.serving.callers import share_caller
 from ixc.serving.openai_answer import finish_reason, timings_of, usage_of
 from ixc.ui.image_panel import DEFAULT_BUDGET
 from ixc.ui.messages import message_for
@@ -43,7 +43,7 @@ class ImageTools:
         self._answering = answering
         self._services = answering.services
 
-    async def plan_image(self, image_url: str, max_patches: int = DEFAULT_BUDGET) -> dict[str, Any]:
+    async def plan_image(self, context: Context, image_url: str, max_patches: int = DEFAULT_BUDGET) -> dict[str, Any]:
         """How the model cuts an image under a budget of max_patches tiles: sizes, grid, tokens. Needs no model run.
 
         image_url: a data: URL with base64, such as data:image/png;base64,...
@@ -52,32 +52,32 @@ class ImageTools:
         if not 1 <= max_patches <= limit:
             raise ToolError(f"max_patches must be a whole number from 1 to {limit}.")
 
-        def plan() -> dict[str, Any]:
-            image = decode_image(self._answering.source.read(image_url), self._services.settings.images)
+        async def plan() -> dict[str, Any]:
+            image = await self._answering.read_image(image_url, _caller(context))
             return plan_facts(self._services.provider.layout.plan(image.size_px, max_patches), max_patches_limit=limit)
 
-        return await _in_a_sentence(self._answering.read(plan))
+        return await _in_a_sentence(plan())
 
     async def ask_image(
-        self, image_url: str, question: str, max_patches: int | None = None, max_tokens: int | None = None
+        self, context: Context, image_url: str, question: str, max_patches: int | None = None, max_tokens: int | None = None
     ) -> dict[str, Any]:
         """Answer a question about an image. Returns the text, why it ended, token counts and timings.
 
         image_url: a data: URL with base64, such as data:image/png;base64,...
         max_patches: tiles the image may be cut into; more read smaller print and take longer. Left out: the model's own.
         """
-        return await _in_a_sentence(self._ask(image_url, question, max_patches, max_tokens))
-
-    async def _ask(self, image_url: str, question: str, max_patches: int | None, max_tokens: int | None) -> dict[str, Any]:
-        provider = self._services.provider
         parts = [{"type": "image_url", "image_url": {"url": image_url}}, {"type": "text", "text": question}]
+        return await _in_a_sentence(self._ask(_caller(context), parts, max_patches, max_tokens))
+
+    async def _ask(self, caller: str, parts: list, max_patches: int | None, max_tokens: int | None) -> dict[str, Any]:
+        provider = self._services.provider
         body = {
             "model": provider.status.key or provider.status.name,
             "messages": [{"role": "user", "content": parts}],
             "max_patches": max_patches,
             "max_tokens": max_tokens,
         }
-        asked = await self._answering.parse(body)
+        asked = await self._answering.parse(body, caller)
         text = ""
         async for event in self._answering.pump(asked, "mcp").events():
             if isinstance(event, TextDelta):
@@ -127,6 +127,10 @@ class _McpEndpoint:
         async with self._manager.run():
             started.set()
             await asyncio.Event().wait()
+
+
+def _caller(context: Context) -> str:
+    return share_caller(context.request_context.request)
 
 
 async def _in_a_sentence(work: Any) -> dict[str, Any]:

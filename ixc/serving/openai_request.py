@@ -8,7 +8,7 @@ from typing import Any
 
 from ixc.conversation import ImageView, Turn
 from ixc.errors import SettingsError
-from ixc.imaging.decode import DecodedImage, decode_image
+from ixc.imaging.decode import DecodedImage, OpenedImage, open_image
 from ixc.serving.image_urls import ImageSource
 from ixc.settings import GenerationSettings, ImageLimits
 
@@ -54,8 +54,11 @@ class RequestParser:
     source: ImageSource
     max_patches_limit: int
 
-    def parse(self, body: Any, default_max_patches: int) -> ChatCompletion:
-        """Raises SettingsError naming the field, ImageUnreadable or ImageTooLarge."""
+    def parse(self, body: Any, default_max_patches: int) -> tuple[ChatCompletion, dict[str, OpenedImage]]:
+        """The request without its images, and those, which may take seconds to decode, by their ids.
+
+        Raises SettingsError naming the field, ImageUnreadable or ImageTooLarge.
+        """
         if not isinstance(body, dict):
             raise SettingsError("The body must be a JSON object.")
         for name, harmless in _REFUSED_UNLESS.items():
@@ -64,24 +67,25 @@ class RequestParser:
         budget = _number(body, "max_patches", int, default_max_patches)
         if not 1 <= budget <= self.max_patches_limit:
             raise SettingsError(f"max_patches must be a whole number from 1 to {self.max_patches_limit}.")
-        images: dict[str, DecodedImage] = {}
+        images: dict[str, OpenedImage] = {}
         system, turns, question, views = self._conversation(body.get("messages"), budget, images)
         options = body.get("stream_options") or {}
-        return ChatCompletion(
+        completion = ChatCompletion(
             model=_text(body, "model"),
             system=system,
             turns=turns,
             question=question,
             views=views,
-            images=images,
+            images={},
             given=_generation(body),
             stop=_stops(body.get("stop")),
             streams=bool(body.get("stream")),
             includes_usage=isinstance(options, dict) and bool(options.get("include_usage")),
         )
+        return completion, images
 
     def _conversation(
-        self, messages: Any, budget: int, images: dict[str, DecodedImage]
+        self, messages: Any, budget: int, images: dict[str, OpenedImage]
     ) -> tuple[str | None, tuple[Turn, ...], str, tuple[ImageView, ...]]:
         if not isinstance(messages, list) or not messages or len(messages) > _MAX_MESSAGES:
             raise SettingsError(f"messages must be a list of 1 to {_MAX_MESSAGES} messages.")
@@ -108,7 +112,7 @@ class RequestParser:
         return system, tuple(turns), *open_question
 
     def _content(
-        self, message: Mapping[str, Any], budget: int, images: dict[str, DecodedImage] | None
+        self, message: Mapping[str, Any], budget: int, images: dict[str, OpenedImage] | None
     ) -> tuple[str, tuple[ImageView, ...]]:
         """A message's text and images. Images stand before the text, as the model was trained."""
         content = message.get("content")
@@ -128,11 +132,11 @@ class RequestParser:
                 raise SettingsError(f"A content part must be of type {kinds}.")
         return "\n".join(texts), tuple(views)
 
-    def _view(self, image_url: Any, budget: int, images: dict[str, DecodedImage]) -> ImageView:
+    def _view(self, image_url: Any, budget: int, images: dict[str, OpenedImage]) -> ImageView:
         url = image_url.get("url") if isinstance(image_url, dict) else image_url
         if not isinstance(url, str):
             raise SettingsError('An image part must look like {"type": "image_url", "image_url": {"url": "data:..."}}.')
-        image = decode_image(self.source.read(url), self.limits)
+        image = open_image(self.source.read(url), self.limits)
         images[image.image_id] = image
         if len(images) > MAX_IMAGES:
             raise SettingsError(f"A conversation may have at most {MAX_IMAGES} images.")

@@ -17,6 +17,7 @@ from starlette.routing import Route
 
 from ixc.chat.events import Event, Finished, PrefillProgress, TextDelta
 from ixc.serving.answers import Answering
+from ixc.serving.callers import session_caller, share_caller
 from ixc.serving.openai_answer import Completion, error_body, error_chunk, refusal
 from ixc.serving.openai_request import ChatCompletion
 from ixc.serving.request_body import BodyRefused, read_json
@@ -74,7 +75,7 @@ class OpenAiCalls:
     async def chat_completions(self, request: Request) -> Response:
         try:
             body = await read_json(request)
-            asked = await self._answering.parse(body)
+            asked = await self._answering.parse(body, share_caller(request))
         except BodyRefused as error:
             return JSONResponse(refusal(str(error), error.code), error.status, {"Connection": "close"})
         except ClientDisconnect:
@@ -86,7 +87,7 @@ class OpenAiCalls:
             return JSONResponse(
                 refusal(f"There is no model {asked.model[:80]!r} here, only {known!r}.", "model_not_found"), 404
             )
-        pump = self._answering.pump(asked, _caller(request))
+        pump = self._answering.pump(asked, session_caller(request))
         return await (self._streamed if asked.streams else self._whole)(request, asked, pump)
 
     async def _whole(self, request: Request, asked: ChatCompletion, pump: EventPump) -> Response:
@@ -147,12 +148,6 @@ async def _stop_when_gone(request: Request, pump: EventPump) -> None:
         while not await request.is_disconnected():
             await asyncio.sleep(_LOOK_EVERY_S)
         pump.stop()
-
-
-def _caller(request: Request) -> str:
-    """Who asks, as far as it can be told: keeps equal beginnings of different callers' conversations apart."""
-    host = request.client.host if request.client else ""
-    return f"{request.headers.get('authorization', '')} {host}"
 
 
 def _error_response(error: Exception) -> JSONResponse:

@@ -17,6 +17,7 @@ from starlette.testclient import TestClient
 from ixc.errors import SettingsError
 from ixc.hosting.access import Access, GuardedRoutes, PageLogin, read_users
 from ixc.hosting.options import LogFormat, ServerOptions
+from ixc.serving.callers import share_caller
 from tests.event_loops import run_apart
 
 USERS = Access({"alice": "correct horse", "bob": "staple: battery"})
@@ -167,3 +168,20 @@ def test_wrong_keys_are_answered_one_after_the_other():
             wrong = [pool.submit(client.get, "/v1/models", headers={"authorization": "Bearer no"}) for _ in range(4)]
         assert [answer.result().status_code for answer in wrong] == [401] * 4
         assert time.monotonic() - started_s >= 4 * 0.05
+
+
+def test_a_share_belongs_to_a_user_who_was_checked_else_to_an_address():
+    route = Route("/v1/models", lambda request: PlainTextResponse(share_caller(request)))
+
+    def shares(access, *headers):
+        guard = Middleware(GuardedRoutes, access=access, routes=[route])
+        with TestClient(Starlette(routes=[route], middleware=[guard])) as client:
+            return [client.get("/v1/models", headers={"authorization": header}).text for header in headers]
+
+    alice, *also_alice, bob = shares(
+        USERS,
+        *(basic("alice:correct horse"), "Bearer alice:correct horse", "BEARER   alice:correct horse"),
+        basic("bob:staple: battery"),
+    )
+    assert set(also_alice) == {alice} != {bob}
+    assert len(set(shares(Access(), "Bearer 1", "Bearer 2"))) == 1

@@ -1,7 +1,9 @@
 """What the images of one request, and of all requests together, may take."""
 
+import asyncio
 import base64
 import io
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -9,15 +11,17 @@ from PIL import Image
 
 from ixc.errors import EngineBusy, SettingsError
 from ixc.imaging.decode import DecodedImage
-from ixc.serving.answers import PixelRoom
+from ixc.imaging.large_work import turn_for
+from ixc.serving.answers import Answering, PixelRoom
 from ixc.serving.image_urls import ImageSource
-from ixc.serving.openai_request import RequestParser
-from ixc.settings import ImageLimits
+from ixc.serving.openai_request import ChatCompletion, RequestParser
+from ixc.settings import ImageLimits, Settings
+from ixc.tiling import SizePx
 
 
-def image_part(shade: int) -> dict:
+def image_part(shade: int, side_px: int = 100) -> dict:
     buffer = io.BytesIO()
-    Image.new("RGB", (100, 100), (shade, 0, 0)).save(buffer, "PNG")
+    Image.new("RGB", (side_px, side_px), (shade, 0, 0)).save(buffer, "PNG", compress_level=1)
     url = "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
     return {"type": "image_url", "image_url": {"url": url}}
 
@@ -29,10 +33,37 @@ def test_the_images_of_one_request_have_a_limit_together():
         content = [*(image_part(shade) for shade in shades), {"type": "text", "text": "What?"}]
         return parser.parse({"model": "m", "messages": [{"role": "user", "content": content}]}, 9)
 
-    assert len(parse(1, 2, 3).images) == 3  # 0.03 megapixels: twice the largest
-    assert len(parse(1, 1, 1, 1).images) == 1  # the same picture again takes nothing
+    assert len(parse(1, 2, 3)[1]) == 3  # 0.03 megapixels: twice the largest
+    assert len(parse(1, 1, 1, 1)[1]) == 1  # the same picture again takes nothing
     with pytest.raises(SettingsError, match=r"0\.03 megapixels together"):
         parse(1, 2, 3, 4)
+
+
+@pytest.mark.parametrize("caller", ["the same", "another"])
+def test_small_images_do_not_wait_for_large_ones(caller):
+    """Whoever sends them: behind a proxy all callers look the same."""
+
+    def question(*part):
+        content = [image_part(*part), {"type": "text", "text": "What?"}]
+        return {"model": "m", "messages": [{"role": "user", "content": content}]}
+
+    async def scene():
+        answering = Answering(SimpleNamespace(settings=Settings(), provider=SimpleNamespace(engine=None)))
+        large_question = question(1, 4100)
+        with turn_for(SizePx(7000, 7000)):  # a large image that takes as long as this test wants
+            large = [asyncio.create_task(answering.parse(large_question, "the same")) for _ in range(12)]
+            async with asyncio.timeout(20):
+                small = await answering.parse(question(1), caller)
+                first, _ = await asyncio.wait(large, return_when=asyncio.FIRST_COMPLETED)
+        assert [image.size_px for image in small.images.values()] == [SizePx(100, 100)]
+        answers = await asyncio.gather(*large, return_exceptions=True)
+        return first, answers
+
+    first, answers = asyncio.run(scene())
+    refused = [answer for answer in answers if isinstance(answer, EngineBusy)]
+    assert len(refused) == 2  # two begin, eight wait
+    assert {task.exception() for task in first} <= set(refused)
+    assert sum(isinstance(answer, ChatCompletion) and len(answer.images) == 1 for answer in answers) == 10
 
 
 def test_the_images_of_all_requests_have_a_limit_together():
