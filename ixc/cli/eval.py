@@ -50,6 +50,9 @@ def add_command(commands: argparse._SubParsersAction) -> None:
     parser.add_argument("--beams", metavar="N", type=int, help="beam search; 1 takes the likeliest token (default: 3)")
     parser.add_argument("--limit", metavar="N", type=int, help="ask the first N questions only")
     parser.add_argument("--out", metavar="FOLDER", type=Path, default=DEFAULT_OUT, help="results (default: %(default)s)")
+    parser.add_argument(
+        "--jobs", metavar="N", type=int, default=1, help="processes that answer at once, for nano only (default: %(default)s)"
+    )
     parser.set_defaults(run=run)
 
 

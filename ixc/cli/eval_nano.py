@@ -6,7 +6,6 @@ import argparse
 import sys
 from contextlib import closing
 from dataclasses import replace
-from functools import partial
 
 from ixc.cli.options import given
 from ixc.cli.status import StatusLine
@@ -15,36 +14,51 @@ from ixc.settings import Settings
 
 NAME = "nano"
 DEFAULT_NUM = 1000
+FEWEST = 12
 FILE_NAME = "nano_eval.json"
 
 
 def run(args: argparse.Namespace, settings: Settings) -> None:
     """Draw unseen documents, ask about them at every budget, print and write. Raises IxcError."""
     num = DEFAULT_NUM if args.limit is None else args.limit
-    if num < 10:
-        raise SettingsError(f"The limit must be at least 10 for this benchmark, one document of each kind, not {num}.")
+    if num < FEWEST:
+        raise SettingsError(f"The limit must be at least {FEWEST} for this benchmark, one document of each kind, not {num}.")
+    if args.jobs < 1:
+        raise SettingsError(f"The number of jobs must be at least 1, not {args.jobs}.")
     with StatusLine(sys.stderr, is_shown=sys.stderr.isatty()) as status:
-        status.show("Drawing documents")
         from ixc.chat.loading import load_engine
-        from ixc.evaluation.held_out import make_tasks
-        from ixc.evaluation.nano import BUDGETS, SEED, answer_task, make_signs, measure, write_figures
+        from ixc.evaluation.held_out import Task, make_tasks
+        from ixc.evaluation.nano import BUDGETS, SEED, figures_of, make_signs, write_figures
         from ixc.evaluation.other_programs import make_printed_tasks
+        from ixc.evaluation.workers import Workers
 
-        def figures_of(tasks: list, at: tuple[int, ...]) -> dict[str, dict]:
-            return measure(partial(answer_task, engine), tasks, at, status.show)
-
+        settings = replace(settings, **given(model=args.model))
+        with closing(load_engine(settings, lambda stage, _: status.show(stage))) as engine:  # whether it loads is said at once
+            model_name, default_max_patches = engine.model_name, engine.default_max_patches
+        status.show("Drawing documents")
         signs, documents = make_signs(max(num // 5, 10)), make_tasks(num, SEED)
         printed = make_printed_tasks(max(num // 10, 6), SEED)
-        engine = load_engine(replace(settings, **given(model=args.model)), lambda stage, _: status.show(stage))
         budgets = BUDGETS if args.max_patches is None else (args.max_patches,)
-        with closing(engine):
+        with Workers(settings, args.jobs) as workers:
+
+            def figures_at(tasks: list[Task], at: tuple[int, ...]) -> dict[str, dict]:
+                figures = {}
+                for budget in at:
+                    readings = []
+                    for reading in workers.readings(tasks, budget):
+                        readings.append(reading)
+                        status.show(f"HD-{budget}: {len(readings)} of {len(tasks)}")
+                    figures[f"HD-{budget}"] = figures_of(readings)
+                return figures
+
             figures = {
-                "model": engine.model_name,
+                "model": model_name,
                 "seed": SEED,
-                "default_max_patches": engine.default_max_patches,
-                "budgets": figures_of(documents, budgets),
-                "signs": figures_of(signs, tuple(each for each in budgets if each <= 4) or budgets),
-                "other_programs": figures_of(printed, budgets if len(budgets) == 1 else (16,)) if printed else None,
+                "num_documents": num,
+                "default_max_patches": default_max_patches,
+                "budgets": figures_at(documents, budgets),
+                "signs": figures_at(signs, tuple(each for each in budgets if each <= 4) or budgets),
+                "other_programs": figures_at(printed, budgets if len(budgets) == 1 else (16,)) if printed else None,
             }
     out = args.out / FILE_NAME
     write_figures(figures, out)

@@ -83,7 +83,9 @@ def read_file(path: Path, question: str, answer: str, group: str = KNOWN) -> Tas
 
 
 def answer_task(engine: Engine, task: Task, max_patches: int) -> Reading:
-    """Ask the engine, as the app does."""
+    """Ask the engine, as the app does. What it keeps of an image serves the follow-up that comes next."""
+    if task.earlier is None:
+        engine.forget("evaluation")
     image = decode_image(task.file, ImageLimits())
     view = ImageView(image.image_id, max_patches)
     request = ChatRequest(
@@ -97,7 +99,6 @@ def answer_task(engine: Engine, task: Task, max_patches: int) -> Reading:
     )
     events = engine.answer(request, StopFlag())
     answer = "".join(event.text for event in events if isinstance(event, TextDelta))
-    engine.forget("evaluation")
     return Reading(task, max_patches, answer)
 
 
@@ -111,11 +112,12 @@ def measure(
         for number, task in enumerate(tasks, start=1):
             readings.append(answer(task, max_patches))
             show(f"HD-{max_patches}: {number} of {len(tasks)}")
-        figures[f"HD-{max_patches}"] = _figures(readings)
+        figures[f"HD-{max_patches}"] = figures_of(readings)
     return figures
 
 
-def _figures(readings: Sequence[Reading]) -> dict[str, object]:
+def figures_of(readings: Sequence[Reading]) -> dict[str, object]:
+    """Shares by group and task, of what is legible, and of refusals; the first misreadings in full."""
     names_of_groups = dict.fromkeys((KNOWN, HELD_OUT, *(each.task.group for each in readings)))
     groups = {group: [each for each in readings if each.task.group == group] for group in names_of_groups}
     names = sorted({each.task.name for each in readings})

@@ -2,15 +2,19 @@
 
 import io
 import itertools
+from contextlib import closing
 from dataclasses import replace
 
 import pytest
 from PIL import Image, ImageOps
 
+from ixc.chat.loading import load_engine
 from ixc.cli import main
 from ixc.errors import SettingsError
 from ixc.evaluation import held_out, nano, other_programs
 from ixc.evaluation.held_out import HELD_OUT, KNOWN, make_tasks
+from ixc.evaluation.workers import Workers
+from ixc.settings import Settings
 from ixc.training.fonts import BUILT_IN
 
 SEED = 5
@@ -91,9 +95,21 @@ def test_a_program_that_fails_is_named(monkeypatch, tmp_path):
 
 def test_too_few_documents_are_refused_before_anything_is_drawn(capsys):
     assert main(["eval", "nano", "--limit", "3"]) == 1
-    assert "at least 10" in capsys.readouterr().err
+    assert "at least 12" in capsys.readouterr().err
 
 
 def test_other_benchmarks_still_need_their_questions(capsys):
     assert main(["eval", "docvqa"]) == 1
     assert "--data" in capsys.readouterr().err
+
+
+def test_several_processes_answer_as_one_does(tasks):
+    """Follow-ups too, whose document's first question another process must not have answered."""
+    few = tasks[: next(index for index, task in enumerate(tasks) if index >= 5 and task.earlier is None)]
+    settings = Settings(model="ixc-nano")
+    with closing(load_engine(settings, measure=False)) as engine:
+        alone = [nano.answer_task(engine, task, 1).answer for task in few]
+    with Workers(settings, 2) as workers:
+        together = list(workers.readings(few, 1))
+    assert [reading.answer for reading in together] == alone
+    assert [reading.task for reading in together] == few
