@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
@@ -33,6 +32,7 @@ from ixc.imaging.decode import decode_image
 from ixc.models.checkpoints import load_processor
 from ixc.models.xcomposer2 import XComposer2Config, XComposer2ImageProcessor
 from ixc.serving.openai_request import MAX_IMAGES
+from ixc.serving.vllm.media import ImageRefused, server_settings
 from ixc.settings import Settings
 from ixc.tiling import TILE_PX, Grid
 
@@ -40,10 +40,6 @@ _BUDGET = "max_patches"
 
 
 class BudgetRefused(BudgetOutOfRange, ValueError):
-    """As its base; also what vLLM answers with status 400."""
-
-
-class ImageRefused(ImageError, ValueError):
     """As its base; also what vLLM answers with status 400."""
 
 
@@ -82,7 +78,7 @@ class ImageInfo(BaseProcessingInfo):
 
     @property
     def settings(self) -> Settings:
-        return _settings()
+        return server_settings()
 
     @property
     def largest_grid(self) -> Grid:
@@ -187,10 +183,5 @@ def _image_processor(model: str, revision: str | None) -> XComposer2ImageProcess
     folder = Path(get_non_weight_snapshot_path(model, revision=revision))
     config = XComposer2Config.from_pretrained(folder)
     processor = load_processor(folder, config).image_processor
-    processor.is_exact = _settings().resize == "exact"
+    processor.is_exact = server_settings().resize == "exact"
     return processor
-
-
-@lru_cache(maxsize=1)
-def _settings() -> Settings:
-    return Settings.from_env(os.environ)
