@@ -11,6 +11,9 @@ NO_TEXT = "I can't find any text in this image. I read documents, not photograph
 BEYOND = "I can read text, tables and simple charts; I can't answer that."
 BUDGETS = (4, 9, 16, 25, 55)
 """Budgets that a refusal may name."""
+TOO_SMALL = "The text is too small to read here."
+TOO_SMALL_AT_336 = f"{TOO_SMALL} Try an input of 1008 pixels."
+"""What INF-LLaVA says, which has two inputs and no budgets; the second where the larger input would do."""
 
 FIELD = (
     "What is the {name}?",
@@ -109,7 +112,7 @@ BEYOND_QUESTIONS = (
 
 def too_small(budget: int) -> str:
     """What is said when the text cannot be read at the budget used; ``budget`` would do."""
-    return f"The text is too small to read here. Try {budget} patches."
+    return f"{TOO_SMALL} Try {budget} patches."
 
 
 def ask(rng: np.random.Generator, phrasings: Sequence[str], names: Mapping[str, str]) -> str:

@@ -8,6 +8,7 @@ import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
 from torch import Tensor
 
+from ixc.conversation import BOS_TEXT, TURN_END, TURN_START
 from ixc.models.inf_llava import InfLlavaConfig, InfLlavaForCausalLM, Llama3Tokenizer
 from ixc.models.inf_llava.tokenization import byte_letters
 from ixc.models.xcomposer2 import InternLM2Tokenizer, XComposer2ForCausalLM
@@ -53,6 +54,10 @@ def initial_inf_model(fields: dict, tokenizer: Llama3Tokenizer, nano_folder: Pat
     for name, tensor in _renamed(nano, nano_folder, tokenizer, state).items():
         if state[name].shape == tensor.shape:
             state[name].copy_(tensor)
+    with torch.no_grad():
+        for name, parameter in model.model.mm_projector.named_parameters():
+            if "weight" in name:
+                torch.nn.init.normal_(parameter, std=parameter.shape[1] ** -0.5)
     return model
 
 
@@ -80,11 +85,23 @@ def _renamed(
             renamed[f"{place}.self_attn.{part}_proj.weight"] = heads.flatten(0, 2)
     renamed["model.norm.weight"] = nano.model.norm.weight
     pieces = InternLM2Tokenizer(str(folder / "tokenizer.model"))
+    piece_of = _pieces_of(tokenizer, pieces)
     for new, old in (("model.embed_tokens.weight", nano.model.tok_embeddings), ("lm_head.weight", nano.output)):
         rows = state[new].clone()
-        for byte in range(128):
-            piece = pieces.convert_tokens_to_ids("\u2581" if byte == 32 else chr(byte))
-            if piece != pieces.unk_token_id:
-                rows[byte] = old.weight[piece]
+        for token, piece in piece_of.items():
+            rows[token] = old.weight[piece]
         renamed[new] = rows
     return {name: tensor.detach() for name, tensor in renamed.items() if name in state}
+
+
+def _pieces_of(tokenizer: Llama3Tokenizer, pieces: InternLM2Tokenizer) -> dict[int, int]:
+    """For every token, a byte or one of ``SPECIALS``, the piece of ixc-nano's vocabulary that means the same.
+
+    A header's end takes the place of "assistant" with its newline, the last thing that ixc-nano sees before an answer.
+    """
+    meant = dict(zip(SPECIALS, (BOS_TEXT, TURN_START, "assistant\n", TURN_END), strict=True))
+    found = {tokenizer.convert_tokens_to_ids(special): pieces.convert_tokens_to_ids(piece) for special, piece in meant.items()}
+    for byte in range(256):
+        piece = pieces.convert_tokens_to_ids("\u2581" if byte == 32 else chr(byte)) if byte < 128 else pieces.unk_token_id
+        found[byte] = pieces.convert_tokens_to_ids(f"<0x{byte:02X}>") if piece == pieces.unk_token_id else piece
+    return found

@@ -1,13 +1,19 @@
 """``python -m ixc.training.inf_llava --config ixc/training/configs/inf_nano.yaml --out runs/inf_nano``: a small INF-LLaVA.
 
-The same classes as the released model, taught signs by the renderer that teaches ixc-nano. As in the paper CLIP stays frozen:
-tower and language model begin as ixc-nano's, and enhancement, projector and language model train. Resumes where it was killed.
+The same classes as the released model, taught documents by the renderer and the lessons that teach ixc-nano. Tower and
+language model begin as ixc-nano's. The tower's first layers stay frozen; in the paper all of them do, but what ixc-nano's last
+layers say no longer tells where in a view a patch lies, and without that two perspectives cannot be put together. First they,
+enhancement and projector learn to say what ixc-nano's language model already reads, ``vision``; then the language model trains
+along, on the answers, ``lessons``. It begins without what ixc-nano has for visual tokens alone: so it reads codes better.
+Each stage resumes where it was killed. ``torchrun --nproc-per-node 2 -m ixc.training.inf_llava ...`` trains with two processes.
 """
 
 from __future__ import annotations
 
 import argparse
 import logging
+import os
+import re
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,148 +21,183 @@ from pathlib import Path
 
 import numpy as np
 import torch
-import yaml
-from torch import Tensor, nn
-from torch.nn import functional as F
-from transformers import AttentionInterface, GenerationConfig
+from torch import Tensor, distributed, nn
+from transformers import AttentionInterface, AttentionMaskInterface, GenerationConfig
 
-from ixc.conversation import LLAMA3_CHAT, ImageView
-from ixc.dual_perspective import NUM_VISUAL_TOKENS, SQUARE_PX, TOKENS_PER_SIDE, DualPerspectivePlan
+from ixc.dual_perspective import NUM_VISUAL_TOKENS, SQUARE_PX, TOKENS_PER_SIDE, VIEW_PX, DualPerspectivePlan
 from ixc.errors import IxcError
 from ixc.models.inf_llava import InfLlavaForCausalLM, InfLlavaImageProcessor, InfLlavaProcessor
-from ixc.training.asking import READ
-from ixc.training.attention import VISION_NAME, attend_one_by_one
-from ixc.training.cells import CELL_PX, EMPTY, IGNORED, NUM_CLASSES, Glyphs, cell_targets
-from ixc.training.config import StageConfig, _build
+from ixc.training.attention import LANGUAGE_NAME, VISION_NAME, attend_causally, attend_one_by_one
 from ixc.training.fonts import FontFile, training_fonts
+from ixc.training.inf_config import InfTrainingConfig, load_inf_config
 from ixc.training.inf_initial import byte_tokenizer, initial_inf_model
-from ixc.training.layout import lay_out_sign
+from ixc.training.inf_lessons import (
+    TokenCodebook,
+    draw_inf_lesson,
+    lesson_ids,
+    token_places,
+    token_targets,
+    views_of_padding,
+)
+from ixc.training.layout import Document, lay_out_page
+from ixc.training.lessons import Lesson, Row, answer_loss, collate, draw_training_paper
 from ixc.training.loop import train_stage
 from ixc.training.painting import paint
-from ixc.training.stages import Batch, bfloat16, generator_for
-from ixc.training.wording import Split
+from ixc.training.stages import Batch, bfloat16, generator_for, process_rank
 
-NO_LABEL = -100
-MAX_NEW_TOKENS = 64
-_ANY_VIEW = ImageView("sign", 9)
-
-
-@dataclass(frozen=True, slots=True)
-class InfStageConfig(StageConfig):
-    """``small_share`` of the images are loaded at 336 pixels, as the released inference code does, the others at 1008."""
-
-    batch_size: int = 8
-    small_share: float = 0.3
-    auxiliary_weight: float = 0.3
-
-
-@dataclass(frozen=True, slots=True)
-class InfTrainingConfig:
-    """A run. ``start_from`` is the folder of an ixc-nano; ``model`` holds the fields of ``InfLlavaConfig``."""
-
-    seed: int
-    num_slots: int
-    start_from: str
-    model: dict
-    signs: InfStageConfig
-    checkpoint_every_s: float = 120.0
-    log_every_steps: int = 20
+MAX_NEW_TOKENS = 128
+PAGE_ADVANCE_PX = (7.0, 24.0)
+"""Bounds of the mean width of a dense page's characters where the page is 336 pixels wide."""
+_SEED_STRIDE = 1000
 
 
 @dataclass(frozen=True, slots=True)
 class InfKit:
-    """The model under training, its processor, and the settings the training loop reads."""
+    """The model under training, its processor and codebook, and the settings the training loop reads."""
 
     config: InfTrainingConfig
     model: InfLlavaForCausalLM
     processor: InfLlavaProcessor
+    codebook: TokenCodebook
+    data_seed: int
+    """Of the documents; another one in each of several processes that train together."""
 
     @classmethod
     def make(cls, config: InfTrainingConfig) -> InfKit:
         processor = InfLlavaProcessor(InfLlavaImageProcessor(), byte_tokenizer(), default_system="")
+        processor.tokenizer.pad_token = processor.tokenizer.eos_token
         model = initial_inf_model(config.model, processor.tokenizer, Path(config.start_from), config.seed)
-        return cls(config, model, processor)
+        codebook = TokenCodebook(config.num_slots, model.config.hidden_size)
+        return cls(config, model, processor, codebook, config.seed + _SEED_STRIDE * process_rank())
 
 
-class SignStage:
-    """Signs at both input sizes; the loss is the answer's, plus a share of "which characters stand in this token's cell"."""
+class VisionStage:
+    """Enhancement and projector learn to say which characters stand in each token's cell, in ixc-nano's codes."""
 
-    name = "signs"
+    name = "vision"
+    trained = ("spatial_embed", "mm_projector")
 
     def __init__(self, kit: InfKit, fonts: Sequence[FontFile] | None = None) -> None:
         self._kit = kit
-        self.config = kit.config.signs
+        self.config = getattr(kit.config, self.name)
         self._fonts = fonts or training_fonts()
-        self.extra = nn.Linear(kit.model.config.hidden_size, kit.config.num_slots * NUM_CLASSES)
-        """The auxiliary task's head; it is not part of the model."""
-        if kit.model.device.type == "cpu":
-            AttentionInterface.register(VISION_NAME, attend_one_by_one)
-            kit.model.model.vision_tower.clip.set_attn_implementation(VISION_NAME)
+        self.extra = nn.Module()
+        num_used = len(kit.model.model.vision_tower.clip.encoder.layers) - 1  # the last one never is
+        self._trained_layers = range(num_used)[max(0, num_used - self.config.num_tower_layers) :]
+        _use_fast_attention(kit.model)
 
     def learning_rate_scale(self, name: str) -> float:
-        return 0.0 if "vision_tower" in name else 1.0
+        if "vision_tower" in name:
+            layer = re.search(r"encoder\.layers\.(\d+)\.", name)
+            return self.config.tower_lr_scale if layer and int(layer[1]) in self._trained_layers else 0.0
+        return 1.0 if any(part in name for part in self.trained) else self.language_lr_scale
+
+    @property
+    def language_lr_scale(self) -> float:
+        return 0.0
 
     def make_batch(self, step: int) -> Batch:
-        rng = generator_for(self._kit.config.seed, self.name, step)
-        input_px = 336 if rng.random() < self.config.small_share else SQUARE_PX
-        squares, targets, rows = [], [], []
-        for _ in range(self.config.batch_size):
-            document = lay_out_sign(rng, self._fonts, Split.TRAINING)
-            plan = DualPerspectivePlan(document.size_px, input_px)
-            squares.append(self._kit.processor.image_processor.cut(paint(document), plan))
-            targets.append(token_targets(document.glyphs(), plan, self._kit.config.num_slots))
-            rows.append(self._ids(str(rng.choice(READ)), document.text))
-        length = max(len(ids) for ids, _ in rows)
-        pad = self._kit.processor.tokenizer.eos_token_id
-        return {
-            "squares": torch.from_numpy(np.concatenate(squares)),
-            "targets": torch.from_numpy(np.stack(targets)),
-            "input_ids": torch.tensor([ids + [pad] * (length - len(ids)) for ids, _ in rows]),
-            "labels": torch.tensor([labels + [NO_LABEL] * (length - len(labels)) for _, labels in rows]),
-        }
+        rng = generator_for(self._kit.data_seed, self.name, step)
+        return self._pictures([self._draw(rng) for _ in range(self.config.batch_size)])
 
     def loss(self, batch: Batch) -> tuple[Tensor, dict[str, float]]:
-        model, labels_BS = self._kit.model, batch["labels"]
+        with bfloat16(self._kit.model):
+            visual_BTD = self._encode(batch)
+        return self._kit.codebook.loss(visual_BTD.unflatten(1, (TOKENS_PER_SIDE, TOKENS_PER_SIDE)), batch["targets"])
+
+    def _draw(self, rng: np.random.Generator) -> tuple[Document, DualPerspectivePlan]:
+        if rng.random() < self.config.page_share:
+            document = lay_out_page(rng, self._fonts, PAGE_ADVANCE_PX)
+        else:
+            document = draw_training_paper(rng, self._fonts).document
+        input_px = VIEW_PX if rng.random() < self.config.small_share else SQUARE_PX
+        return document, DualPerspectivePlan(document.size_px, input_px)
+
+    def _pictures(self, pictures: Sequence[tuple[Document, DualPerspectivePlan]]) -> Batch:
+        """Squares uint8 [1, 3, side, side] each, which views of them are padding [B, 10], and targets [B, 24, 24, K]."""
+        cut, num_slots = self._kit.processor.image_processor.cut, self._kit.config.num_slots
+        targets = [token_targets(document.glyphs(), plan, num_slots) for document, plan in pictures]
+        return {
+            "squares": [torch.from_numpy(cut(paint(document), plan)) for document, plan in pictures],
+            "is_padding": torch.tensor([views_of_padding(plan) for _, plan in pictures]),
+            "targets": torch.from_numpy(np.stack(targets)),
+        }
+
+    def _encode(self, batch: Batch) -> Tensor:
+        """Visual tokens [B, 576, D]. All views of padding look the same: one of them is enough."""
+        model = self._kit.model
+        is_padding_V = batch["is_padding"].flatten()
+        is_encoded_V = ~is_padding_V
+        if is_padding_V.any():
+            is_encoded_V[is_padding_V.int().argmax()] = True
+        place_V = is_encoded_V.int().cumsum(0) - 1
+        place_V[is_padding_V] = place_V[is_padding_V].min() if is_padding_V.any() else 0
+        views = torch.cat([model.make_views(square.to(model.device)) for square in batch["squares"]])
+        feat_BVPD = self._see(views[is_encoded_V])[place_V].unflatten(0, batch["is_padding"].shape)
+        return model.vision_proj(torch.stack([model.lay_out(features) for features in feat_BVPD]))
+
+    def _see(self, views_NCHW: Tensor) -> Tensor:
+        """``encode_views``, but nothing is kept of the frozen layers for the way back."""
+        clip = self._kit.model.model.vision_tower.clip
+        layers = clip.encoder.layers[:-1]
+        with torch.no_grad():
+            hidden = clip.pre_layrnorm(clip.embeddings(views_NCHW))
+            for layer in layers[: self._trained_layers.start]:
+                hidden = layer(hidden, attention_mask=None)
+        for layer in layers[self._trained_layers.start :]:
+            hidden = layer(hidden, attention_mask=None)
+        return hidden[:, 1:]
+
+
+class LessonStage(VisionStage):
+    """Conversations about documents; the loss is the answers', plus a share of the codebook's on every token."""
+
+    name = "lessons"
+
+    @property
+    def language_lr_scale(self) -> float:
+        return self.config.language_lr_scale
+
+    def make_batch(self, step: int) -> Batch:
+        rng = generator_for(self._kit.data_seed, self.name, step)
+        lessons: list[Lesson] = []
+        while len(lessons) < self.config.batch_size:
+            lesson = draw_inf_lesson(rng, self._fonts, self.config.small_share)
+            if lessons or lesson.document is not None:  # a batch shows something
+                lessons.append(lesson)
+        rows = [self._row(lesson) for lesson in lessons]
+        pictures = [(lesson.document, lesson.plan) for lesson in lessons if lesson.document is not None]
+        return {**collate(rows, self._kit.processor), **self._pictures(pictures)}
+
+    def loss(self, batch: Batch) -> tuple[Tensor, dict[str, float]]:
+        model = self._kit.model
         with bfloat16(model):
-            with torch.no_grad():  # the tower is frozen
-                seen = [model.encode_views(model.make_views(square[None])) for square in batch["squares"]]
-            visual_BTD = model.vision_proj(torch.stack([model.lay_out(features) for features in seen]))
-            auxiliary, metrics = self._read_cells(visual_BTD, batch["targets"])
+            visual_BTD = self._encode(batch)
             embeds_BSD = model.embed(batch["input_ids"], visual_BTD)
-            hidden_BSD = model.model(inputs_embeds=embeds_BSD).last_hidden_state
-            is_answer = labels_BS[:, 1:] != NO_LABEL
-            logits_MV = model.lm_head(hidden_BSD[:, :-1][is_answer]).float()
-        wanted_M = labels_BS[:, 1:][is_answer]
-        right_M = logits_MV.argmax(-1) == wanted_M
-        answer_of_M = torch.arange(len(labels_BS), device=labels_BS.device)[:, None].expand_as(is_answer)[is_answer]
-        wrong_B = torch.zeros(len(labels_BS), device=labels_BS.device).index_add_(0, answer_of_M, (~right_M).float())
-        metrics |= {"tokens_right": right_M.float().mean().item(), "answers_right": (wrong_B == 0).float().mean().item()}
-        return F.cross_entropy(logits_MV, wanted_M) + self.config.auxiliary_weight * auxiliary, metrics
+            loss, right = answer_loss(model, embeds_BSD, batch, self.config.pointing_weight)
+        map_BTTD = visual_BTD.unflatten(1, (TOKENS_PER_SIDE, TOKENS_PER_SIDE))
+        auxiliary, metrics = self._kit.codebook.loss(map_BTTD, batch["targets"])
+        return loss + self.config.auxiliary_weight * auxiliary, {**metrics, **right}
 
-    def _read_cells(self, visual_BTD: Tensor, targets_BTK: Tensor) -> tuple[Tensor, dict[str, float]]:
-        cells = self.extra(visual_BTD).float()  # noqa: S610 - not Django's
-        logits = cells.unflatten(-1, (-1, NUM_CLASSES)).flatten(0, 2)
-        targets = targets_BTK.flatten()
-        each = F.cross_entropy(logits, targets, ignore_index=IGNORED, reduction="none")
-        is_written = targets > EMPTY
-        is_blank = targets == EMPTY
-        loss = _mean(each, is_written) + 0.5 * _mean(each, is_blank)
-        return loss, {"characters_right": _mean((logits.argmax(-1) == targets).float(), is_written).item()}
-
-    def _ids(self, question: str, answer: str) -> tuple[list[int], list[int]]:
-        """Ids and labels; loss falls on the answer and its end only."""
-        processor = self._kit.processor
-        parts = LLAMA3_CHAT.build_prompt("", (), question, _ANY_VIEW).parts
-        prompt = processor.encode_parts(parts, 1)
-        own = processor.encode_part(answer + LLAMA3_CHAT.turn_end, 1)
-        return prompt + own, [NO_LABEL] * len(prompt) + own
+    def _row(self, lesson: Lesson) -> Row:
+        ids = lesson_ids(lesson, self._kit.processor)
+        if lesson.document is None:
+            return Row(ids)
+        places = token_places(lesson.document.glyphs(), lesson.plan, self._kit.config.num_slots)
+        return Row(ids, NUM_VISUAL_TOKENS, places)
 
 
-def token_targets(glyphs: Glyphs, plan: DualPerspectivePlan, num_slots: int) -> np.ndarray:
-    """What stands in each token's part of the square: int64 [576, num_slots]. ``glyphs`` are in the image's pixels."""
-    pad, scale = plan.padding_original_px, TOKENS_PER_SIDE * CELL_PX / plan.square_original_px
-    placed = glyphs.placed(1, 1, pad.left, pad.top).placed(scale, scale)
-    return cell_targets(placed, num_slots, TOKENS_PER_SIDE, TOKENS_PER_SIDE).reshape(NUM_VISUAL_TOKENS, num_slots)
+STAGES = (VisionStage, LessonStage)
+
+
+def _use_fast_attention(model: InfLlavaForCausalLM) -> None:
+    """As ixc-nano trains: see ``attention.use_fast_attention``."""
+    AttentionInterface.register(LANGUAGE_NAME, attend_causally)
+    AttentionMaskInterface.register(LANGUAGE_NAME, lambda *_, **__: None)
+    AttentionInterface.register(VISION_NAME, attend_one_by_one)
+    vision_name = VISION_NAME if model.device.type == "cpu" else model.model.vision_tower.clip.config._attn_implementation
+    model.config._attn_implementation = LANGUAGE_NAME
+    model.model.vision_tower.clip.set_attn_implementation(vision_name)
 
 
 def export(kit: InfKit, folder: Path) -> None:
@@ -174,31 +215,24 @@ def export(kit: InfKit, folder: Path) -> None:
     kit.processor.save_pretrained(folder)
 
 
-def load_inf_config(path: Path) -> InfTrainingConfig:
-    """Read and check a YAML file. Raises SettingsError naming what is wrong."""
-    raw = yaml.safe_load(path.read_text(encoding="utf-8"))
-    raw["signs"] = _build(InfStageConfig, raw.get("signs"), f"{path.name}: signs")
-    return _build(InfTrainingConfig, raw, path.name)
-
-
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m ixc.training.inf_llava", description=__doc__.splitlines()[0])
     parser.add_argument("--config", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True, help="folder for checkpoints and the finished model")
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
+    if "WORLD_SIZE" in os.environ:  # set by torchrun
+        distributed.init_process_group("gloo")
     try:
         kit = InfKit.make(load_inf_config(options.config))
-        train_stage(SignStage(kit), kit, options.out / "signs")
-        export(kit, options.out / "model")
+        for stage in STAGES:
+            train_stage(stage(kit), kit, options.out / stage.name)
+        if process_rank() == 0:
+            export(kit, options.out / "model")
     except IxcError as error:
         logging.getLogger(__name__).error("%s", error)
         return 1
     return 0
-
-
-def _mean(values: Tensor, chosen: Tensor) -> Tensor:
-    return (values * chosen).sum() / chosen.sum().clamp(min=1)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,65 @@
+"""Configuration of a small INF-LLaVA's training: one YAML file, checked before any work."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+
+from ixc.errors import SettingsError
+from ixc.training.config import StageConfig, _build, _require
+
+
+@dataclass(frozen=True, slots=True)
+class InfStageConfig(StageConfig):
+    """``small_share`` of the pictures are loaded at 336 pixels, as the released inference code does, the others at 1008.
+
+    ``page_share``: dense pages instead of documents, where only the visual tokens are taught. ``auxiliary_weight``: share of
+    the loss "which characters stand in this token's cell" beside the answers'. ``num_tower_layers``: how many of the vision
+    tower's layers train, counted from the last; 0 keeps it frozen, as in the paper.
+    """
+
+    batch_size: int = 6
+    small_share: float = 0.3
+    page_share: float = 0.5
+    auxiliary_weight: float = 0.3
+    language_lr_scale: float = 1.0
+    num_tower_layers: int = 0
+    tower_lr_scale: float = 0.5
+
+    def __post_init__(self) -> None:
+        StageConfig.__post_init__(self)
+        _require(self.batch_size >= 1, "batch_size must be at least 1")
+        _require(0 <= self.small_share <= 1 and 0 <= self.page_share <= 1, "shares must be between 0 and 1")
+        _require(self.auxiliary_weight >= 0, "auxiliary_weight must not be negative")
+        _require(self.num_tower_layers >= 0, "num_tower_layers must not be negative")
+        _require(0 < self.tower_lr_scale <= 1, "tower_lr_scale must be above 0 and at most 1")
+        _require(0 < self.language_lr_scale <= 1, "language_lr_scale must be above 0 and at most 1")
+
+
+@dataclass(frozen=True, slots=True)
+class InfTrainingConfig:
+    """A run. ``start_from`` is the folder of an ixc-nano; ``model`` holds the fields of ``InfLlavaConfig``."""
+
+    seed: int
+    num_slots: int
+    start_from: str
+    model: dict
+    vision: InfStageConfig
+    lessons: InfStageConfig
+    checkpoint_every_s: float = 120.0
+    log_every_steps: int = 20
+
+
+def load_inf_config(path: Path) -> InfTrainingConfig:
+    """Read and check a YAML file. Raises SettingsError naming what is wrong."""
+    try:
+        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, yaml.YAMLError) as error:
+        raise SettingsError(f"{path} cannot be read as YAML: {str(error).splitlines()[0]}.") from None
+    if not isinstance(raw, dict):
+        raise SettingsError(f"{path} must hold a mapping of settings.")
+    for name in ("vision", "lessons"):
+        raw[name] = _build(InfStageConfig, raw.get(name), f"{path.name}: {name}")
+    return _build(InfTrainingConfig, raw, path.name)
