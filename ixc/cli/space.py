@@ -62,7 +62,7 @@ def run_deploy(args: argparse.Namespace, settings: Settings) -> None:
     from huggingface_hub import HfApi
 
     from ixc.hosting.deployment import DeployOptions, describe, plan_deployment
-    from ixc.hosting.space_hub import deploy, space_address
+    from ixc.hosting.space_hub import deploy, secret_values, space_address
     from ixc.hosting.spacefile import PROJECT, SpaceError, read_spacefile
 
     project = args.project or PROJECT
@@ -73,6 +73,7 @@ def run_deploy(args: argparse.Namespace, settings: Settings) -> None:
         print(describe(deployment, space_address(api, deployment.repo_id)))
         if deployment.failures:
             raise SpaceError("The Space would not run; mend what is marked NO above.")
+        secret_values(deployment)
         print("\nNothing was changed. Without --dry-run this is what happens.", file=sys.stderr)
         return
     print(deploy(deployment, api, say=lambda step: print(step, file=sys.stderr)))

@@ -70,7 +70,7 @@ class Access:
         return f"Access({', '.join(self.users)})"
 
 
-def read_users(path: Path) -> Access:
+def read_users(path: Path, env: Mapping[str, str] = os.environ) -> Access:
     """A file of ``name:password`` lines, ``#`` begins a comment. Raises SettingsError; also when others may read the file."""
     try:
         text, mode = path.read_text(encoding="utf-8"), path.stat().st_mode
@@ -79,9 +79,20 @@ def read_users(path: Path) -> Access:
         raise SettingsError(
             f"The file of users {path} cannot be read ({reason}); give a file of NAME:PASSWORD lines."
         ) from None
-    if os.name == "posix" and mode & (stat.S_IRGRP | stat.S_IROTH):
+    if os.name == "posix" and mode & _bits_of_others(path, env):
         raise SettingsError(f"Other users of this machine can read the passwords in {path}; run: chmod 600 {path}")
     return Access(parse_users(text, str(path)))
+
+
+def _bits_of_others(path: Path, env: Mapping[str, str]) -> int:
+    """The permissions by which others could read the file.
+
+    From version 254 on systemd gives a service its credentials by an access list, whose mask stands in the group's bits
+    (systemd issue 29435); the folder is the service's alone.
+    """
+    folder = env.get("CREDENTIALS_DIRECTORY", "")
+    is_credential = bool(folder) and path.resolve().parent == Path(folder).resolve()
+    return stat.S_IROTH if is_credential else stat.S_IRGRP | stat.S_IROTH
 
 
 def parse_users(text: str, source: str) -> dict[str, str]:

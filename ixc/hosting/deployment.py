@@ -155,6 +155,9 @@ def describe(deployment: Deployment, address: str) -> str:
     lines += [f"  {name}: from your environment" for name in d.secrets]
     lines += [f"  {name}: not set ({purpose})" for name, purpose in d.unset_secrets.items()]
     lines += ["", "README.md begins with", *(f"  {line}" for line in d.front_matter.splitlines())]
-    lines += ["", f"Files: {len(d.files)}, {d.num_bytes / _MEGABYTE:.1f} MB"]
+    lines += [
+        "",
+        f"Files: {len(d.files)}, {d.num_bytes / _MEGABYTE:.1f} MB, in one commit; others in an existing Space are deleted",
+    ]
     lines += [f"  {file.num_bytes:>10,}  {file.name}" for file in d.files]
     return "\n".join(lines)

@@ -32,7 +32,7 @@ def deploy(deployment: Deployment, api: HfApi, say: Say, env: Mapping[str, str] 
     """
     if deployment.failures:
         raise SpaceError(f"The Space would not run: {deployment.failures[0].name}: {deployment.failures[0].detail}.")
-    secrets = _secret_values(deployment, env)
+    secrets = secret_values(deployment, env)
     _check_token(api, deployment.repo_id)
     existing = _existing_files(api, deployment.repo_id)
     if existing is None:
@@ -51,7 +51,8 @@ def deploy(deployment: Deployment, api: HfApi, say: Say, env: Mapping[str, str] 
     return space_address(api, deployment.repo_id)
 
 
-def _secret_values(deployment: Deployment, env: Mapping[str, str]) -> dict[str, str]:
+def secret_values(deployment: Deployment, env: Mapping[str, str] = os.environ) -> dict[str, str]:
+    """By name. Raises SpaceError for one that the environment lacks."""
     for name in deployment.secrets:
         if not env.get(name):
             raise SpaceError(f"The secret {name} is not in your environment; set it there, or leave out --secret {name}.")

@@ -82,7 +82,7 @@ class Spacefile:
         find_hardware(hardware)
         if hardware not in self.models:
             raise SpaceError(
-                f"The Spacefile names no model for {hardware}; add one under models, or choose of {', '.join(self.models)}."
+                f"The Spacefile names no model for {hardware}; give --model NAME, or choose one of {', '.join(self.models)}."
             )
         return self.models[hardware]
 

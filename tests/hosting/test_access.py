@@ -66,6 +66,20 @@ def test_a_file_of_users_is_read(tmp_path):
     assert read_users(path) == USERS
 
 
+def test_a_credential_of_systemd_is_read_as_it_comes(tmp_path):
+    """As version 254 and later hand it over: -r--r-----, in a folder of the service's own."""
+    path = tmp_path / "users"
+    path.write_text("alice:correct horse\n")
+    path.chmod(0o440)
+    assert read_users(path, {"CREDENTIALS_DIRECTORY": str(tmp_path)}).users == {"alice": "correct horse"}
+    for env in ({}, {"CREDENTIALS_DIRECTORY": str(tmp_path / "another")}):
+        with pytest.raises(SettingsError, match="chmod 600"):
+            read_users(path, env)
+    path.chmod(0o444)
+    with pytest.raises(SettingsError, match="chmod 600"):
+        read_users(path, {"CREDENTIALS_DIRECTORY": str(tmp_path)})
+
+
 @pytest.mark.parametrize(
     ("text", "mode", "says"),
     [

@@ -72,6 +72,7 @@ def test_a_new_space_is_what_was_said(plan, hub, api):
     assert space.variables["IXC_MODEL"] == "ixc-nano"
     assert space.hardware == "cpu-basic"
     assert space.sleep_time is None, "free hardware has none of one's own"
+    assert f"Files: {len(listed)}, " in said
     assert space.num_commits == 1, "whoever looks sees all of it or nothing"
     assert space.files["app.py"] == (PROJECT / "app.py").read_bytes()
     assert space.files[WEIGHTS] == (PROJECT / WEIGHTS).read_bytes()
@@ -256,6 +257,12 @@ def test_a_dry_run_needs_no_network_and_no_token(monkeypatch, capsys, plan):
     monkeypatch.setattr("huggingface_hub.get_token", no_network)
     assert main(["space", "deploy", "--to", SPACE, "--dry-run"]) == 0
     assert capsys.readouterr().out.rstrip("\n") == describe(plan, f"{HfApi().endpoint}/spaces/{SPACE}")
+
+
+def test_a_dry_run_tells_of_a_secret_that_is_missing(monkeypatch, capsys):
+    monkeypatch.delenv("IXC_AUTH", raising=False)
+    assert main(["space", "deploy", "--to", SPACE, "--secret", "IXC_AUTH", "--dry-run"]) == 1
+    assert "IXC_AUTH is not in your environment" in capsys.readouterr().err
 
 
 def test_a_dry_run_of_a_space_that_would_not_run_fails(capsys):
