@@ -1,6 +1,7 @@
-"""``python -m ixc.evaluation.inf_nano``: the small INF-LLaVA beside ixc-nano on the same unseen signs, at every input of each.
+"""``python -m ixc.evaluation.inf_nano``: the small INF-LLaVA beside ixc-nano on the same unseen signs and documents.
 
-As the papers compare resolutions: the same pictures, the same questions, what differs is how the model sees them.
+At every input of each, as the papers compare resolutions: the same pictures, the same questions, what differs is how the
+model sees them.
 """
 
 from __future__ import annotations
@@ -8,41 +9,114 @@ from __future__ import annotations
 import argparse
 import logging
 import sys
+from collections.abc import Sequence
 from contextlib import closing
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from ixc.chat.engine import Engine
 from ixc.chat.loading import load_engine
+from ixc.dual_perspective import plan_dual_perspective
 from ixc.errors import IxcError
-from ixc.evaluation.nano import SEED, answer_task, make_signs, measure, write_figures
+from ixc.evaluation.held_out import Task, make_tasks
+from ixc.evaluation.nano import SEED, Reading, answer_task, make_signs, measure, summarise, write_figures
 from ixc.settings import Settings
+from ixc.training.asking import TOO_SMALL
+from ixc.training.cells import LEGIBLE_PX
+from ixc.training.conversations import DOUBTFUL_PX
+from ixc.training.inf_lessons import reading_scale
 
 logger = logging.getLogger(__name__)
 
 BUDGETS = {"inf-nano": (1, 9), "ixc-nano": (1, 4)}
-"""For INF-LLaVA 1 is the input of 336 pixels and 9 that of 1008."""
+"""Of the signs. For INF-LLaVA 1 is the input of 336 pixels and 9 that of 1008."""
+DOCUMENT_BUDGETS = {"inf-nano": (1, 9), "ixc-nano": (1, 4, 9)}
+
+
+@dataclass(frozen=True, slots=True)
+class InfTask(Task):
+    """A task whose text must be legible in INF-LLaVA's square."""
+
+    def is_legible(self, max_patches: int) -> bool | None:
+        """Whether the text can be read at the input that this budget stands for; None in the doubtful zone."""
+        if self.smallest_px is None:
+            return True
+        input_px = plan_dual_perspective(self.size_px, max_patches).input_px
+        size_px = self.smallest_px * reading_scale(self.size_px, input_px)
+        return None if DOUBTFUL_PX <= size_px < LEGIBLE_PX else size_px >= LEGIBLE_PX
 
 
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m ixc.evaluation.inf_nano", description=__doc__.splitlines()[0])
     parser.add_argument("--num", type=int, default=100, help="signs, half of them in fonts that training never saw")
+    parser.add_argument(
+        "--documents", type=int, default=100, help="documents of all kinds, half of them in new fonts and layouts"
+    )
     parser.add_argument("--out", type=Path, default=Path("assets/results/inf_nano_eval.json"))
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     try:
-        signs = make_signs(options.num)
+        signs, tasks = make_signs(options.num), make_tasks(options.documents, SEED)
         figures: dict[str, object] = {"model": "inf-nano", "seed": SEED}
+        documents: dict[str, object] = {"num_documents": options.documents}
         for name, budgets in BUDGETS.items():
             with closing(load_engine(Settings(model=name))) as engine:
-                measured = measure(partial(answer_task, engine), signs, budgets, lambda _: None)
-            figures["budgets" if name == "inf-nano" else name] = measured
-            for budget, figure in measured.items():
-                logger.info("%s, %s: %.1f %% of %d signs exact", name, budget, 100 * figure["all"]["exact"], len(signs))
+                signs_read = measure(partial(answer_task, engine), signs, budgets, lambda _: None)
+                documents[name] = measure_documents(name, engine, tasks)
+            figures["budgets" if name == "inf-nano" else name] = signs_read
+            for what, measured in (("signs", signs_read), ("questions about documents", documents[name])):
+                for budget, figure in measured.items():
+                    share, num = 100 * figure["all"]["exact"], figure["all"]["num"]
+                    logger.info("%s, %s: %.1f %% of %d %s exact", name, budget, share, num, what)
     except IxcError as error:
         logger.error("%s", error)
         return 1
-    write_figures(figures, options.out)
+    write_figures({**figures, "documents": documents}, options.out)
     return 0
+
+
+def measure_documents(name: str, engine: Engine, tasks: Sequence[Task]) -> dict[str, dict]:
+    """Exact answers by group and task at every input of one model; where its text is legible to it; and what it refuses.
+
+    {"HD-1": {"all", "known", "held-out", "tasks", "legible", "too_small", "wrongly_refused"}}; ``num`` is always a number of
+    questions.
+    """
+    own = [as_inf_task(task) if name == "inf-nano" else task for task in tasks]
+    figures = {}
+    for max_patches in DOCUMENT_BUDGETS[name]:
+        readings = [answer_task(engine, task, max_patches) for task in own]
+        figures[f"HD-{max_patches}"] = document_figures(readings)
+        logger.info("%s, %d: %d answers", name, max_patches, len(readings))
+    return figures
+
+
+def document_figures(readings: Sequence[Reading]) -> dict[str, object]:
+    """Figures of answers at one input; both models begin a refusal with the same sentence."""
+    legible = [each for each in readings if each.task.is_legible(each.max_patches)]
+    tiny = [each for each in readings if each.task.is_legible(each.max_patches) is False]
+    groups = sorted({each.task.group for each in readings})
+    names = sorted({each.task.name for each in readings})
+    return {
+        "all": summarise(readings),
+        **{group: summarise([each for each in readings if each.task.group == group]) for group in groups},
+        "tasks": {name: summarise([each for each in readings if each.task.name == name]) for name in names},
+        "legible": summarise(legible) if legible else None,
+        "too_small": {"num": len(tiny), "said_so": _refused(tiny)},
+        "wrongly_refused": _refused(legible),
+    }
+
+
+def as_inf_task(task: Task) -> InfTask:
+    """The same task, judged by what INF-LLaVA can see."""
+    return InfTask(**{name: getattr(task, name) for name in Task.__dataclass_fields__})
+
+
+def _refused(readings: Sequence[Reading]) -> float | None:
+    """Share of the answers that say that the text is too small."""
+    if not readings:
+        return None
+    return round(sum(each.answer.startswith(TOO_SMALL) for each in readings) / len(readings), 4)
 
 
 if __name__ == "__main__":
