@@ -87,8 +87,8 @@ def read_users(path: Path, env: Mapping[str, str] = os.environ) -> Access:
 def _bits_of_others(path: Path, env: Mapping[str, str]) -> int:
     """The permissions by which others could read the file.
 
-    From version 254 on systemd gives a service its credentials by an access list, whose mask stands in the group's bits
-    (systemd issue 29435); the folder is the service's alone.
+    From version 254 on systemd gives a service its credentials by an access list, whose mask stands in the group's
+    bits; the folder is the service's alone.
     """
     folder = env.get("CREDENTIALS_DIRECTORY", "")
     is_credential = bool(folder) and path.resolve().parent == Path(folder).resolve()

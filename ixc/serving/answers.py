@@ -15,8 +15,8 @@ from ixc.errors import EngineBusy
 from ixc.imaging.decode import DecodedImage, OpenedImage, open_image
 from ixc.imaging.large_work import is_large
 from ixc.serving.fair_threads import FairThreads, Shares
-from ixc.serving.image_urls import ImageSource
-from ixc.serving.openai_request import ChatCompletion, RequestParser
+from ixc.serving.image_urls import ImageSource, is_data_url
+from ixc.serving.openai_request import ChatCompletion, RequestParser, image_urls
 from ixc.serving.stop_strings import StopStrings
 from ixc.settings import MEGABYTE
 from ixc.ui.answering import answer_events
@@ -35,6 +35,8 @@ More may wait of one caller than a page elsewhere, which has this server as its 
 """
 _LARGE = Shares(num_threads=4, threads_each=2, waiting=16, waiting_each=8)
 """Threads of their own for large images, whose turns take seconds: ordinary ones never wait for these, whoever sends them."""
+_FETCHED = Shares(num_threads=16, threads_each=4, waiting=32, waiting_each=8)
+"""For requests that name addresses: their threads mostly wait, for servers that may be as slow as the time limit lets them."""
 
 
 class PixelRoom:
@@ -62,14 +64,15 @@ class PixelRoom:
 class Answering:
     """What the OpenAI-compatible calls and the MCP tools have in common."""
 
-    def __init__(self, services: Services) -> None:
+    def __init__(self, services: Services, source: ImageSource | None = None) -> None:
         settings = services.settings
         self.services = services
-        self.source = ImageSource(settings.images.max_bytes, may_fetch=settings.fetch_images == "on")
-        self._parser = RequestParser(settings.images, self.source, settings.max_patches_limit)
+        self._source = source or ImageSource(settings.images.max_bytes, may_fetch=settings.fetch_images == "on")
+        self._parser = RequestParser(settings.images, self._source, settings.max_patches_limit)
         self._room = PixelRoom()
         self._readers = FairThreads(_ORDINARY, "ixc-api-images")
         self._large_readers = FairThreads(_LARGE, "ixc-api-large-images")
+        self._fetchers = FairThreads(_FETCHED, "ixc-api-fetching")
 
     async def parse(self, body: Any, caller: str) -> ChatCompletion:
         """Raises SettingsError naming the field, ImageUnreadable, ImageTooLarge, or EngineBusy when too many images wait.
@@ -78,13 +81,19 @@ class Answering:
         """
         engine = self.services.provider.engine
         default = engine.default_max_patches if engine is not None else DEFAULT_BUDGET
-        asked, images = await self._readers.run(caller, self._parser.parse, body, default)
+        readers = self._readers_for(image_urls(body))
+        asked, images = await readers.run(caller, self._parser.parse, body, default)
         return replace(asked, images=await self._decoded(images, caller))
 
     async def read_image(self, url: str, caller: str) -> DecodedImage:
         """The image of a data: URL or address. Raises as ``parse``."""
-        image = await self._readers.run(caller, lambda: open_image(self.source.read(url), self.services.settings.images))
+        readers, limits = self._readers_for([url]), self.services.settings.images
+        image = await readers.run(caller, lambda: open_image(self._source.read(url), limits))
         return (await self._decoded({image.image_id: image}, caller))[image.image_id]
+
+    def _readers_for(self, urls: Iterable[str]) -> FairThreads:
+        fetches = self._source.may_fetch and not all(is_data_url(url) for url in urls)
+        return self._fetchers if fetches else self._readers
 
     async def _decoded(self, images: Mapping[str, OpenedImage], caller: str) -> dict[str, DecodedImage]:
         if not images:

@@ -44,6 +44,11 @@ def is_public(address: IpAddress) -> bool:
     return address.is_global and not address.is_multicast
 
 
+def is_data_url(url: str) -> bool:
+    """Whether ``url`` holds the image itself."""
+    return url[:5].lower() == "data:"
+
+
 @dataclass(frozen=True, slots=True)
 class ImageSource:
     """Reads an ``image_url``. ``may_fetch`` allows addresses on other machines."""
@@ -59,7 +64,7 @@ class ImageSource:
 
     def read(self, url: str) -> bytes:
         """The bytes behind ``url``. Raises ImageUnreadable or ImageTooLarge; neither repeats the address."""
-        if url[:5].lower() == "data:":
+        if is_data_url(url):
             return self._decode(url)
         if not re.match(r"https?://", url[:8], re.IGNORECASE):
             raise ImageUnreadable("An image_url must be a data: URL with base64, or an http(s) address.")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -133,7 +133,7 @@ class RequestParser:
         return "\n".join(texts), tuple(views)
 
     def _view(self, image_url: Any, budget: int, images: dict[str, OpenedImage]) -> ImageView:
-        url = image_url.get("url") if isinstance(image_url, dict) else image_url
+        url = _url_of(image_url)
         if not isinstance(url, str):
             raise SettingsError('An image part must look like {"type": "image_url", "image_url": {"url": "data:..."}}.')
         image = open_image(self.source.read(url), self.limits)
@@ -144,6 +144,21 @@ class RequestParser:
         if sum(image.size_px.height * image.size_px.width for image in images.values()) > max_megapixels * 1e6:
             raise SettingsError(f"The images of a conversation may have at most {max_megapixels:g} megapixels together.")
         return ImageView(image.image_id, budget)
+
+
+def image_urls(body: Any) -> Iterator[str]:
+    """What a request that nobody has checked yet names as its images."""
+    messages = body.get("messages") if isinstance(body, dict) else None
+    for message in messages if isinstance(messages, list) else ():
+        content = message.get("content") if isinstance(message, dict) else None
+        for part in content if isinstance(content, list) else ():
+            url = _url_of(part.get("image_url")) if isinstance(part, dict) else None
+            if isinstance(url, str):
+                yield url
+
+
+def _url_of(image_url: Any) -> Any:
+    return image_url.get("url") if isinstance(image_url, dict) else image_url
 
 
 def _generation(body: Mapping[str, Any]) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from vllm.multimodal.media import MEDIA_CONNECTOR_REGISTRY, ImageMediaIO, MediaC
 
 from ixc.errors import EngineBusy, ImageError
 from ixc.imaging.decode import decode_image
-from ixc.serving.image_urls import ImageSource
+from ixc.serving.image_urls import ImageSource, is_data_url
 from ixc.settings import Settings
 
 _NAME = "ixc"
@@ -80,7 +80,7 @@ def _uploaded(media_io: ImageMediaIO) -> UploadedImageIO:
 
 def _explain(error: Exception, url: str) -> None:
     """Raises ImageRefused for a data: URL that is none. What ``load_bytes`` refused is explained already."""
-    if url[:5].lower() == "data:" and not isinstance(error, ImageRefused):
+    if is_data_url(url) and not isinstance(error, ImageRefused):
         with _refusing():
             ImageSource(server_settings().images.max_bytes).read(url)
 
