@@ -35,9 +35,9 @@ _watched: ContextVar[dict[int, Attended | None] | None] = ContextVar("watched", 
 
 
 @contextmanager
-def watching(layer: int) -> Iterator[dict[int, Attended | None]]:
+def watching(*layers: int) -> Iterator[dict[int, Attended | None]]:
     """Inside, ``{layer: Attended}`` of the language model's last pass is kept; None before the first."""
-    seen: dict[int, Attended | None] = {layer: None}
+    seen: dict[int, Attended | None] = dict.fromkeys(layers)
     token = _watched.set(seen)
     try:
         yield seen

@@ -21,8 +21,12 @@ SHARPNESS = (1.6, 2.0)
 NUM_FAST_PAIRS = 4
 """Pairs of rotary channels that turn fast enough to tell neighbours apart."""
 COPYING_LAYERS = (3, 4)
-POINTING_LAYER = COPYING_LAYERS[-1]
-"""The layer whose copying heads are taught where to look, each when a character of its slot comes next."""
+POINTING_LAYERS = (2, COPYING_LAYERS[-1])
+"""The layers whose heads are taught where to look, each when a character of its slot comes next.
+
+The early one can only match what was just said; the layer between tells every token where those before it looked, so that the
+late one goes on from there, and finds the cell where a row that was named and a column that was named cross.
+"""
 MATCHING_FROM_PAIR = 10
 """First pair that turns so slowly (with rope_theta 1e8) that contents can be matched over a whole document."""
 MATCHING_WEIGHT, COPYING_WEIGHT, OTHERWISE = 1.1, 0.6, 0.3

@@ -19,7 +19,7 @@ from ixc.tiling import TilePlan, plan_tiles
 from ixc.training.attention import watching
 from ixc.training.conversations import Exchange, Paper, budget_for, converse, draw_paper
 from ixc.training.fonts import FontFile
-from ixc.training.initial_language import POINTING_LAYER
+from ixc.training.initial_language import POINTING_LAYERS
 from ixc.training.kinds import KIND_SHARES
 from ixc.training.layout import Document
 from ixc.training.pointers import NOWHERE, Places, answer_glyphs, pointing_loss
@@ -245,7 +245,7 @@ def answer_loss(
     ``pointing_weight``: share of the loss of the heads that should look at what the answer is read from.
     """
     labels_BS = batch["labels"]
-    with watching(POINTING_LAYER) as seen:
+    with watching(*POINTING_LAYERS) as seen:
         hidden_BSD = model.model(inputs_embeds=embeds_BSD, visual_spans=batch["spans"]).last_hidden_state
     logits_MV = model.output(hidden_BSD[:, :-1][labels_BS[:, 1:] != NO_LABEL]).float()
     is_answer = labels_BS[:, 1:] != NO_LABEL
@@ -254,7 +254,10 @@ def answer_loss(
     weights_M = torch.where(is_first[is_answer], FIRST_WEIGHT, 1.0)
     each_M = torch.nn.functional.cross_entropy(logits_MV, labels_BS[:, 1:][is_answer], reduction="none")
     loss, metrics = (weights_M * each_M).sum() / weights_M.sum(), answer_metrics(logits_MV.detach(), labels_BS)
-    if pointing_weight and (attended := seen[POINTING_LAYER]) is not None:
-        pointing, pointed = pointing_loss(attended, batch["pointed_tokens"], batch["pointed_heads"])
-        loss, metrics = loss + pointing_weight * pointing, {**metrics, **pointed}
+    for layer in POINTING_LAYERS:
+        if pointing_weight and (attended := seen[layer]) is not None:
+            pointing, right = pointing_loss(attended, batch["pointed_tokens"], batch["pointed_heads"])
+            loss = loss + pointing_weight * pointing
+            if right is not None:
+                metrics[f"pointed_right_{layer}"] = right
     return loss, metrics

@@ -99,8 +99,8 @@ def _lines_at(answer: str, position: int, lines: Sequence[TextLine]) -> Iterator
             yield index
 
 
-def pointing_loss(attended: Attended, tokens_BS: Tensor, heads_BS: Tensor) -> tuple[Tensor, dict[str, float]]:
-    """Mean cross-entropy of one layer's attention against the places to look at.
+def pointing_loss(attended: Attended, tokens_BS: Tensor, heads_BS: Tensor) -> tuple[Tensor, float | None]:
+    """Mean cross-entropy of one layer's attention against the places to look at, and the share that looks there most.
 
     ``tokens_BS`` and ``heads_BS``: for every token of the sequence which is read from the picture, the index in the sequence
     that shows it, and the head that should look there while the token *before* it is the last one known; else NOWHERE.
@@ -120,5 +120,5 @@ def pointing_loss(attended: Attended, tokens_BS: Tensor, heads_BS: Tensor) -> tu
         num_right += int((scores_MS.detach().argmax(-1) == targets_M).sum())
         num += len(at_M)
     if not num:
-        return attended.query.new_zeros((), dtype=torch.float32), {}
-    return torch.stack(losses).sum() / num, {"pointed_right": num_right / num}
+        return attended.query.new_zeros((), dtype=torch.float32), None
+    return torch.stack(losses).sum() / num, num_right / num

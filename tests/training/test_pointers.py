@@ -9,7 +9,7 @@ import torch
 from ixc.training.attention import Attended, use_fast_attention, watching
 from ixc.training.conversations import KINDS, draw_paper
 from ixc.training.fonts import training_fonts
-from ixc.training.initial_language import POINTING_LAYER
+from ixc.training.initial_language import POINTING_LAYERS
 from ixc.training.joint_stage import JointStage
 from ixc.training.language_stage import LanguageStage
 from ixc.training.layout import TextLine
@@ -118,21 +118,21 @@ def test_the_loss_is_the_heads_distance_from_looking_there():
             [attended.query[row, head, position - 1] @ attended.key[row, head, key] for key in range(position)]
         )
         expected.append(-torch.log(torch.softmax(scores, 0)[tokens[row, position]]))
-    loss, metrics = pointing_loss(attended, tokens, heads)
+    loss, right = pointing_loss(attended, tokens, heads)
     torch.testing.assert_close(loss, torch.stack(expected).mean())
-    assert metrics["pointed_right"] in (0, 1 / 3, 2 / 3, 1)
-    nothing, metrics = pointing_loss(attended, torch.full((2, 6), NOWHERE), heads)
+    assert right in (0, 1 / 3, 2 / 3, 1)
+    nothing, right = pointing_loss(attended, torch.full((2, 6), NOWHERE), heads)
     assert nothing == 0
-    assert not metrics
+    assert right is None
 
 
 def test_only_the_watched_layer_is_kept_and_only_inside(kit):
     embeds = torch.randn(2, 5, 192)
     use_fast_attention(kit.model.train())
-    with watching(0) as seen, watching(POINTING_LAYER) as seen_inside:
+    with watching(0) as seen, watching(*POINTING_LAYERS) as seen_inside:
         kit.model.model(inputs_embeds=embeds)
     assert seen == {0: None}  # the inner one counts
-    assert seen_inside == {POINTING_LAYER: None}  # the model has one layer only
+    assert seen_inside == dict.fromkeys(POINTING_LAYERS)  # the model has one layer only
     with watching(0) as seen:
         kit.model.model(inputs_embeds=embeds)
     first = seen[0]
