@@ -115,13 +115,14 @@ class TrainingConfig:
     seed: int
     num_slots: int
     model: dict
-    language: LanguageConfig
-    vision: VisionConfig
     joint: JointConfig
+    language: LanguageConfig | None = None
+    vision: VisionConfig | None = None
+    """None, like ``language``: this part stays what it is in ``start_from``."""
     reading: JointConfig | None = None
     """A first joint stage, as a rule with the tower frozen, in which the language model gets used to what the tower says."""
     start_from: str = ""
-    """Checkpoint folder with the weights to begin with; empty: random ones."""
+    """Checkpoint folder with the weights to begin with; empty: random ones. What then has a stage of its own is trained on."""
     eyes_from: str = ""
     """Checkpoint folder with the vision tower and projector to begin with, where not all weights are taken over."""
     only_signs: bool = False
@@ -147,11 +148,11 @@ def load_config(path: Path) -> TrainingConfig:
         raise SettingsError(f"{path} cannot be read as YAML: {str(error).splitlines()[0]}.") from None
     if not isinstance(raw, dict):
         raise SettingsError(f"{path} must hold a mapping of settings.")
-    stages = {"language": LanguageConfig, "vision": VisionConfig, "joint": JointConfig}
-    if raw.get("reading") is not None:
-        stages["reading"] = JointConfig
+    stages = {"language": LanguageConfig, "vision": VisionConfig, "reading": JointConfig, "joint": JointConfig}
     for name, kind in stages.items():
-        raw[name] = _build(kind, raw.get(name), f"{path.name}: {name}")
+        is_optional = name == "reading" or (name != "joint" and raw.get("start_from"))
+        if raw.get(name) is not None or not is_optional:
+            raw[name] = _build(kind, raw.get(name), f"{path.name}: {name}")
     config = _build(TrainingConfig, raw, path.name)
     try:
         config.model_config(vocab_size=400, image_token_id=3)

@@ -106,8 +106,13 @@ class ReadingStage(JointStage):
 
 
 def join_parts(kit: Kit, out: Path) -> None:
-    """Put the finished language and vision stages together in ``kit.model``. Raises CheckpointError naming what is missing."""
+    """Put the finished language and vision stages together in ``kit.model``, those that the configuration has.
+
+    Raises CheckpointError naming what is missing.
+    """
     for name in ("language", "vision"):
+        if getattr(kit.config, name) is None:
+            continue
         state = load_checkpoint(out / name)
         if state is None:
             raise CheckpointError(f"There is no finished {name} stage in {out}; train it first with --stage {name}.")

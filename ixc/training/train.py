@@ -58,7 +58,7 @@ def run_stage(config: TrainingConfig, name: str, out: Path) -> None:
     if name == "joint" and config.reading is not None:
         if not load_weights(out / "reading", kit.model):
             raise CheckpointError(f"There is no finished reading stage in {out}; train it first with --stage reading.")
-    elif name in ("reading", "joint") and not config.start_from:  # otherwise an earlier model goes on
+    elif name in ("reading", "joint"):
         join_parts(kit, out)
     train_stage(STAGES[name](kit), kit, out / name)
     if name == "joint" and process_rank() == 0:

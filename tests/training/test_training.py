@@ -273,3 +273,30 @@ def test_layerwise_decay_counts_the_layers_above():
     assert layerwise_decay("vit.vision_tower.vision_model.encoder.layers.3.mlp.fc1.weight", 6, 0.9) == pytest.approx(0.81)
     assert layerwise_decay("vit.vision_tower.vision_model.embeddings.patch_embedding.weight", 6, 0.9) == pytest.approx(0.9**6)
     assert layerwise_decay("model.layers.0.attention.wo.weight", 6, 0.9) == 1
+
+
+def test_a_continued_run_keeps_what_it_does_not_train(tiny_config, make_kit, tmp_path, monkeypatch):
+    monkeypatch.setattr(train, "train_stage", lambda *args, **kwargs: train_stage(*args, num_workers=0, stop_at=1))
+    export_checkpoint(make_kit(), tmp_path / "earlier")
+    frozen = dataclasses.replace(tiny_config.joint, muon_lr=1e-30, adamw_lr=1e-30)
+    begun = {"start_from": str(tmp_path / "earlier"), "vision": None, "reading": None, "joint": frozen, "seed": 7}
+    config = dataclasses.replace(tiny_config, **begun)
+    train.run_stage(config, "language", tmp_path / "run")
+    train.run_stage(config, "vision", tmp_path / "run")
+    train.run_stage(config, "joint", tmp_path / "run")
+    earlier = make_kit().model.state_dict()
+    language, joint = (load_checkpoint(tmp_path / "run" / name)["model"] for name in ("language", "joint"))
+    for name, value in joint.items():
+        source = earlier if name.startswith(("vit.", "vision_proj.", "plora_")) else language
+        assert torch.allclose(value, source[name]), name
+    assert not torch.equal(language["output.weight"], earlier["output.weight"])
+
+
+def test_a_config_that_begins_with_a_model_may_leave_stages_out(raw_config, write_config):
+    raw = {name: value for name, value in raw_config.items() if name not in ("vision", "reading")}
+    with pytest.raises(SettingsError, match="vision: a mapping of settings is missing"):
+        load_config(write_config(raw | {"start_from": ""}))
+    config = load_config(write_config(raw | {"start_from": "earlier"}))
+    assert config.vision is None
+    assert config.reading is None
+    assert config.language.num_steps == raw["language"]["num_steps"]
