@@ -1,6 +1,7 @@
 """What each visual token should say, by brute force, and whether the codebook can be read back."""
 
 import numpy as np
+import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
@@ -144,6 +145,20 @@ def test_codes_tell_rows_and_columns_apart():
     places_PD = book.embed(torch.zeros(1, 12, 12, 3, dtype=torch.long)).flatten(0, 2)
     noisy_PD = places_PD + 0.15 * torch.randn(places_PD.shape, generator=torch.Generator().manual_seed(0))
     assert torch.equal(torch.cdist(noisy_PD, places_PD).argmin(1), torch.arange(144))
+
+
+def test_tokens_that_do_not_say_where_they_stand_cost_the_more_the_less_they_say():
+    """Oracle: 1 minus the squared shortfall, of waves scaled by hand; characters as they were."""
+    book = Codebook(3, 192, seed=3)
+    targets = random_targets(2, 3)
+    losses = []
+    for share in (1.0, 0.5, 0.0):
+        loss, metrics = book.loss(book.embed(targets) - (1 - share) * (book.places_TTD * (book.places_TTD != 2.0)), targets)
+        assert metrics["places_said"] == pytest.approx(1 - (1 - share) ** 2, abs=1e-4)
+        assert metrics["characters_right"] > 0.99
+        losses.append(float(loss))
+    assert losses == sorted(losses)
+    assert losses[2] - losses[0] > 3
 
 
 def test_ignored_cells_carry_no_character_loss():
