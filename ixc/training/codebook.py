@@ -98,7 +98,7 @@ class Codebook:
         if self._place_channels.start == self._place_channels.stop:
             return tokens.new_zeros(())
         wanted = self.places_TTD[..., self._place_channels].to(tokens.device)
-        return (tokens[..., self._place_channels].float() - wanted).square().mean() / CODE_RMS**2
+        return (tokens[..., self._place_channels].float() - wanted).square().mean() / wanted.square().mean()
 
 
 def _place_waves(width: int) -> Tensor:

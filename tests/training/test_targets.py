@@ -155,7 +155,7 @@ def test_tokens_that_do_not_say_where_they_stand_cost_the_more_the_less_they_say
     for share in (1.0, 0.5, 0.0):
         loss, metrics = book.loss(book.embed(targets) - (1 - share) * (book.places_TTD * (book.places_TTD != 2.0)), targets)
         assert metrics["places_said"] == pytest.approx(1 - (1 - share) ** 2, abs=1e-4)
-        assert metrics["characters_right"] > 0.99
+        assert metrics["characters_right"] > 0.98
         losses.append(float(loss))
     assert losses == sorted(losses)
     assert losses[2] - losses[0] > 3
