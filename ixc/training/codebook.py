@@ -52,7 +52,8 @@ class Codebook:
             self.codes_KVD[slot, :, slot * share : (slot + 1) * share] = codes_VD
         self.codes_KVD[1:, EMPTY] = 0
         self.places_TTD = torch.zeros(TOKENS_PER_SIDE, TOKENS_PER_SIDE, width)
-        self._place_channels = slice(num_slots * share, num_slots * share + 4 * (share // 4))
+        first = num_slots * share
+        self._place_channels = slice(first, min(first + 4 * (share // 4), width - 1))  # the last channel is the constant
         self.places_TTD[..., num_slots * share : (num_slots + 1) * share] = _place_waves(share)
         for codes in (self.places_TTD, self.newline_D, self.separator_D):
             codes[..., -1] = CONSTANT
