@@ -53,8 +53,8 @@ INF_NANO = ModelPreset(
     title="inf-nano",
     source=ASSETS / "models" / "inf-nano",
     note=(
-        "A small demonstration model with the architecture of INF-LLaVA: it reads one printed line, such as a sign or a label, "
-        "and makes more mistakes than ixc-nano."
+        "A small demonstration model with the architecture of INF-LLaVA: asked in English, it reads signs and "
+        "small documents in 576 tokens, and makes more mistakes than ixc-nano."
     ),
     layout=DUAL_PERSPECTIVE,
 )

@@ -1,4 +1,4 @@
-"""The shipped small INF-LLaVA, asked as the app asks. The floor is below what was measured (6 of 40), not below chance."""
+"""The shipped small INF-LLaVA, asked as the app asks. The floors are below what was measured (19 of 40), not below chance."""
 
 import json
 from pathlib import Path
@@ -9,6 +9,7 @@ from ixc.chat.loading import load_engine
 from ixc.evaluation.nano import answer_task, read_file
 from ixc.models.presets import find_model
 from ixc.settings import Settings
+from ixc.training.asking import NO_TEXT, NOT_THERE, TOO_SMALL
 
 SIGNS = Path(__file__).parents[1] / "data" / "signs"
 FOLDER = find_model("inf-nano").source
@@ -31,10 +32,12 @@ def test_it_is_small_enough_to_ship():
     assert sum(path.stat().st_size for path in FOLDER.iterdir()) < 25_000_000
 
 
-def test_it_reads_some_unseen_signs_exactly(readings):
-    assert sum(reading.is_exact for reading in readings) >= 4
+def test_it_reads_a_third_of_unseen_signs_exactly(readings):
+    assert sum(reading.is_exact for reading in readings) >= 14
 
 
-def test_most_characters_of_unseen_signs_are_right(readings):
-    num_wrong = sum(reading.character_errors for reading in readings)
-    assert num_wrong < 0.5 * sum(len(reading.task.answer) for reading in readings)
+def test_most_characters_of_unseen_signs_are_right_where_it_finds_any(readings):
+    answered = [reading for reading in readings if not reading.answer.startswith((NOT_THERE, NO_TEXT, TOO_SMALL))]
+    assert len(answered) >= 30
+    num_wrong = sum(reading.character_errors for reading in answered)
+    assert num_wrong < 0.25 * sum(len(reading.task.answer) for reading in answered)
