@@ -18,6 +18,7 @@ from ixc.serving.image_urls import ImageSource
 from ixc.serving.openai_request import ChatCompletion, RequestParser
 from ixc.settings import ImageLimits, Settings
 from ixc.tiling import SizePx
+from tests.serving.loops import run_apart
 
 
 def image_part(shade: int, side_px: int = 100) -> dict:
@@ -64,7 +65,7 @@ def test_small_images_do_not_wait_for_large_ones(caller):
         answers = await asyncio.gather(*large, return_exceptions=True)
         return first, answers
 
-    first, answers = asyncio.run(scene())
+    first, answers = run_apart(scene())
     refused = [answer for answer in answers if isinstance(answer, EngineBusy)]
     assert len(refused) == 2  # two begin, eight wait
     assert {task.exception() for task in first} <= set(refused)
@@ -91,7 +92,7 @@ def test_images_that_were_sent_do_not_wait_for_those_to_be_fetched(caller):
         refused = await asyncio.gather(*fetched, return_exceptions=True)
         assert {type(error) for error in refused} == {ImageUnreadable}
 
-    asyncio.run(scene())
+    run_apart(scene())
 
 
 def test_the_images_of_all_requests_have_a_limit_together():

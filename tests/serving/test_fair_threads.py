@@ -7,6 +7,7 @@ import pytest
 
 from ixc.errors import EngineBusy
 from ixc.serving.fair_threads import FairThreads, Shares
+from tests.serving.loops import run_apart
 
 
 class Gates:
@@ -53,7 +54,7 @@ def test_a_caller_has_its_share_and_callers_take_turns():
         assert work.begun == ["a1", "a2", "b1", "a3", "b2", "c1"]
         await work.end("a3", "b2", "c1", "a4")
 
-    asyncio.run(scene())
+    run_apart(scene())
 
 
 def test_what_waits_is_bounded_for_each_and_for_all():
@@ -73,7 +74,7 @@ def test_what_waits_is_bounded_for_each_and_for_all():
         await work.end("a1", "a3", "b1", "c1")
         assert work.begun == ["a1", "a3", "b1", "c1"]
 
-    asyncio.run(scene())
+    run_apart(scene())
 
 
 def test_nobody_waits_for_long_and_errors_free_the_thread():
@@ -92,4 +93,4 @@ def test_nobody_waits_for_long_and_errors_free_the_thread():
             await work.threads.run("b", lambda: 1 / 0)
         assert await work.threads.run("b", lambda: "free") == "free"
 
-    asyncio.run(scene())
+    run_apart(scene())
