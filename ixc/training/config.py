@@ -27,11 +27,11 @@ class StageConfig:
     pointing_weight: float = 0.0
 
     def __post_init__(self) -> None:
-        _require(self.num_steps >= 1, "num_steps must be at least 1")
-        _require(0 < self.muon_lr < 1 and 0 < self.adamw_lr < 1, "learning rates must be between 0 and 1")
-        _require(0 <= self.num_warmup <= self.num_steps, "num_warmup must be between 0 and num_steps")
-        _require(self.num_threads >= 0, "num_threads must not be negative")
-        _require(self.pointing_weight >= 0, "pointing_weight must not be negative")
+        require(self.num_steps >= 1, "num_steps must be at least 1")
+        require(0 < self.muon_lr < 1 and 0 < self.adamw_lr < 1, "learning rates must be between 0 and 1")
+        require(0 <= self.num_warmup <= self.num_steps, "num_warmup must be between 0 and num_steps")
+        require(self.num_threads >= 0, "num_threads must not be negative")
+        require(self.pointing_weight >= 0, "pointing_weight must not be negative")
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,10 +52,10 @@ class LanguageConfig(StageConfig):
 
     def __post_init__(self) -> None:
         StageConfig.__post_init__(self)
-        _require(self.tokens_per_batch >= 1000, "tokens_per_batch must be at least 1000")
-        _require(all(budget >= 1 for budget in self.budgets) and self.budgets, "budgets must be 1 or more")
-        _require(0 <= self.short_share <= 1, "short_share must be between 0 and 1")
-        _require(0 <= self.slot_dropout < 1 and self.noise >= 0, "noise and slot_dropout must not be negative")
+        require(self.tokens_per_batch >= 1000, "tokens_per_batch must be at least 1000")
+        require(all(budget >= 1 for budget in self.budgets) and self.budgets, "budgets must be 1 or more")
+        require(0 <= self.short_share <= 1, "short_share must be between 0 and 1")
+        require(0 <= self.slot_dropout < 1 and self.noise >= 0, "noise and slot_dropout must not be negative")
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,13 +74,13 @@ class VisionConfig(StageConfig):
 
     def __post_init__(self) -> None:
         StageConfig.__post_init__(self)
-        _require(self.batch_size >= 1, "batch_size must be at least 1")
-        _require(len(self.page_share) == 2, "page_share must be two shares, at the first and the last step")
-        _require(all(0 <= share <= 1 for share in self.page_share), "page_share must be between 0 and 1")
-        _require(self.patch_weight >= 0, "patch_weight must not be negative")
+        require(self.batch_size >= 1, "batch_size must be at least 1")
+        require(len(self.page_share) == 2, "page_share must be two shares, at the first and the last step")
+        require(all(0 <= share <= 1 for share in self.page_share), "page_share must be between 0 and 1")
+        require(self.patch_weight >= 0, "patch_weight must not be negative")
         low, high = self.page_advance_px
-        _require(4 <= low < high <= 200, "page_advance_px must be two widths between 4 and 200, the smaller first")
-        _require(all(budget >= 1 for budget in self.budgets) and self.budgets, "budgets must be 1 or more")
+        require(4 <= low < high <= 200, "page_advance_px must be two widths between 4 and 200, the smaller first")
+        require(all(budget >= 1 for budget in self.budgets) and self.budgets, "budgets must be 1 or more")
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,12 +100,12 @@ class JointConfig(StageConfig):
 
     def __post_init__(self) -> None:
         StageConfig.__post_init__(self)
-        _require(self.without in ("", "newline", "global view"), 'without must be "newline" or "global view"')
-        _require(self.views_per_batch >= 2, "views_per_batch must be at least 2")
-        _require(all(budget >= 1 for budget in self.budgets) and self.budgets, "budgets must be 1 or more")
-        _require(0 <= self.vision_lr_scale <= 1, "vision_lr_scale must be between 0 (frozen) and 1")
-        _require(0 < self.language_lr_scale <= 1 and 0 < self.vision_lr_decay <= 1, "scales must be between 0 and 1")
-        _require(self.auxiliary_weight >= 0, "auxiliary_weight must not be negative")
+        require(self.without in ("", "newline", "global view"), 'without must be "newline" or "global view"')
+        require(self.views_per_batch >= 2, "views_per_batch must be at least 2")
+        require(all(budget >= 1 for budget in self.budgets) and self.budgets, "budgets must be 1 or more")
+        require(0 <= self.vision_lr_scale <= 1, "vision_lr_scale must be between 0 (frozen) and 1")
+        require(0 < self.language_lr_scale <= 1 and 0 < self.vision_lr_decay <= 1, "scales must be between 0 and 1")
+        require(self.auxiliary_weight >= 0, "auxiliary_weight must not be negative")
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,9 +132,9 @@ class TrainingConfig:
     log_every_steps: int = 20
 
     def __post_init__(self) -> None:
-        _require(1 <= self.num_slots <= 16, "num_slots must be between 1 and 16")
-        _require(self.default_max_patches >= 1, "default_max_patches must be at least 1")
-        _require(self.checkpoint_every_s > 0 and self.log_every_steps >= 1, "checkpoint and log intervals must be positive")
+        require(1 <= self.num_slots <= 16, "num_slots must be between 1 and 16")
+        require(self.default_max_patches >= 1, "default_max_patches must be at least 1")
+        require(self.checkpoint_every_s > 0 and self.log_every_steps >= 1, "checkpoint and log intervals must be positive")
 
     def model_config(self, vocab_size: int, image_token_id: int) -> XComposer2Config:
         return XComposer2Config(**self.model, vocab_size=vocab_size, image_token_id=image_token_id)
@@ -142,18 +142,13 @@ class TrainingConfig:
 
 def load_config(path: Path) -> TrainingConfig:
     """Read and check a YAML file. Raises SettingsError naming what is wrong, before any work is done."""
-    try:
-        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, yaml.YAMLError) as error:
-        raise SettingsError(f"{path} cannot be read as YAML: {str(error).splitlines()[0]}.") from None
-    if not isinstance(raw, dict):
-        raise SettingsError(f"{path} must hold a mapping of settings.")
+    raw = read_mapping(path)
     stages = {"language": LanguageConfig, "vision": VisionConfig, "reading": JointConfig, "joint": JointConfig}
     for name, kind in stages.items():
         is_optional = name == "reading" or (name != "joint" and raw.get("start_from"))
         if raw.get(name) is not None or not is_optional:
-            raw[name] = _build(kind, raw.get(name), f"{path.name}: {name}")
-    config = _build(TrainingConfig, raw, path.name)
+            raw[name] = build(kind, raw.get(name), f"{path.name}: {name}")
+    config = build(TrainingConfig, raw, path.name)
     try:
         config.model_config(vocab_size=400, image_token_id=3)
     except (StrictDataclassError, TypeError, ValueError, AttributeError) as error:
@@ -161,7 +156,19 @@ def load_config(path: Path) -> TrainingConfig:
     return config
 
 
-def _build(kind: type, raw: object, where: str) -> object:
+def read_mapping(path: Path) -> dict[str, object]:
+    """A YAML file's settings by name. Raises SettingsError when it is no such file."""
+    try:
+        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, yaml.YAMLError) as error:
+        raise SettingsError(f"{path} cannot be read as YAML: {str(error).splitlines()[0]}.") from None
+    if not isinstance(raw, dict):
+        raise SettingsError(f"{path} must hold a mapping of settings.")
+    return raw
+
+
+def build(kind: type, raw: object, where: str) -> object:
+    """``kind`` from a mapping of its settings, which are checked. Raises SettingsError that begins with ``where``."""
     if not isinstance(raw, dict):
         raise SettingsError(f"{where}: a mapping of settings is missing.")
     known = {field.name: field for field in fields(kind)}
@@ -191,6 +198,6 @@ def _typed(value: object, kind: str, where: str) -> object:
     raise SettingsError(f"{where} must be {'a list of numbers' if kind.startswith('tuple') else 'a number'}, not {value!r}.")
 
 
-def _require(is_fine: bool, message: str) -> None:
+def require(is_fine: bool, message: str) -> None:
     if not is_fine:
         raise SettingsError(f"{message}.")

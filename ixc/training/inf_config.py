@@ -5,10 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-import yaml
-
-from ixc.errors import SettingsError
-from ixc.training.config import StageConfig, _build, _require
+from ixc.training.config import StageConfig, build, read_mapping, require
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,12 +27,12 @@ class InfStageConfig(StageConfig):
 
     def __post_init__(self) -> None:
         StageConfig.__post_init__(self)
-        _require(self.batch_size >= 1, "batch_size must be at least 1")
-        _require(0 <= self.small_share <= 1 and 0 <= self.page_share <= 1, "shares must be between 0 and 1")
-        _require(self.auxiliary_weight >= 0, "auxiliary_weight must not be negative")
-        _require(self.num_tower_layers >= 0, "num_tower_layers must not be negative")
-        _require(0 < self.tower_lr_scale <= 1, "tower_lr_scale must be above 0 and at most 1")
-        _require(0 < self.language_lr_scale <= 1, "language_lr_scale must be above 0 and at most 1")
+        require(self.batch_size >= 1, "batch_size must be at least 1")
+        require(0 <= self.small_share <= 1 and 0 <= self.page_share <= 1, "shares must be between 0 and 1")
+        require(self.auxiliary_weight >= 0, "auxiliary_weight must not be negative")
+        require(self.num_tower_layers >= 0, "num_tower_layers must not be negative")
+        require(0 < self.tower_lr_scale <= 1, "tower_lr_scale must be above 0 and at most 1")
+        require(0 < self.language_lr_scale <= 1, "language_lr_scale must be above 0 and at most 1")
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,12 +51,7 @@ class InfTrainingConfig:
 
 def load_inf_config(path: Path) -> InfTrainingConfig:
     """Read and check a YAML file. Raises SettingsError naming what is wrong."""
-    try:
-        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, yaml.YAMLError) as error:
-        raise SettingsError(f"{path} cannot be read as YAML: {str(error).splitlines()[0]}.") from None
-    if not isinstance(raw, dict):
-        raise SettingsError(f"{path} must hold a mapping of settings.")
+    raw = read_mapping(path)
     for name in ("vision", "lessons"):
-        raw[name] = _build(InfStageConfig, raw.get(name), f"{path.name}: {name}")
-    return _build(InfTrainingConfig, raw, path.name)
+        raw[name] = build(InfStageConfig, raw.get(name), f"{path.name}: {name}")
+    return build(InfTrainingConfig, raw, path.name)
