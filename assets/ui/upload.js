@@ -12,8 +12,11 @@
       icon("camera"), el("span", { "data-t": "drop.webcam" }));
     const kinds = el("p", { class: "ixc-small" });
     const status = el("p", { class: "ixc-upload-status", role: "status" });
+    // A finger neither drops files nor presses Ctrl+V.
+    const byTouch = window.matchMedia("(hover: none) and (pointer: coarse)").matches;
     const zone = el("div", { class: "ixc-drop" },
-      el("p", { class: "ixc-drop-title", "data-t": "drop.title" }), el("p", { class: "ixc-small", "data-t": "drop.or" }),
+      el("p", { class: "ixc-drop-title", "data-t": byTouch ? "drop.title.touch" : "drop.title" }),
+      byTouch ? null : el("p", { class: "ixc-small", "data-t": "drop.or" }),
       el("div", { class: "ixc-row" }, choose, navigator.mediaDevices ? camera : null), kinds);
     element.append(zone, input, status);
     ixc.translateTree(element);

@@ -64,6 +64,7 @@ def test_phone(visit, wide_image):
 
     assert user.page.locator("#ixc-tab-image").get_attribute("aria-selected") == "true"
     assert not user.page.locator("#ixc-question").is_visible()
+    assert user.page.locator(".ixc-drop-title").inner_text() == "Add an image"  # a finger drops nothing
     user.upload(wide_image)
     assert overflow() <= 0
     user.screenshot("phone-image")
