@@ -1,19 +1,25 @@
-"""No request's body may be larger or slower than its address allows, so that nobody fills the memory or holds connections."""
+"""No request's body may be larger or slower than its address allows, nor all together too large for the memory.
+
+So nobody fills the memory or holds connections.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from ixc.hosting.body_room import BodyRoom
 from ixc.settings import MEGABYTE, ImageLimits
 
 _UPLOAD = "/gradio_api/upload"
 _WITH_IMAGES = ("/v1/", "/mcp")
 _BASE64 = 4 / 3
+_RETRY_AFTER_S = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +34,10 @@ class BodyRules:
     free_s: float = 30.0
     """From then on a body must have come at ``min_bytes_per_s`` on average."""
     min_bytes_per_s: float = 16 * 1024
+    small_bytes: int = MEGABYTE // 4
+    """So much of a body is not counted: questions without a large picture always get through."""
+    num_largest_held: int = 8
+    """So many of the largest bodies with images may be in memory at once, and half of them from one address."""
 
     @classmethod
     def of(cls, images: ImageLimits) -> BodyRules:
@@ -37,21 +47,31 @@ class BodyRules:
         if path.startswith(_UPLOAD):
             return self.max_upload_bytes + MEGABYTE
         if path.startswith(_WITH_IMAGES):
-            return int(self.max_upload_bytes * _BASE64) + self.max_text_bytes
+            return self.max_image_bytes
         return self.max_text_bytes
+
+    @property
+    def max_image_bytes(self) -> int:
+        """Of a body that carries its pictures."""
+        return int(self.max_upload_bytes * _BASE64) + self.max_text_bytes
+
+    def room(self) -> BodyRoom:
+        """An empty one."""
+        max_bytes = self.num_largest_held * self.max_image_bytes
+        return BodyRoom(max_bytes, max_bytes // 2)
 
 
 class BodyLimits:
-    """ASGI middleware. A body against ``rules`` is answered with 413 or 408, and the app behind sees it break off."""
+    """ASGI middleware. A body against ``rules`` is answered with 413, 408 or 503, and the app behind sees it break off."""
 
     def __init__(self, app: ASGIApp, rules: BodyRules) -> None:
-        self._app, self._rules = app, rules
+        self._app, self._rules, self._room = app, rules, rules.room()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        body = _Body(receive, self._rules, self._rules.max_bytes(scope["path"]))
+        body = _Body(scope, receive, self._rules, self._room)
         has_begun = False
 
         async def send_unless_refused(message: Message) -> None:
@@ -67,6 +87,8 @@ class BodyLimits:
         except Exception:
             if body.refusal is None:
                 raise
+        finally:
+            body.leave()
         if body.refusal is not None and not has_begun:
             await body.refusal(scope, receive, send)
 
@@ -74,8 +96,11 @@ class BodyLimits:
 class _Body:
     """One request's body on its way to the app. ``refusal`` is the answer once it broke a rule."""
 
-    def __init__(self, receive: Receive, rules: BodyRules, max_bytes: int) -> None:
-        self._receive, self._rules, self._max_bytes = receive, rules, max_bytes
+    def __init__(self, scope: Scope, receive: Receive, rules: BodyRules, room: BodyRoom) -> None:
+        self._receive, self._rules, self._max_bytes = receive, rules, rules.max_bytes(scope["path"])
+        self._room = None if scope["path"].startswith(_UPLOAD) else room  # uploads go to the disk
+        self._caller = (scope.get("client") or ("",))[0]
+        self._num_held = 0
         self._started_s = time.monotonic()
         self._num_bytes = 0
         self._is_complete = False
@@ -104,15 +129,32 @@ class _Body:
         self._is_complete = message["type"] != "http.request" or not message.get("more_body", False)
         if self._num_bytes > self._max_bytes:
             self._refuse_large()
-            return {"type": "http.disconnect"}
-        return message
+        elif not self._fits():
+            text = "Too many large requests are here at once; try again in a minute."
+            self.refusal = _refusal(503, text, {"Retry-After": str(_RETRY_AFTER_S)})
+        return message if self.refusal is None else {"type": "http.disconnect"}
+
+    def leave(self) -> None:
+        """The request is over, and what was kept of it gone."""
+        if self._room is not None and self._num_held:
+            self._room.give_back(self._caller, self._num_held)
+            self._num_held = 0
+
+    def _fits(self) -> bool:
+        num_more = self._num_bytes - self._rules.small_bytes - self._num_held
+        if self._room is None or num_more <= 0:
+            return True
+        if not self._room.take(self._caller, num_more):
+            return False
+        self._num_held += num_more
+        return True
 
     def _refuse_large(self) -> None:
         limit = f"{self._max_bytes / MEGABYTE:.0f} MB"
         self.refusal = _refusal(413, f"The request has more than {limit}; send a smaller image or less text.")
 
 
-def _refusal(status: int, message: str) -> JSONResponse:
+def _refusal(status: int, message: str, headers: Mapping[str, str] | None = None) -> JSONResponse:
     """In the shape of OpenAI's API and in that of Gradio's."""
     error = {"message": message, "type": "invalid_request_error", "param": None, "code": None}
-    return JSONResponse({"error": error, "detail": message}, status, {"Connection": "close"})
+    return JSONResponse({"error": error, "detail": message}, status, {"Connection": "close", **(headers or {})})

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import socket
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack, suppress
 
 import pytest
 import uvicorn
@@ -18,13 +20,33 @@ from starlette.routing import Route
 from starlette.testclient import TestClient
 
 from ixc.hosting.body_limits import BodyLimits, BodyRules
+from ixc.hosting.body_room import BodyRoom
 from ixc.hosting.upload_room import UploadLimits, UploadRoom
 
-RULES = BodyRules(max_upload_bytes=3_000_000, max_text_bytes=1000, max_pause_s=0.3, free_s=0.6, min_bytes_per_s=1_000_000)
+RULES = BodyRules(
+    max_upload_bytes=3_000_000,
+    max_text_bytes=1000,
+    max_pause_s=0.3,
+    free_s=0.6,
+    min_bytes_per_s=1_000_000,
+    small_bytes=1000,
+    num_largest_held=4,
+)
 
 
 async def count(request: Request) -> PlainTextResponse:
     return PlainTextResponse(str(len(await request.body())))
+
+
+ARRIVED, GO_ON = threading.Semaphore(0), threading.Event()
+
+
+async def hold(request: Request) -> PlainTextResponse:
+    """Answers once it may, its body at hand all the while."""
+    body = await request.body()
+    ARRIVED.release()
+    await asyncio.to_thread(GO_ON.wait, 20)
+    return PlainTextResponse(str(len(body)))
 
 
 async def stream_for_long(_: Request) -> StreamingResponse:
@@ -38,7 +60,11 @@ async def stream_for_long(_: Request) -> StreamingResponse:
 
 @pytest.fixture(scope="module")
 def address() -> Iterator[tuple[str, int]]:
-    routes = [Route("/{path:path}", count, methods=["POST"]), Route("/long", stream_for_long)]
+    routes = [
+        Route("/v1/held", hold, methods=["POST"]),
+        Route("/{path:path}", count, methods=["POST"]),
+        Route("/long", stream_for_long),
+    ]
     app = Starlette(routes=routes, middleware=[Middleware(BodyLimits, rules=RULES)])
     listener = socket.create_server(("127.0.0.1", 0))
     server = uvicorn.Server(uvicorn.Config(app, log_level="critical"))
@@ -106,6 +132,43 @@ def test_a_body_that_never_comes_is_given_up(address, is_dripping):
             except TimeoutError:
                 continue
     assert answer.startswith(b"HTTP/1.1 408")
+
+
+def test_large_bodies_from_one_address_fit_into_memory_together(address):
+    """Two of four million bytes are held here while their answers are awaited; what would be a third is told to come back."""
+    largest = 4_001_000
+    headers = f"Connection: close\r\nContent-Length: {largest}"
+    with ExitStack() as stack:
+        waiting = [stack.enter_context(connect(address, "/v1/held", headers)) for _ in range(2)]
+        for peer in waiting:
+            peer.sendall(b" " * largest)
+        for _ in waiting:
+            assert ARRIVED.acquire(timeout=10)
+        with connect(address, "/v1/chat/completions", headers) as third:
+            with suppress(ConnectionError):  # it may hang up on what is still coming
+                third.sendall(b" " * largest)
+            refused = answer_to(third)
+        with connect(address, "/v1/chat/completions", "Connection: close\r\nContent-Length: 1000") as small:
+            small.sendall(b" " * 1000)
+            assert answer_to(small).startswith(b"HTTP/1.1 200")
+        GO_ON.set()
+        assert all(answer_to(peer).startswith(b"HTTP/1.1 200") for peer in waiting)
+    assert refused.startswith(b"HTTP/1.1 503"), refused[:200]
+    assert b"retry-after: 10" in refused
+    with connect(address, "/v1/chat/completions", headers) as peer:  # their room is free again
+        peer.sendall(b" " * largest)
+        assert answer_to(peer).startswith(b"HTTP/1.1 200")
+
+
+def test_room_is_for_all_callers_and_for_each():
+    room = BodyRoom(max_bytes=10, max_bytes_each=6)
+    assert room.take("a", 6)
+    assert not room.take("a", 1)
+    assert not room.take("b", 5)
+    assert room.take("b", 4)
+    assert not room.take("c", 1)
+    room.give_back("a", 6)
+    assert room.take("c", 6)
 
 
 def test_an_answer_may_take_as_long_as_it_likes(address):
