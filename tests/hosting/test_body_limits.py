@@ -139,10 +139,10 @@ def test_large_bodies_from_one_address_fit_into_memory_together(address):
     largest = 4_001_000
     headers = f"Connection: close\r\nContent-Length: {largest}"
     with ExitStack() as stack:
-        waiting = [stack.enter_context(connect(address, "/v1/held", headers)) for _ in range(2)]
-        for peer in waiting:
-            peer.sendall(b" " * largest)
-        for _ in waiting:
+        waiting = []
+        for _ in range(2):
+            waiting.append(stack.enter_context(connect(address, "/v1/held", headers)))
+            waiting[-1].sendall(b" " * largest)
             assert ARRIVED.acquire(timeout=10)
         with connect(address, "/v1/chat/completions", headers) as third:
             with suppress(ConnectionError):  # it may hang up on what is still coming
