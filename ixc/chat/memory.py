@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
-import ctypes
 import gc
 from pathlib import Path
 
 import torch
+
+from ixc.chat.heap import trim_heap
 
 _MEMINFO = Path("/proc/meminfo")
 
@@ -40,5 +40,4 @@ def give_memory_back() -> None:
     gc.collect()
     if torch.cuda.is_initialized():
         torch.cuda.empty_cache()
-    with contextlib.suppress(OSError, AttributeError, TypeError):
-        ctypes.CDLL(None).malloc_trim(0)  # glibc only; elsewhere freed memory returns in its own time
+    trim_heap()

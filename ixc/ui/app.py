@@ -14,6 +14,7 @@ import gradio as gr
 from starlette.middleware import Middleware
 from starlette.routing import BaseRoute
 
+from ixc.chat.heap import HeapTrimmer
 from ixc.settings import Settings
 from ixc.ui.api import add_api
 from ixc.ui.assets import page_head
@@ -21,7 +22,7 @@ from ixc.ui.chat_panel import ChatPanel, connect_chat_panel, layout_chat_panel
 from ixc.ui.compare import connect_compare, layout_compare
 from ixc.ui.components import Widget
 from ixc.ui.evidence import evidence_page_value
-from ixc.ui.gradio_guard import keep_users_apart
+from ixc.ui.gradio_guard import forget_mailbox, keep_no_past_events, keep_users_apart
 from ixc.ui.image_panel import connect_image_panel, event_value, layout_image_panel
 from ixc.ui.model_panel import connect_model, layout_header
 from ixc.ui.pictures import ContentPolicy, picture_route
@@ -69,9 +70,11 @@ def build_app(settings: Settings, services: Services | None = None) -> gr.Blocks
         connect_model(demo, header, image, chat, services)
         _connect_language(header, chat)
         demo.unload(_forget_session(services))
+        demo.unload(forget_mailbox(demo))
         add_api(services)
     demo.queue(max_size=_MAX_QUEUED, api_open=False)
     keep_users_apart(demo)
+    keep_no_past_events(demo)
     demo.ixc_services = services
     return demo
 
@@ -132,11 +135,14 @@ def _connect_language(header: Widget, chat: ChatPanel) -> None:
 
 
 def _forget_session(services: Services) -> Any:
+    trimmer = HeapTrimmer()
+
     def forget(request: gr.Request) -> None:
         """The tab is gone. A running answer is stopped, and frees what it still puts back when it ends."""
         services.store.close(request.session_hash)
         if services.provider.engine is not None:
             services.provider.engine.forget(request.session_hash)
+        trimmer.after_freeing()
 
     return forget
 

@@ -1,0 +1,38 @@
+"""Freed memory goes back to the system, but not at every opportunity."""
+
+from __future__ import annotations
+
+import os
+import platform
+from pathlib import Path
+
+import pytest
+
+from ixc.chat.heap import HeapTrimmer, trim_heap
+
+BLOCK_BYTES = 64 * 1024
+"""Below the size from which glibc gives each block pages of its own."""
+
+
+def resident_bytes() -> int:
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="glibc's heaps")
+def test_room_between_what_stays_is_returned():
+    blocks = [bytearray(os.urandom(16)) * (BLOCK_BYTES // 16) for _ in range(1600)]  # 105 MB
+    kept = blocks[::40]
+    kept.append(blocks[-1])  # the heap's end stays taken
+    full = resident_bytes()
+    del blocks
+    trim_heap()
+    assert resident_bytes() < full - 80e6
+    assert all(len(block) == BLOCK_BYTES for block in kept)
+
+
+def test_however_many_pages_close_it_trims_now_and_then():
+    now_s, trims_s = 100.0, []
+    trimmer = HeapTrimmer(interval_s=15.0, trim=lambda: trims_s.append(now_s), clock=lambda: now_s)
+    for now_s in (100.0, 100.1, 114.9, 115.0, 129.9, 300.0, 314.9):  # noqa: B007  the clock reads it
+        trimmer.after_freeing()
+    assert trims_s == [100.0, 115.0, 300.0]
