@@ -18,7 +18,7 @@ from ixc.chat.admission import Admission
 from ixc.chat.costs import CostModel
 from ixc.chat.events import AnswerStats, Event, Finished, FinishReason, PrefillProgress, TextDelta
 from ixc.chat.interface import ChatEngine, CostEstimate, ModelInfo
-from ixc.chat.kv_cache import InPlaceCache
+from ixc.chat.kv_cache import ANSWER_ROOM, InPlaceCache
 from ixc.chat.memory import give_memory_back, is_out_of_memory
 from ixc.chat.prompt import (
     EncodedPrompt,
@@ -45,6 +45,8 @@ logger = logging.getLogger(__name__)
 
 _PREFIX = "prefix"
 _EXPIRY_INTERVAL_S = 30.0
+_MAX_SPARE = 0.25
+"""Of a kept cache, unused for each position in use: copying it smaller would hold up the answer's end and the next turn."""
 
 
 @dataclass(slots=True)
@@ -225,7 +227,7 @@ class Engine(ChatEngine):
         """The session's cache cut to what it shares with ``prompt``, or a new one. At least one token is left to run."""
         prefix: _Prefix | None = self._store.take(session_id, _PREFIX)
         if prefix is None:
-            return _Prefix((), self.runner.new_cache(len(prompt)))
+            return _Prefix((), self.runner.new_cache(len(prompt) + ANSWER_ROOM))
         wanted = cut_segments(prompt.segments, len(prompt) - 1)
         prefix.cache.truncate(common_prefix_length(prefix.segments, wanted))
         return prefix
@@ -237,7 +239,7 @@ class Engine(ChatEngine):
         prefix.segments = cut_segments(held, cache.length)
         cache.truncate(sum(map(len, prefix.segments)))
         if cache.length:
-            cache.shrink_to_fit()
+            cache.shrink_to_fit(_MAX_SPARE)
             self._put(job, _PREFIX, prefix, cache.num_bytes)
 
     def _image_embeds(self, job: _Job, num_cached: int) -> dict[ImageView, Tensor]:

@@ -6,6 +6,8 @@ import torch
 from torch import Tensor
 from transformers.cache_utils import Cache, CacheLayerMixin, DynamicCache
 
+ANSWER_ROOM = 256
+"""Positions of a new cache beyond its prompt: most answers fit, so that nothing is copied while they are streamed."""
 _GROWTH = 1.5
 
 
@@ -80,10 +82,13 @@ class InPlaceCache(Cache):
         for layer in self.layers:
             layer.crop(min(length - layer.length, 0))
 
-    def shrink_to_fit(self) -> None:
-        """Give unused capacity back, before the cache is kept for later."""
+    def shrink_to_fit(self, max_spare: float = 0.0) -> None:
+        """Give unused capacity back, before the cache is kept for later.
+
+        Nothing is copied for what is at most ``max_spare`` times the capacity in use: the next turn grows into it.
+        """
         for layer in self.layers:
-            if layer.is_initialized and layer.length < layer.capacity:
+            if layer.is_initialized and layer.capacity > layer.length * (1 + max_spare):
                 layer._grow(layer.length)
 
     def repeated(self, num_beams: int) -> DynamicCache:

@@ -16,6 +16,7 @@ from ixc.chat.sampling import TokenReader, TokenSampler
 from ixc.chat.static_decode import StaticDecoder
 from ixc.conversation import ImageView
 from ixc.models.xcomposer2 import XComposer2ForCausalLM
+from ixc.models.xcomposer2.token_step import TokenStep, has_token_step
 from ixc.settings import GenerationSettings
 from ixc.tiling import Grid
 
@@ -137,10 +138,18 @@ class ModelRunner:
     def _decode_plainly(
         self, logits_V: Tensor, sampler: TokenSampler, cache: InPlaceCache, max_new_tokens: int
     ) -> Iterator[int]:
+        run = self._token_step(cache)
         for _ in range(max_new_tokens):
             token_id = sampler.next_token(logits_V)
             yield token_id
-            logits_V = self._logits_after([token_id], cache)[0]
+            logits_V = run(token_id)
+
+    def _token_step(self, cache: InPlaceCache) -> Callable[[int], Tensor]:
+        """From a text id to the float32 logits [V] after it."""
+        if not has_token_step(self.model.model):
+            return lambda token_id: self._logits_after([token_id], cache)[0]
+        step = TokenStep(self.model.model)
+        return lambda token_id: self.model.output(step(token_id, cache)[0])
 
     def _decode_ahead(
         self, logits_V: Tensor, sampler: TokenSampler, cache: InPlaceCache, max_new_tokens: int, static: StaticDecoder

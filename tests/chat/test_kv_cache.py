@@ -1,11 +1,14 @@
 """The in-place cache against transformers' DynamicCache as oracle."""
 
+from dataclasses import replace
+
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers import DynamicCache
 
-from ixc.chat.kv_cache import InPlaceCache
+from ixc.chat.kv_cache import InPlaceCache, InPlaceLayer
+from tests.chat.conftest import GREEDY
 
 
 @settings(deadline=None)
@@ -39,3 +42,26 @@ def test_repeated_for_beams_is_a_copy():
     assert torch.equal(beams.layers[0].keys, keys.expand(3, 1, 3, 2))
     beams.layers[0].keys.zero_()
     assert cache.layers[0].keys[0, 0, 2, 1] == 5
+
+
+def test_a_little_spare_room_stays_where_it_is():
+    """A quarter more than is used is no reason to copy; more than that is given back whole."""
+    for num_used, is_copied in ((80, False), (79, True)):
+        cache = InPlaceCache(1, 100)
+        keys = torch.arange(2.0 * num_used).view(1, 1, num_used, 2)
+        cache.update(keys, keys, 0)
+        place = cache.layers[0].keys.data_ptr()
+        cache.shrink_to_fit(0.25)
+        assert (cache.layers[0].keys.data_ptr() != place) is is_copied
+        assert cache.num_bytes == 2 * 2 * 4 * (num_used if is_copied else 100)
+        assert torch.equal(cache.layers[0].values[:, :, :num_used], keys)
+
+
+def test_nothing_is_copied_while_an_ordinary_answer_is_streamed_or_a_second_one_follows(new_chat, landscape, monkeypatch):
+    copied = []
+    grow = InPlaceLayer._grow
+    monkeypatch.setattr(InPlaceLayer, "_grow", lambda layer, capacity: (copied.append(capacity), grow(layer, capacity)))
+    chat = new_chat(generation=replace(GREEDY, max_new_tokens=100))
+    assert chat.ask("What is this?", landscape).stats.num_new_tokens == 100
+    assert chat.ask("And this?").stats.num_cached_tokens > 757  # the image and more
+    assert copied == []
