@@ -31,7 +31,7 @@ _ANSWER_TOKENS = 16
 _PAUSE_S = (0.5, 4.0)
 _MEMORY_EVERY_S = 5.0
 _REFUSALS = ("EngineBusy",)
-_MAX_GROWTH_MB = 100.0
+_MAX_GROWTH_MB = 50.0
 
 
 @dataclass(slots=True)
@@ -46,6 +46,19 @@ class Tally:
     errors: list[str] = field(default_factory=list)
     crossed: list[str] = field(default_factory=list)
 
+    @property
+    def num_questions(self) -> int:
+        """Answered or refused so far; another thread may ask."""
+        return len(self.latencies_s) + self.num_refused
+
+
+@dataclass(frozen=True, slots=True)
+class MemorySample:
+    """The server's memory after so many questions of all users."""
+
+    num_questions: int
+    resident_mb: float
+
 
 @dataclass(frozen=True, slots=True)
 class LoadReport:
@@ -56,7 +69,7 @@ class LoadReport:
     seconds: float
     max_waiting: int
     tallies: tuple[Tally, ...]
-    resident_mb: tuple[float, ...]
+    memory: tuple[MemorySample, ...]
     left: dict[str, object]
     """/status after everybody had left."""
 
@@ -69,12 +82,30 @@ class LoadReport:
         return [value for tally in self.tallies for value in getattr(tally, name)]
 
     @property
+    def quarters(self) -> tuple[MemorySample, ...]:
+        """The medians of the run's four quarters; empty if it was too short."""
+        length = len(self.memory) // 4
+        parts = [self.memory[index * length : (index + 1) * length] for index in range(4)] if length else []
+        return tuple(
+            MemorySample(
+                round(statistics.median(sample.num_questions for sample in part)),
+                statistics.median(sample.resident_mb for sample in part),
+            )
+            for part in parts
+        )
+
+    @property
     def growth_mb(self) -> float:
-        """From the median of the second quarter of the run to that of the last: caches are filled by then. 0 if too short."""
-        quarter = len(self.resident_mb) // 4
-        if not quarter:
-            return 0.0
-        return statistics.median(self.resident_mb[-quarter:]) - statistics.median(self.resident_mb[quarter : 2 * quarter])
+        """From the second quarter of the run to the last: caches are filled by then. 0 if it was too short."""
+        return self.quarters[3].resident_mb - self.quarters[1].resident_mb if self.quarters else 0.0
+
+    @property
+    def growth_mb_per_1000(self) -> tuple[float, ...]:
+        """From each quarter to the next, per 1,000 questions: a leak goes on at the same pace, what fills up comes to rest."""
+        return tuple(
+            1000 * (after.resident_mb - before.resident_mb) / max(1, after.num_questions - before.num_questions)
+            for before, after in pairwise(self.quarters)
+        )
 
     @property
     def complaints(self) -> list[str]:
@@ -93,22 +124,24 @@ def run_load(app: AppProcess, num_users: int, seconds: float, max_waiting: int, 
     """Let ``num_users`` ask for ``seconds``. The users come at random moments of the first seconds."""
     pictures = [_sign(index) for index in range(num_users)]
     expected = _answers_alone(app.url, pictures)
-    stop, resident_mb = threading.Event(), []
+    tallies = tuple(Tally() for _ in range(num_users))
+    stop, memory = threading.Event(), []
     deadline_s = time.monotonic() + seconds
-    watcher = threading.Thread(target=_watch_memory, args=(app, stop, resident_mb))
+    watcher = threading.Thread(target=_watch_memory, args=(app, tallies, stop, memory))
     watcher.start()
     try:
         with ThreadPoolExecutor(num_users) as users:
             futures = [
-                users.submit(_use, app.url, pictures[index], expected[index], deadline_s, random.Random(seed + index))  # noqa: S311
-                for index in range(num_users)
+                users.submit(_use, app.url, pictures[index], expected[index], deadline_s, random.Random(seed + index), tally)  # noqa: S311
+                for index, tally in enumerate(tallies)
             ]
-            tallies = tuple(future.result() for future in futures)
+            for future in futures:
+                future.result()
     finally:
         stop.set()
         watcher.join()
-    resident_mb.append(app.resident_bytes() / 1e6)
-    return LoadReport(describe_hardware(), num_users, seconds, max_waiting, tallies, tuple(resident_mb), _settled(app))
+    memory.append(_sample(app, tallies))
+    return LoadReport(describe_hardware(), num_users, seconds, max_waiting, tallies, tuple(memory), _settled(app))
 
 
 def _answers_alone(url: str, pictures: Sequence[bytes]) -> list[str]:
@@ -124,9 +157,8 @@ def _answers_alone(url: str, pictures: Sequence[bytes]) -> list[str]:
     return answers
 
 
-def _use(url: str, picture: bytes, expected: str, deadline_s: float, dice: random.Random) -> Tally:
+def _use(url: str, picture: bytes, expected: str, deadline_s: float, dice: random.Random, tally: Tally) -> None:
     """One user, until ``deadline_s``: asks, reads, pauses; comes back with a new tab after some questions."""
-    tally = Tally()
     page: PageClient | None = None
     try:
         time.sleep(dice.uniform(0, min(_PAUSE_S[1], max(0.0, deadline_s - time.monotonic()) / 2)))
@@ -143,7 +175,6 @@ def _use(url: str, picture: bytes, expected: str, deadline_s: float, dice: rando
     finally:
         if page is not None:
             page.close()
-    return tally
 
 
 def _open_page(url: str, picture: bytes) -> PageClient:
@@ -187,10 +218,14 @@ def _ask_once(page: PageClient, expected: str, tally: Tally) -> None:
         tally.crossed.append(f"{answer!r} instead of {expected!r}")
 
 
-def _watch_memory(app: AppProcess, stop: threading.Event, resident_mb: list[float]) -> None:
-    resident_mb.append(app.resident_bytes() / 1e6)
+def _watch_memory(app: AppProcess, tallies: Sequence[Tally], stop: threading.Event, memory: list[MemorySample]) -> None:
+    memory.append(_sample(app, tallies))
     while not stop.wait(_MEMORY_EVERY_S):
-        resident_mb.append(app.resident_bytes() / 1e6)
+        memory.append(_sample(app, tallies))
+
+
+def _sample(app: AppProcess, tallies: Sequence[Tally]) -> MemorySample:
+    return MemorySample(sum(tally.num_questions for tally in tallies), app.resident_bytes() / 1e6)
 
 
 def _settled(app: AppProcess, timeout_s: float = 30.0) -> dict[str, object]:
@@ -226,9 +261,13 @@ def report_text(report: LoadReport) -> str:
         f"cross-talk      {report.total('crossed')}",
         f"first words     median {_percentile(first_words, 0.5):.2f} s, p95 {_percentile(first_words, 0.95):.2f} s",
         f"whole answers   median {_percentile(latencies, 0.5):.2f} s, p95 {_percentile(latencies, 0.95):.2f} s",
-        f"memory          {report.resident_mb[0]:.0f} MB at first, {report.resident_mb[-1]:.0f} MB at last, "
+        f"memory          {report.memory[0].resident_mb:.0f} MB at first, {report.memory[-1].resident_mb:.0f} MB at last, "
         f"{report.growth_mb:+.0f} MB from the second quarter to the last",
     ]
+    if report.quarters:
+        sizes = ", ".join(f"{quarter.resident_mb:.0f}" for quarter in report.quarters)
+        rates = ", ".join(f"{rate:+.1f}" for rate in report.growth_mb_per_1000)
+        lines.append(f"by quarter      {sizes} MB: {rates} MB per 1000 questions")
     return "\n".join([*lines, *(f"NO  {complaint}" for complaint in report.complaints[:10])])
 
 

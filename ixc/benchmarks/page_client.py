@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import secrets
+import socket
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -34,6 +36,7 @@ class PageClient:
         self._closed = threading.Event()
         self._heart_beats = threading.Event()
         self._heartbeat_client = httpx.Client(timeout=httpx.Timeout(30.0, read=None))
+        self._heartbeat_socket: socket.socket | None = None
         self._heartbeat = threading.Thread(target=self._keep_alive, daemon=True)
         self._heartbeat.start()
         if not self._heart_beats.wait(30):
@@ -68,6 +71,9 @@ class PageClient:
     def close(self) -> None:
         """Close the tab: the heartbeat's connection breaks, which is how the server learns of it."""
         self._closed.set()
+        if self._heartbeat_socket is not None:  # a thread reads from it, so that closing alone would wait for the next beat
+            with suppress(OSError):
+                self._heartbeat_socket.shutdown(socket.SHUT_RDWR)
         self._heartbeat_client.close()
         self._http.close()
 
@@ -127,6 +133,7 @@ class PageClient:
     def _keep_alive(self) -> None:
         try:
             with self._heartbeat_client.stream("GET", f"{self._url}/gradio_api/heartbeat/{self.session}") as response:
+                self._heartbeat_socket = response.extensions["network_stream"].get_extra_info("socket")
                 for _ in response.iter_lines():
                     self._heart_beats.set()
                     if self._closed.is_set():

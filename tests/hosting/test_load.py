@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ixc.benchmarks.app_process import AppProcess
-from ixc.benchmarks.load import LoadReport, Tally, report_text, run_load
+from ixc.benchmarks.load import LoadReport, MemorySample, Tally, report_text, run_load
 
 
 def test_more_users_than_places_get_answers_or_kind_words():
@@ -18,11 +18,28 @@ def test_more_users_than_places_get_answers_or_kind_words():
 
 def test_what_went_wrong_is_complained_about():
     tallies = (Tally(latencies_s=[1.0], errors=["ReadTimeout: x"]), Tally(crossed=["'A' instead of 'B'"]))
-    leaking = tuple(float(100 * number) for number in range(8))
+    leaking = tuple(MemorySample(10 * number, 100.0 * number) for number in range(8))
     report = LoadReport("a machine", 2, 10.0, 2, tallies, leaking, {"in_line": 1})
     assert report.growth_mb == 400.0
     complaints = "\n".join(report.complaints)
     for said in ("ReadTimeout", "cross-talk: 'A' instead of 'B'", "memory grew by 400 MB", "1 places are still taken"):
         assert said in complaints
         assert said in report_text(report)
-    assert LoadReport("a machine", 1, 1.0, 2, (Tally(),), (1.0,), {"in_line": 0}).complaints == ["nobody was answered"]
+    assert LoadReport("a machine", 1, 1.0, 2, (Tally(),), (MemorySample(0, 1.0),), {"in_line": 0}).complaints == [
+        "nobody was answered"
+    ]
+
+
+def test_what_fills_up_is_told_from_what_leaks():
+    """Two quarters a step of 500 questions: one server's caches fill and rest, the other's memory grows by 20 KB a question."""
+    filling = [600, 700, 750, 790, 800, 801, 800, 801]
+    leaking = [600, 605, 610, 615, 620, 625, 630, 635]
+    for resident_mb, medians, rates, is_complained in (
+        (filling, "650, 770, 800, 800 MB", "+240.0, +61.0, +0.0 MB per 1000", False),
+        (leaking, "602, 612, 622, 632 MB", "+20.0, +20.0, +20.0 MB per 1000", False),
+        ([4 * size for size in leaking], "2410, 2450, 2490, 2530 MB", "+80.0, +80.0, +80.0 MB per 1000", True),
+    ):
+        memory = tuple(MemorySample(250 * number, float(size)) for number, size in enumerate(resident_mb))
+        report = LoadReport("a machine", 1, 40.0, 2, (Tally(latencies_s=[1.0]),), memory, {"in_line": 0})
+        assert f"{medians}: {rates}" in report_text(report)
+        assert bool(report.complaints) == is_complained
