@@ -1,12 +1,28 @@
-"""Giving freed memory of the C heap back to the system, which glibc does only from a heap's end."""
+"""What libraries in C keep: freed memory, which glibc returns only from a heap's end, and code that oneDNN has made."""
 
 from __future__ import annotations
 
 import contextlib
 import ctypes
+import os
 import threading
 import time
 from collections.abc import Callable
+
+_MAX_KERNELS = 256
+"""A model of this project needs about eight for a prompt's length, and some for its vision tower."""
+_KERNEL_CACHES = ("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "LRU_CACHE_CAPACITY")
+"""oneDNN's own, and that of PyTorch's layer above it."""
+
+
+def bound_kernel_caches() -> None:
+    """Before the first product by oneDNN; what the environment says already holds.
+
+    oneDNN makes code for every shape: half a megabyte for each, four for each new length of a prompt. By default it and
+    PyTorch keep 1,024 each, which took half a gigabyte.
+    """
+    for name in _KERNEL_CACHES:
+        os.environ.setdefault(name, str(_MAX_KERNELS))
 
 
 def trim_heap() -> None:
@@ -18,8 +34,8 @@ def trim_heap() -> None:
 class HeapTrimmer:
     """Trims after something large was freed, at most once in ``interval_s``. Thread-safe.
 
-    Long-lived caches lie between what passes come and go with, so that without it a busy server keeps the largest extent that
-    its heaps ever had. ``clock`` gives monotonic seconds.
+    Long-lived caches lie between what passes come and go with, and so does the code that oneDNN makes for every new length of a
+    prompt: without it a busy server keeps the largest extent that its heaps ever had. ``clock`` gives monotonic seconds.
     """
 
     def __init__(

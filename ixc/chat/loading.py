@@ -14,6 +14,7 @@ from transformers.utils import logging as transformers_logging
 
 from ixc.chat.costs import CostModel, kv_bytes_per_token
 from ixc.chat.engine import Engine
+from ixc.chat.heap import bound_kernel_caches
 from ixc.chat.interface import ModelInfo
 from ixc.chat.memory import free_memory_bytes
 from ixc.chat.runner import ModelRunner
@@ -65,6 +66,7 @@ def load_engine(
     checkpoint.processor.image_processor.is_exact = settings.resize == "exact"
     report("Warming up", 0.9)
     if device.type == "cpu":
+        bound_kernel_caches()
         use_onednn(checkpoint.model)
     chunk_tokens = settings.prefill_chunk_tokens or prefill_chunk_tokens(device, free_memory_bytes(device))
     chunks = {"prefill_chunk_tokens": chunk_tokens, "views_per_pass": VIEWS_PER_PASS[device.type]}

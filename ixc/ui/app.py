@@ -51,6 +51,8 @@ _SYSTEM_FONTS = [
 def build_app(settings: Settings, services: Services | None = None) -> gr.Blocks:
     """The page. ``services`` are started here unless given; the model then loads in the background."""
     services = services or Services.start(settings)
+    trimmer = HeapTrimmer()
+    services.traffic.listen(lambda _: trimmer.after_freeing())
     with gr.Blocks(title="4KHD", fill_width=True, analytics_enabled=False) as demo:
         with gr.Column(elem_id="ixc-page"):
             header = layout_header(services)
@@ -69,7 +71,7 @@ def build_app(settings: Settings, services: Services | None = None) -> gr.Blocks
         connect_compare(compare, services)
         connect_model(demo, header, image, chat, services)
         _connect_language(header, chat)
-        demo.unload(_forget_session(services))
+        demo.unload(_forget_session(services, trimmer))
         demo.unload(forget_mailbox(demo))
         add_api(services)
     demo.queue(max_size=_MAX_QUEUED, api_open=False)
@@ -134,9 +136,7 @@ def _connect_language(header: Widget, chat: ChatPanel) -> None:
     header.language(relabel, None, outputs, queue=False, show_progress="hidden", api_visibility="private")
 
 
-def _forget_session(services: Services) -> Any:
-    trimmer = HeapTrimmer()
-
+def _forget_session(services: Services, trimmer: HeapTrimmer) -> Any:
     def forget(request: gr.Request) -> None:
         """The tab is gone. A running answer is stopped, and frees what it still puts back when it ends."""
         services.store.close(request.session_hash)
