@@ -32,7 +32,7 @@ class ModelRunner:
     """Runs one request at a time on one model; keeps nothing between requests.
 
     ``should_stop`` is asked between passes of the vision tower, prefill chunks and tokens. ``static`` decodes the answers that
-    fit it; without one the model's ordinary forward does.
+    fit it; without one ``TokenStep`` does, or the model's ordinary forward where there is none.
     """
 
     def __init__(
