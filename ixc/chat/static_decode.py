@@ -27,8 +27,8 @@ class DecodeMode(StrEnum):
     """What ``IXC_DECODE`` may be. AUTO is COMPILED on a GPU and DYNAMIC elsewhere; a mode that fails falls back to the next.
 
     COMPILED fuses a layer's small kernels (and int8's conversion into its matrix product) and captures the step; GRAPHS
-    captures it as it is; STATIC runs it uncaptured; DYNAMIC works on the session's cache: by ``TokenStep`` where that is to be had,
-    else by the model's ordinary forward.
+    captures it as it is; STATIC runs it uncaptured; DYNAMIC works on the session's cache, by ``TokenStep`` or, where
+    there is none, by the model's ordinary forward.
     """
 
     AUTO = "auto"
