@@ -31,7 +31,8 @@ class SeenDetail:
 def seen_detail(pixels_HWC: np.ndarray, plan: ImagePlan, rect: RectPx) -> SeenDetail:
     """The part of the plan's resized image that shows ``rect`` (original pixels), without resizing the rest.
 
-    A crop of the resized image, up to one step of 255. Raises ValueError for an empty rectangle or one outside the image.
+    A crop of the resized image, up to one step of 255 for each axis: Pillow rounds after each, and halves may fall otherwise.
+    Raises ValueError for an empty rectangle or one outside the image.
     """
     size = plan.original_px
     if rect.is_empty or rect.left < 0 or rect.top < 0 or rect.right > size.width or rect.bottom > size.height:
