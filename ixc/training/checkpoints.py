@@ -9,6 +9,7 @@ import os
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 logger = logging.getLogger(__name__)
 
@@ -39,6 +40,12 @@ def load_checkpoint(folder: Path) -> dict | None:
             return torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
         logger.warning("checkpoint %s is damaged; using the one before it", path.name)
     return None
+
+
+def load_result(folder: Path) -> dict[str, Tensor] | None:
+    """The weights that are a stage's result so far: their mean over the steps where it keeps one. None without a checkpoint."""
+    state = load_checkpoint(folder)
+    return None if state is None else state.get("mean", state["model"])
 
 
 def _newest_first(folder: Path) -> list[Path]:

@@ -25,6 +25,8 @@ class StageConfig:
     num_warmup: int = 50
     num_threads: int = 0
     pointing_weight: float = 0.0
+    mean_decay: float = 0.0
+    """Of the running mean of the weights at each step, which then is the stage's result; 0: the last step's weights are."""
 
     def __post_init__(self) -> None:
         require(self.num_steps >= 1, "num_steps must be at least 1")
@@ -32,6 +34,7 @@ class StageConfig:
         require(0 <= self.num_warmup <= self.num_steps, "num_warmup must be between 0 and num_steps")
         require(self.num_threads >= 0, "num_threads must not be negative")
         require(self.pointing_weight >= 0, "pointing_weight must not be negative")
+        require(0 <= self.mean_decay < 1, "mean_decay must be at least 0 and less than 1")
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from ixc.models.xcomposer2.vision import make_views, normalise
 from ixc.tiling import Grid
 from ixc.training.ablation import kept_tokens, places_among
 from ixc.training.cells import view_targets
-from ixc.training.checkpoints import load_checkpoint
+from ixc.training.checkpoints import load_result
 from ixc.training.fonts import FontFile, training_fonts
 from ixc.training.initial import EYES
 from ixc.training.lessons import Lesson, LessonIds, Row, answer_loss, collate, draw_alike, draw_lesson
@@ -113,8 +113,8 @@ def join_parts(kit: Kit, out: Path) -> None:
     for name in ("language", "vision"):
         if getattr(kit.config, name) is None:
             continue
-        state = load_checkpoint(out / name)
-        if state is None:
+        weights = load_result(out / name)
+        if weights is None:
             raise CheckpointError(f"There is no finished {name} stage in {out}; train it first with --stage {name}.")
-        parts = {key: value for key, value in state["model"].items() if key.startswith(EYES) == (name == "vision")}
+        parts = {key: value for key, value in weights.items() if key.startswith(EYES) == (name == "vision")}
         kit.model.load_state_dict(parts, strict=False)

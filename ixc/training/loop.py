@@ -10,6 +10,7 @@ from pathlib import Path
 
 import torch
 from torch import nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
@@ -42,9 +43,13 @@ class _Training:
     model: nn.Module
     extra: nn.Module
     optimizers: Optimizers
+    mean: AveragedModel | None = None
+    """Of the model's weights over the steps."""
 
     def save(self, folder: Path, step: int, curve: list[dict]) -> None:
         state = {each: getattr(self, each).state_dict() for each in ("model", "extra", "optimizers")}
+        if self.mean is not None:
+            state["mean"] = self.mean.module.state_dict()
         save_checkpoint(folder, step, {**state, "curve": curve})
         (folder / "curve.json").write_text(json.dumps(curve, indent=0), encoding="utf-8")
 
@@ -55,8 +60,16 @@ class _Training:
             return 0, []
         for each in ("model", "extra", "optimizers"):
             getattr(self, each).load_state_dict(state[each])
+        if self.mean is not None and "mean" in state:
+            self.mean.module.load_state_dict(state["mean"])
+            self.mean.n_averaged.fill_(state["step"])
         logger.info("resuming at step %d", state["step"])
         return state["step"], state["curve"]
+
+    def finish(self) -> None:
+        """Give the model the weights that are the result."""
+        if self.mean is not None:
+            self.model.load_state_dict(self.mean.module.state_dict())
 
 
 def train_stage(stage: Stage, kit: Kit, folder: Path, *, num_workers: int = 1, stop_at: int | None = None) -> list[dict]:
@@ -70,7 +83,8 @@ def train_stage(stage: Stage, kit: Kit, folder: Path, *, num_workers: int = 1, s
     stage.extra.to(device)
     named = [*model.named_parameters(), *((f"extra.{name}", each) for name, each in stage.extra.named_parameters())]
     optimizers = Optimizers(named, stage.learning_rate_scale, muon_lr=config.muon_lr, adamw_lr=config.adamw_lr)
-    training = _Training(model, stage.extra, optimizers)
+    mean = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(config.mean_decay)) if config.mean_decay else None
+    training = _Training(model, stage.extra, optimizers, mean)
     first, curve = training.resume(folder)
     last = min(config.num_steps, stop_at or config.num_steps)
     if config.num_threads:
@@ -93,6 +107,8 @@ def train_stage(stage: Stage, kit: Kit, folder: Path, *, num_workers: int = 1, s
         metrics["loss"] = accumulate(loss)
         average_gradients(optimizers.parameters)
         metrics["gradient_norm"] = optimizers.step(warmup_stable_decay(step, config.num_steps, config.num_warmup))
+        if mean is not None:
+            mean.update_parameters(model)
         for name, value in metrics.items():
             recent.setdefault(name, []).append(value)
         if (step + 1) % kit.config.log_every_steps == 0 or step + 1 == last:
@@ -105,13 +121,5 @@ def train_stage(stage: Stage, kit: Kit, folder: Path, *, num_workers: int = 1, s
         if is_due and process_rank() == 0:
             training.save(folder, step + 1, curve)
             saved = time.monotonic()
+    training.finish()
     return curve
-
-
-def load_weights(folder: Path, model: torch.nn.Module) -> int:
-    """The newest weights of a stage into ``model``; returns the step they are from, 0 when there are none."""
-    state = load_checkpoint(folder)
-    if state is None:
-        return 0
-    model.load_state_dict(state["model"])
-    return state["step"]

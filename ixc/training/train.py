@@ -17,11 +17,12 @@ from pathlib import Path
 from torch import distributed
 
 from ixc.errors import CheckpointError, IxcError
+from ixc.training.checkpoints import load_result
 from ixc.training.config import TrainingConfig, load_config
 from ixc.training.export import export_checkpoint
 from ixc.training.joint_stage import JointStage, ReadingStage, join_parts
 from ixc.training.language_stage import LanguageStage
-from ixc.training.loop import load_weights, train_stage
+from ixc.training.loop import train_stage
 from ixc.training.stages import Kit, process_rank
 from ixc.training.vision_stage import VisionStage
 
@@ -50,19 +51,23 @@ def main(arguments: list[str] | None = None) -> int:
 def run_stage(config: TrainingConfig, name: str, out: Path) -> None:
     """Train one stage, unless the configuration has none; after the joint one the finished model stands in ``out/model``.
 
+    After the reading stage there is one in ``out/reading/model``, to be measured or averaged with.
+
     Raises CheckpointError when a stage before it is missing.
     """
     if getattr(config, name) is None:
         return
     kit = Kit.make(config, out)
     if name == "joint" and config.reading is not None:
-        if not load_weights(out / "reading", kit.model):
+        weights = load_result(out / "reading")
+        if weights is None:
             raise CheckpointError(f"There is no finished reading stage in {out}; train it first with --stage reading.")
+        kit.model.load_state_dict(weights)
     elif name in ("reading", "joint"):
         join_parts(kit, out)
     train_stage(STAGES[name](kit), kit, out / name)
-    if name == "joint" and process_rank() == 0:
-        export_checkpoint(kit, out / "model")
+    if name in ("reading", "joint") and process_rank() == 0:
+        export_checkpoint(kit, out / "model" if name == "joint" else out / name / "model")
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from ixc.errors import CheckpointError, SettingsError
 from ixc.models.xcomposer2 import InternLM2Tokenizer, XComposer2ForCausalLM, XComposer2Processor
 from ixc.training import train
 from ixc.training.attention import QUERY_BLOCK, attend_causally, use_fast_attention
-from ixc.training.checkpoints import load_checkpoint, save_checkpoint
+from ixc.training.checkpoints import load_checkpoint, load_result, save_checkpoint
 from ixc.training.config import load_config
 from ixc.training.export import export_checkpoint
 from ixc.training.initial import cosine_filters
@@ -101,6 +101,30 @@ def test_a_killed_run_goes_on_at_the_same_loss(make_kit, fonts, tmp_path, stage_
     whole, resumed = losses("whole", 4), losses("resumed", 2, 4)
     assert len(whole) == 4
     assert resumed == pytest.approx(whole, abs=1e-3)
+
+
+def test_the_mean_of_the_weights_is_the_result(tiny_config, fonts, tmp_path):
+    """Half of the mean before and half of each step's weights; a killed run goes on with the mean that it had."""
+    joint = dataclasses.replace(tiny_config.joint, mean_decay=0.5)
+    config = dataclasses.replace(tiny_config, joint=joint)
+
+    def run(folder, *stops):
+        """The last step's weights after each stop, and the result."""
+        steps = []
+        for stop in stops:
+            kit = Kit.make(config, tmp_path / "kit")
+            train_stage(JointStage(kit, fonts), kit, tmp_path / folder, num_workers=0, stop_at=stop)
+            steps.append(load_checkpoint(tmp_path / folder)["model"])
+        return steps, kit.model.state_dict()
+
+    (first, second, third), resumed = run("resumed", 1, 2, 3)
+    _, whole = run("whole", 3)
+    saved = load_result(tmp_path / "resumed")
+    for name, weight in resumed.items():
+        assert torch.allclose(weight, 0.25 * first[name] + 0.25 * second[name] + 0.5 * third[name], atol=1e-6), name
+        assert torch.equal(weight, saved[name])
+        assert torch.allclose(weight, whole[name], atol=1e-5)
+    assert any(not torch.equal(weight, third[name]) for name, weight in resumed.items())
 
 
 def test_vision_and_language_stages_train_their_own_parts_only(make_kit, fonts, tmp_path):
@@ -231,6 +255,7 @@ def test_each_stage_goes_on_from_the_one_before(tiny_config, tmp_path, monkeypat
     for name in ("language", "vision", "reading"):
         train.run_stage(tiny_config, name, tmp_path)
     before = load_checkpoint(tmp_path / "reading")["model"]
+    XComposer2ForCausalLM.from_pretrained(tmp_path / "reading" / "model")  # a model of its own, to be averaged with
     vision = load_checkpoint(tmp_path / "vision")["model"]
     assert all(torch.equal(before[name], vision[name]) for name in before if name.startswith("vit."))  # frozen
     frozen = dataclasses.replace(tiny_config.joint, muon_lr=1e-30, adamw_lr=1e-30)
