@@ -45,20 +45,31 @@ def watching(*layers: int) -> Iterator[dict[int, Attended | None]]:
         _watched.reset(token)
 
 
-def use_fast_attention(model: nn.Module) -> None:
-    """Let a model attend this way: the language model anywhere, so that it can be watched, the tower on a CPU only.
+@contextmanager
+def fast_attention(model: nn.Module) -> Iterator[None]:
+    """Inside, a model attends this way: the language model anywhere, so that it can be watched, the tower on a CPU only.
 
-    In models of other classes nothing changes.
+    It cannot generate meanwhile, for there is no cache. In models of other classes nothing changes.
     """
     if not isinstance(model, XComposer2ForCausalLM):
+        yield
         return
+    tower = model.vit.clip
+    before, tower_before = model.config._attn_implementation, tower.config._attn_implementation
     AttentionInterface.register(LANGUAGE_NAME, attend_causally)
     AttentionMaskInterface.register(LANGUAGE_NAME, lambda *_, **__: None)
-    vision_name = VISION_NAME if next(model.parameters()).device.type == "cpu" else model.config._attn_implementation
-    model.config._attn_implementation = LANGUAGE_NAME
-    # After the line above, which reaches into the tower's configuration too.
     AttentionInterface.register(VISION_NAME, attend_one_by_one)
-    model.vit.clip.set_attn_implementation(vision_name)
+    is_on_cpu = next(model.parameters()).device.type == "cpu"
+    _set_attention(model, LANGUAGE_NAME, VISION_NAME if is_on_cpu else tower_before)
+    try:
+        yield
+    finally:
+        _set_attention(model, before, tower_before)
+
+
+def _set_attention(model: XComposer2ForCausalLM, language: str, tower: str) -> None:
+    model.config._attn_implementation = language
+    model.vit.clip.set_attn_implementation(tower)  # after the line above, which reaches into the tower's configuration too
 
 
 def attend_one_by_one(

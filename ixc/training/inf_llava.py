@@ -191,7 +191,7 @@ STAGES = (VisionStage, LessonStage)
 
 
 def _use_fast_attention(model: InfLlavaForCausalLM) -> None:
-    """As ixc-nano trains: see ``attention.use_fast_attention``."""
+    """As ixc-nano trains: see ``attention.fast_attention``."""
     AttentionInterface.register(LANGUAGE_NAME, attend_causally)
     AttentionMaskInterface.register(LANGUAGE_NAME, lambda *_, **__: None)
     AttentionInterface.register(VISION_NAME, attend_one_by_one)

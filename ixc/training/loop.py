@@ -14,7 +14,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
-from ixc.training.attention import use_fast_attention
+from ixc.training.attention import fast_attention
 from ixc.training.checkpoints import load_checkpoint, save_checkpoint
 from ixc.training.optim import Optimizers, accumulate, average_gradients, warmup_stable_decay
 from ixc.training.stages import Batch, Kit, Stage, process_rank
@@ -97,29 +97,29 @@ def train_stage(stage: Stage, kit: Kit, folder: Path, *, num_workers: int = 1, s
         prefetch_factor=6 if num_workers else None,
     )
     model.train()
-    use_fast_attention(model)
     recent: dict[str, list[float]] = {}
     started, saved = time.monotonic(), time.monotonic()
     progress = tqdm(loader, initial=first, total=config.num_steps, desc=stage.name, mininterval=10)
-    for step, batch in enumerate(progress, start=first):
-        batch = {name: value.to(device) if torch.is_tensor(value) else value for name, value in batch.items()}
-        loss, metrics = stage.loss(batch)
-        metrics["loss"] = accumulate(loss)
-        average_gradients(optimizers.parameters)
-        metrics["gradient_norm"] = optimizers.step(warmup_stable_decay(step, config.num_steps, config.num_warmup))
-        if mean is not None:
-            mean.update_parameters(model)
-        for name, value in metrics.items():
-            recent.setdefault(name, []).append(value)
-        if (step + 1) % kit.config.log_every_steps == 0 or step + 1 == last:
-            means = {name: round(sum(values) / len(values), 4) for name, values in recent.items()}
-            curve.append({"step": step + 1, "elapsed_s": round(time.monotonic() - started, 1), **means})
-            progress.set_postfix(means)
-            logger.info("%s %s", stage.name, json.dumps(curve[-1]))
-            recent.clear()
-        is_due = time.monotonic() - saved > kit.config.checkpoint_every_s or step + 1 == last
-        if is_due and process_rank() == 0:
-            training.save(folder, step + 1, curve)
-            saved = time.monotonic()
+    with fast_attention(model):
+        for step, batch in enumerate(progress, start=first):
+            batch = {name: value.to(device) if torch.is_tensor(value) else value for name, value in batch.items()}
+            loss, metrics = stage.loss(batch)
+            metrics["loss"] = accumulate(loss)
+            average_gradients(optimizers.parameters)
+            metrics["gradient_norm"] = optimizers.step(warmup_stable_decay(step, config.num_steps, config.num_warmup))
+            if mean is not None:
+                mean.update_parameters(model)
+            for name, value in metrics.items():
+                recent.setdefault(name, []).append(value)
+            if (step + 1) % kit.config.log_every_steps == 0 or step + 1 == last:
+                means = {name: round(sum(values) / len(values), 4) for name, values in recent.items()}
+                curve.append({"step": step + 1, "elapsed_s": round(time.monotonic() - started, 1), **means})
+                progress.set_postfix(means)
+                logger.info("%s %s", stage.name, json.dumps(curve[-1]))
+                recent.clear()
+            is_due = time.monotonic() - saved > kit.config.checkpoint_every_s or step + 1 == last
+            if is_due and process_rank() == 0:
+                training.save(folder, step + 1, curve)
+                saved = time.monotonic()
     training.finish()
     return curve

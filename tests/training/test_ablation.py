@@ -7,12 +7,14 @@ import pytest
 import torch
 
 from ixc.conversation import IMAGE_MARKER, ImageView, build_prompt
-from ixc.evaluation.ablation import answer_without
+from ixc.evaluation.ablation import answer_without, train_without
 from ixc.evaluation.held_out import make_tasks
 from ixc.imaging.decode import decode_image
+from ixc.models.xcomposer2 import XComposer2ForCausalLM
 from ixc.settings import ImageLimits
 from ixc.tiling import Grid, plan_tiles
 from ixc.training.ablation import GLOBAL_VIEW, NEWLINE, NOTHING, kept_tokens, places_among
+from ixc.training.export import export_checkpoint
 from ixc.training.joint_stage import JointStage
 from ixc.training.pointers import Places
 
@@ -84,3 +86,14 @@ def test_with_everything_left_in_it_is_the_ordinary_model(make_kit):
     reading = answer_without(kit, task, 2, NOTHING)
     text = kit.processor.tokenizer.decode(expected[0].tolist(), skip_special_tokens=True).strip()
     assert reading.answer[:10] == text[:10]
+
+
+def test_a_model_that_was_just_trained_answers_as_the_finished_one_does(tiny_config, make_kit, tmp_path):
+    """Training attends in ways of its own, which cannot generate. Oracle: the exported model, loaded anew."""
+    export_checkpoint(make_kit(), tmp_path / "begun")
+    kit = train_without(tiny_config, NOTHING, tmp_path / "begun", tmp_path / "run", num_steps=1)
+    export_checkpoint(kit, tmp_path / "finished")
+    loaded = XComposer2ForCausalLM.from_pretrained(tmp_path / "finished").eval()
+    for task in make_tasks(3, 4):
+        finished = answer_without(dataclasses.replace(kit, model=loaded), task, 2, NOTHING)
+        assert answer_without(kit, task, 2, NOTHING).answer == finished.answer

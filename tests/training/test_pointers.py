@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from ixc.training.attention import Attended, use_fast_attention, watching
+from ixc.training.attention import Attended, fast_attention, watching
 from ixc.training.conversations import KINDS, draw_paper
 from ixc.training.fonts import training_fonts
 from ixc.training.initial_language import POINTING_LAYERS
@@ -128,14 +128,14 @@ def test_the_loss_is_the_heads_distance_from_looking_there():
 
 def test_only_the_watched_layer_is_kept_and_only_inside(kit):
     embeds = torch.randn(2, 5, 192)
-    use_fast_attention(kit.model.train())
-    with watching(0) as seen, watching(*POINTING_LAYERS) as seen_inside:
+    with fast_attention(kit.model.train()):
+        with watching(0) as seen, watching(*POINTING_LAYERS) as seen_inside:
+            kit.model.model(inputs_embeds=embeds)
+        assert seen == {0: None}  # the inner one counts
+        assert seen_inside == dict.fromkeys(POINTING_LAYERS)  # the model has one layer only
+        with watching(0) as seen:
+            kit.model.model(inputs_embeds=embeds)
+        first = seen[0]
+        assert (first.query.shape[0], first.query.shape[2], first.key.shape[2]) == (2, 5, 5)
         kit.model.model(inputs_embeds=embeds)
-    assert seen == {0: None}  # the inner one counts
-    assert seen_inside == dict.fromkeys(POINTING_LAYERS)  # the model has one layer only
-    with watching(0) as seen:
-        kit.model.model(inputs_embeds=embeds)
-    first = seen[0]
-    assert (first.query.shape[0], first.query.shape[2], first.key.shape[2]) == (2, 5, 5)
-    kit.model.model(inputs_embeds=embeds)
-    assert seen == {0: first}
+        assert seen == {0: first}

@@ -13,7 +13,7 @@ from transformers.models.llama.modeling_llama import eager_attention_forward
 from ixc.errors import CheckpointError, SettingsError
 from ixc.models.xcomposer2 import InternLM2Tokenizer, XComposer2ForCausalLM, XComposer2Processor
 from ixc.training import train
-from ixc.training.attention import QUERY_BLOCK, attend_causally, use_fast_attention
+from ixc.training.attention import QUERY_BLOCK, attend_causally, fast_attention
 from ixc.training.checkpoints import load_checkpoint, load_result, save_checkpoint
 from ixc.training.config import load_config
 from ixc.training.export import export_checkpoint
@@ -214,9 +214,12 @@ def test_training_attends_as_the_finished_model_does(tiny_config, tmp_path):
             return kit.model.vit(views), kit.model(ids).logits
 
     expected = outputs()
-    use_fast_attention(kit.model)
-    for found, right in zip(outputs(), expected, strict=True):
-        assert torch.allclose(found, right, atol=1e-4)
+    before = kit.model.config._attn_implementation, kit.model.vit.clip.config._attn_implementation
+    with fast_attention(kit.model):
+        assert kit.model.config._attn_implementation != before[0]
+        for found, right in zip(outputs(), expected, strict=True):
+            assert torch.allclose(found, right, atol=1e-4)
+    assert (kit.model.config._attn_implementation, kit.model.vit.clip.config._attn_implementation) == before
 
 
 def test_heads_look_back_before_any_training(raw_config, write_config, tmp_path):
