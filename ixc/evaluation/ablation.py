@@ -97,7 +97,8 @@ def answer_without(kit: Kit, task: Task, max_patches: int, without: str) -> Read
         eos_token_id=processor.tokenizer.convert_tokens_to_ids(TURN_END),
         pad_token_id=processor.tokenizer.pad_token_id,
     )
-    return Reading(task, max_patches, processor.tokenizer.decode(out[0].tolist(), skip_special_tokens=True).strip())
+    answer = processor.tokenizer.decode(out[0].tolist(), skip_special_tokens=True).removesuffix(TURN_END)
+    return Reading(task, max_patches, answer.strip())
 
 
 def _parts(system: str, turns: Sequence[Turn], task: Task, view: ImageView) -> tuple[str, str]:

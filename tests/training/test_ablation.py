@@ -1,22 +1,29 @@
 """What is left out of an image's sequence, against the layout written out token by token."""
 
 import dataclasses
+from contextlib import closing
 
 import numpy as np
 import pytest
 import torch
 
+from ixc.chat.loading import load_engine
 from ixc.conversation import IMAGE_MARKER, ImageView, build_prompt
 from ixc.evaluation.ablation import answer_without, train_without
 from ixc.evaluation.held_out import make_tasks
+from ixc.evaluation.nano import answer_task, make_signs
 from ixc.imaging.decode import decode_image
+from ixc.models.presets import NANO
 from ixc.models.xcomposer2 import XComposer2ForCausalLM
-from ixc.settings import ImageLimits
+from ixc.settings import ImageLimits, Settings
 from ixc.tiling import Grid, plan_tiles
 from ixc.training.ablation import GLOBAL_VIEW, NEWLINE, NOTHING, kept_tokens, places_among
+from ixc.training.config import load_config
 from ixc.training.export import export_checkpoint
 from ixc.training.joint_stage import JointStage
 from ixc.training.pointers import Places
+from ixc.training.stages import Kit
+from tests.training.conftest import CONFIG
 
 
 def written_out(grid):
@@ -97,3 +104,15 @@ def test_a_model_that_was_just_trained_answers_as_the_finished_one_does(tiny_con
     for task in make_tasks(3, 4):
         finished = answer_without(dataclasses.replace(kit, model=loaded), task, 2, NOTHING)
         assert answer_without(kit, task, 2, NOTHING).answer == finished.answer
+
+
+def test_answers_are_the_apps_own(tmp_path):
+    """Oracle: the engine, with the shipped weights, whose answers end."""
+    config = dataclasses.replace(load_config(CONFIG), start_from=str(NANO.source))
+    kit = Kit.make(config, tmp_path)
+    kit.model.eval()
+    with closing(load_engine(dataclasses.replace(Settings(), model="ixc-nano"), measure=False)) as engine:
+        for task in make_signs(3):
+            reading = answer_without(kit, task, 1, NOTHING)
+            assert reading.answer == answer_task(engine, task, 1).answer
+            assert reading.answer
