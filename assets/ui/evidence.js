@@ -27,7 +27,7 @@
       }) }));
       const num = series[0].points[0]?.num;
       return card(t("evidence.curve", { model }), num ? t("evidence.curve.note", { num }) : "",
-        chart(budgets.map((budget) => `HD-${budget}`), lines, [0, 100], t("evidence.curve.alt", { model })),
+        chart(budgets.map((budget) => `HD-${budget}`), lines.filter((_, at) => series[at].is_drawn), [0, 100], t("evidence.curve.alt", { model })),
         dataTable(t("evidence.group"), budgets.map((budget) => `HD-${budget}`), lines.map(({ name, values }) => [name, ...values.map((each) => percent(each?.y))])));
     }
 

@@ -44,17 +44,23 @@ def evidence_page_value(folder: Path = RESULTS_FOLDER) -> dict[str, Any]:
 
 
 def read_curve(evaluation: Mapping[str, Any]) -> dict[str, Any] | None:
-    """Share of exact answers by budget, one series for each group of documents; None without any."""
+    """Share of exact answers by budget, one series for each group of documents; None without any.
+
+    Groups inside others, such as the tasks, are many: the page puts them into the table and does not draw them.
+    """
     series: dict[str, list[dict[str, float | int]]] = {}
+    inner: set[str] = set()
     for budget, groups in sorted(_by_budget(evaluation.get("budgets")).items()):
-        for name, share, num in _groups(groups):
+        for name, share, num, depth in _groups(groups):
             series.setdefault(name, []).append({"budget": budget, "share": share, "num": num})
+            if depth:
+                inner.add(name)
     if not series:
         return None
     names = sorted(series, key=lambda name: name != _FIRST)  # stable: the others as they were written
     return {
         "model": str(evaluation.get("model", "")),
-        "series": [{"name": name, "points": series[name]} for name in names],
+        "series": [{"name": name, "is_drawn": name not in inner, "points": series[name]} for name in names],
     }
 
 
@@ -93,8 +99,8 @@ def read_speed(result: Mapping[str, Any]) -> dict[str, Any] | None:
     return {**{name: str(result.get(name) or "") for name in ("model", "hardware", "torch", "date")}, "figures": figures}
 
 
-def _groups(groups: Any, depth: int = 0) -> Iterator[tuple[str, float, int]]:
-    """Name, share of exact answers and number of documents of every group, those inside others included."""
+def _groups(groups: Any, depth: int = 0) -> Iterator[tuple[str, float, int, int]]:
+    """Name, share of exact answers, number of answers and depth of every group, those inside others included."""
     if not isinstance(groups, Mapping) or depth > 2:
         return
     for name, figures in groups.items():
@@ -102,7 +108,7 @@ def _groups(groups: Any, depth: int = 0) -> Iterator[tuple[str, float, int]]:
             continue
         share, num = figures.get("exact"), figures.get("num")
         if _is_number(share) and 0 <= share <= 1:
-            yield str(name), float(share), int(num) if _is_number(num) else 0
+            yield str(name), float(share), int(num) if _is_number(num) else 0, depth
         else:
             yield from _groups(figures, depth + 1)
 
@@ -110,7 +116,7 @@ def _groups(groups: Any, depth: int = 0) -> Iterator[tuple[str, float, int]]:
 def _overall(figures: Any) -> float | None:
     """The share that sums a group up: its own, else that of "all", else its first group's."""
     shares: dict[str, float] = {}
-    for name, share, _ in _groups({_FIRST: figures}):
+    for name, share, _, _ in _groups({_FIRST: figures}):
         shares.setdefault(name, share)
     return shares.get(_FIRST, next(iter(shares.values()), None))
 

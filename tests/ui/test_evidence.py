@@ -18,8 +18,12 @@ def test_a_curve_has_a_point_for_each_budget_and_group():
     assert curve == {
         "model": "m",
         "series": [
-            {"name": "all", "points": [{"budget": 1, "share": 0.1, "num": 50}, {"budget": 16, "share": 0.5, "num": 50}]},
-            {"name": "receipt", "points": [{"budget": 16, "share": 0.25, "num": 8}]},
+            {
+                "name": "all",
+                "is_drawn": True,
+                "points": [{"budget": 1, "share": 0.1, "num": 50}, {"budget": 16, "share": 0.5, "num": 50}],
+            },
+            {"name": "receipt", "is_drawn": False, "points": [{"budget": 16, "share": 0.25, "num": 8}]},
         ],
     }
 
