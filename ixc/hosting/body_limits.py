@@ -19,7 +19,7 @@ from ixc.settings import MEGABYTE, ImageLimits
 _UPLOAD = "/gradio_api/upload"
 _WITH_IMAGES = ("/v1/", "/mcp")
 _BASE64 = 4 / 3
-_RETRY_AFTER_S = 10
+_RETRY_AFTER_S = 60
 
 
 @dataclass(frozen=True, slots=True)
