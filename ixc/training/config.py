@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import MISSING, dataclass, fields
+from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
 
 import yaml
@@ -10,6 +10,7 @@ from huggingface_hub.errors import StrictDataclassError
 
 from ixc.errors import SettingsError
 from ixc.models.xcomposer2 import XComposer2Config
+from ixc.training.kinds import KIND_SHARES
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +28,8 @@ class StageConfig:
     pointing_weight: float = 0.0
     mean_decay: float = 0.0
     """Of the running mean of the weights at each step, which then is the stage's result; 0: the last step's weights are."""
+    kind_weights: dict = field(default_factory=dict)
+    """How many times as often as ``KIND_SHARES`` says a kind of document is drawn."""
 
     def __post_init__(self) -> None:
         require(self.num_steps >= 1, "num_steps must be at least 1")
@@ -35,6 +38,7 @@ class StageConfig:
         require(self.num_threads >= 0, "num_threads must not be negative")
         require(self.pointing_weight >= 0, "pointing_weight must not be negative")
         require(0 <= self.mean_decay < 1, "mean_decay must be at least 0 and less than 1")
+        _check_kind_weights(self.kind_weights)
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,7 +178,7 @@ def build(kind: type, raw: object, where: str) -> object:
     """``kind`` from a mapping of its settings, which are checked. Raises SettingsError that begins with ``where``."""
     if not isinstance(raw, dict):
         raise SettingsError(f"{where}: a mapping of settings is missing.")
-    known = {field.name: field for field in fields(kind)}
+    known = {each.name: each for each in fields(kind)}
     unknown = sorted(set(raw) - set(known))
     missing = sorted(n for n, f in known.items() if f.default is MISSING and f.default_factory is MISSING and n not in raw)
     if unknown or missing:
@@ -199,6 +203,14 @@ def _typed(value: object, kind: str, where: str) -> object:
     if kind not in ("int", "float") and not kind.startswith("tuple"):
         return value
     raise SettingsError(f"{where} must be {'a list of numbers' if kind.startswith('tuple') else 'a number'}, not {value!r}.")
+
+
+def _check_kind_weights(weights: object) -> None:
+    require(isinstance(weights, dict), "kind_weights must be a mapping of kinds of documents to numbers")
+    unknown = sorted(map(str, set(weights) - set(KIND_SHARES)))
+    require(not unknown, f"kind_weights: there is no kind {', '.join(unknown)}")
+    are_numbers = all(isinstance(each, (int, float)) and each >= 0 for each in weights.values())
+    require(are_numbers, "kind_weights must be numbers that are not negative")
 
 
 def require(is_fine: bool, message: str) -> None:

@@ -47,11 +47,13 @@ class JointStage:
     def make_batch(self, step: int) -> Batch:
         """As many lessons cut alike as ``views_per_batch`` allows; or one without an image."""
         rng = generator_for(self._kit.data_seed, self.name, step)
-        first = draw_lesson(rng, self._fonts, self.config.budgets, kinds=self._kit.kinds)
+        first = draw_lesson(rng, self._fonts, self.config.budgets, kinds=self._kit.kinds(self.config))
         lessons = [first]
         if first.document is not None:
             num_views = 1 if first.plan.grid == ONE_TILE else first.plan.num_views
-            lessons = draw_alike(rng, self._fonts, first, self.config.views_per_batch // num_views, self._kit.kinds)
+            lessons = draw_alike(
+                rng, self._fonts, first, self.config.views_per_batch // num_views, self._kit.kinds(self.config)
+            )
         processor = self._kit.processor
         if lessons[0].document is None:
             return collate([Row(LessonIds.of(lessons[0], processor))], processor)

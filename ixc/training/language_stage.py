@@ -49,7 +49,9 @@ class LanguageStage:
         rows: list[Row] = []
         visual: list[Tensor] = []
         for _ in range(MAX_DRAWS):
-            lesson = draw_lesson(rng, self._fonts, self.config.budgets, only_lookups=is_short, kinds=self._kit.kinds)
+            lesson = draw_lesson(
+                rng, self._fonts, self.config.budgets, only_lookups=is_short, kinds=self._kit.kinds(self.config)
+            )
             ids = LessonIds.of(lesson, self._kit.processor)
             codes, places = self._codes(rng, lesson, is_short)
             num_tokens = ids.num_tokens(len(codes))

@@ -35,8 +35,8 @@ _ANY_VIEW = ImageView("document", 1)
 ENLARGED_SHARE, MOST_ENLARGED = 0.4, 2.2
 """Share of the sheets that lie on more background than they need, and how many times as wide it gets at most."""
 MOST_PADDED = 1.7
-FIRST_WEIGHT = 3.0
-"""Weight of an answer's first character, which decides where to read."""
+JUMP_WEIGHT = 3.0
+"""Weight of the characters that decide where to read: an answer's first, and those that stand elsewhere than the one before."""
 ENOUGH_SHARE = 0.65
 """Share of lessons at a budget that is surely enough; at the others many a text is too small."""
 FIXED_SHARE = 0.15
@@ -171,6 +171,14 @@ class LessonIds:
     def num_tokens(self, num_visual: int) -> int:
         return len(self.before) + num_visual + len(self.after)
 
+    def weights(self) -> np.ndarray:
+        """How much each label counts: float32, as many as labels."""
+        labels, glyphs = np.array(self.labels), np.array(self.glyphs)
+        is_first = (labels != NO_LABEL) & (np.append(NO_LABEL, labels[:-1]) == NO_LABEL)
+        before = np.append(NOWHERE, glyphs[:-1])
+        is_jump = (glyphs != NOWHERE) & ((before == NOWHERE) | (before != glyphs - 1))
+        return np.where(is_first | is_jump, JUMP_WEIGHT, 1.0).astype(np.float32)
+
 
 def _sources(lesson: Lesson, exchange: Exchange, num_tokens: int) -> list[int]:
     """For every token of an answer the document's character it is read from; one token is one character, and the turn's end."""
@@ -193,14 +201,15 @@ def _encode(text: str, processor: XComposer2Processor) -> list[int]:
 
 
 def collate(rows: Sequence[Row], processor: XComposer2Processor) -> dict[str, object]:
-    """Ids and labels [B, S], padded on the right; the visual spans; and for every label the position in the sequence that
+    """Ids, labels and their weights [B, S], padded on the right; the visual spans; and for every label the position in the
 
-    shows what it says, ``pointed_tokens``, with the slot there, ``pointed_heads``: [B, S], else NOWHERE.
+    sequence that shows what it says, ``pointed_tokens``, with the slot there, ``pointed_heads``: [B, S], else NOWHERE.
     No attention mask is needed: padding comes last and attention is causal.
     """
     length = max(row.ids.num_tokens(row.num_visual) for row in rows)
     input_ids = torch.full((len(rows), length), processor.tokenizer.pad_token_id)
     labels, pointed_tokens, pointed_heads = (torch.full((len(rows), length), fill) for fill in (NO_LABEL, NOWHERE, NOWHERE))
+    weights = torch.zeros(len(rows), length)
     spans = []
     for index, row in enumerate(rows):
         ids, start = row.ids, len(row.ids.before)
@@ -208,6 +217,7 @@ def collate(rows: Sequence[Row], processor: XComposer2Processor) -> dict[str, ob
         input_ids[index, : len(sequence)] = torch.tensor(sequence)
         after = slice(len(sequence) - len(ids.labels), len(sequence))
         labels[index, after] = torch.tensor(ids.labels)
+        weights[index, after] = torch.from_numpy(ids.weights())
         spans.append(((start, start + row.num_visual),) if row.num_visual else ())
         if row.places is not None:
             places = row.places.of(ids.glyphs)
@@ -216,6 +226,7 @@ def collate(rows: Sequence[Row], processor: XComposer2Processor) -> dict[str, ob
     return {
         "input_ids": input_ids,
         "labels": labels,
+        "weights": weights,
         "spans": VisualSpans(tuple(spans)),
         "pointed_tokens": pointed_tokens,
         "pointed_heads": pointed_heads,
@@ -249,14 +260,14 @@ def answer_loss(
         hidden_BSD = model.model(inputs_embeds=embeds_BSD, visual_spans=batch["spans"]).last_hidden_state
     logits_MV = model.output(hidden_BSD[:, :-1][labels_BS[:, 1:] != NO_LABEL]).float()
     is_answer = labels_BS[:, 1:] != NO_LABEL
-    is_first = is_answer.clone()
-    is_first[:, 1:] &= ~is_answer[:, :-1]
-    weights_M = torch.where(is_first[is_answer], FIRST_WEIGHT, 1.0)
+    weights_M = batch["weights"][:, 1:][is_answer]
     each_M = torch.nn.functional.cross_entropy(logits_MV, labels_BS[:, 1:][is_answer], reduction="none")
     loss, metrics = (weights_M * each_M).sum() / weights_M.sum(), answer_metrics(logits_MV.detach(), labels_BS)
+    is_jump_M = weights_M > 1
+    metrics["jumps_right"] = float((logits_MV.detach().argmax(-1) == labels_BS[:, 1:][is_answer])[is_jump_M].float().mean())
     for layer in POINTING_LAYERS:
         if pointing_weight and (attended := seen[layer]) is not None:
-            pointing, right = pointing_loss(attended, batch["pointed_tokens"], batch["pointed_heads"])
+            pointing, right = pointing_loss(attended, batch["pointed_tokens"], batch["pointed_heads"], batch["weights"])
             loss = loss + pointing_weight * pointing
             if right is not None:
                 metrics[f"pointed_right_{layer}"] = right

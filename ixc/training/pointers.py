@@ -99,13 +99,13 @@ def _lines_at(answer: str, position: int, lines: Sequence[TextLine]) -> Iterator
             yield index
 
 
-def pointing_loss(attended: Attended, tokens_BS: Tensor, heads_BS: Tensor) -> tuple[Tensor, float | None]:
-    """Mean cross-entropy of one layer's attention against the places to look at, and the share that looks there most.
+def pointing_loss(attended: Attended, tokens_BS: Tensor, heads_BS: Tensor, weights_BS: Tensor) -> tuple[Tensor, float | None]:
+    """Weighted mean cross-entropy of one layer's attention against the places to look at, and the share that looks there most.
 
     ``tokens_BS`` and ``heads_BS``: for every token of the sequence which is read from the picture, the index in the sequence
     that shows it, and the head that should look there while the token *before* it is the last one known; else NOWHERE.
     """
-    losses, num_right, num = [], 0, 0
+    losses, weights, num_right, num = [], [], 0, 0
     for row, (tokens_S, heads_S) in enumerate(zip(tokens_BS, heads_BS, strict=True)):
         at_M = (tokens_S >= 0).nonzero().flatten()
         if not len(at_M):
@@ -116,9 +116,11 @@ def pointing_loss(attended: Attended, tokens_BS: Tensor, heads_BS: Tensor) -> tu
         scores_MS = scores_HMS[heads_M, torch.arange(len(at_M), device=at_M.device)].float()
         is_later_MS = torch.arange(scores_MS.shape[1], device=at_M.device) > (at_M - 1)[:, None]
         scores_MS = scores_MS.masked_fill(is_later_MS, -torch.inf)
-        losses.append(torch.nn.functional.cross_entropy(scores_MS, targets_M, reduction="sum"))
+        losses.append(torch.nn.functional.cross_entropy(scores_MS, targets_M, reduction="none"))
+        weights.append(weights_BS[row, at_M])
         num_right += int((scores_MS.detach().argmax(-1) == targets_M).sum())
         num += len(at_M)
     if not num:
         return attended.query.new_zeros((), dtype=torch.float32), None
-    return torch.stack(losses).sum() / num, num_right / num
+    weights_M = torch.cat(weights)
+    return (weights_M * torch.cat(losses)).sum() / weights_M.sum(), num_right / num

@@ -49,10 +49,12 @@ class Kit:
     data_seed: int
     """Of the documents; another one in each of several processes that train together."""
 
-    @property
-    def kinds(self) -> Mapping[str, float]:
-        """Shares of the kinds of documents to be drawn."""
-        return {"sign": 1.0} if self.config.only_signs else KIND_SHARES
+    def kinds(self, stage: StageConfig) -> Mapping[str, float]:
+        """Shares of the kinds of documents that a stage draws."""
+        if self.config.only_signs:
+            return {"sign": 1.0}
+        weighted = {kind: share * stage.kind_weights.get(kind, 1.0) for kind, share in KIND_SHARES.items()}
+        return {kind: share / sum(weighted.values()) for kind, share in weighted.items()}
 
     @classmethod
     def make(cls, config: TrainingConfig, folder: Path) -> Kit:

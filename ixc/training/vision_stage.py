@@ -93,7 +93,9 @@ class VisionStage:
             advance_px = TINY_ADVANCE_PX if rng.random() < TINY_SHARE else self.config.page_advance_px
             view, glyphs = self._page(lay_out_page(rng, self._fonts, advance_px))
         else:
-            view, glyphs = self._view_of(rng, draw_training_paper(rng, self._fonts, kinds=self._kit.kinds).document)
+            view, glyphs = self._view_of(
+                rng, draw_training_paper(rng, self._fonts, kinds=self._kit.kinds(self.config)).document
+            )
         cells = cell_targets(glyphs, self._kit.config.num_slots, TOKENS_PER_SIDE, TOKENS_PER_SIDE)
         return view, cells, patch_targets(glyphs)
 

@@ -111,17 +111,18 @@ def test_the_loss_is_the_heads_distance_from_looking_there():
     tokens[0, 4], heads[0, 4] = 1, 2
     tokens[1, 3], heads[1, 3] = 0, 0
     tokens[1, 5], heads[1, 5] = 4, 1
+    weights = torch.rand(2, 6)
     expected = []
     for row, position in ((0, 4), (1, 3), (1, 5)):
         head = heads[row, position]
         scores = torch.stack(
             [attended.query[row, head, position - 1] @ attended.key[row, head, key] for key in range(position)]
         )
-        expected.append(-torch.log(torch.softmax(scores, 0)[tokens[row, position]]))
-    loss, right = pointing_loss(attended, tokens, heads)
-    torch.testing.assert_close(loss, torch.stack(expected).mean())
+        expected.append(-torch.log(torch.softmax(scores, 0)[tokens[row, position]]) * weights[row, position])
+    loss, right = pointing_loss(attended, tokens, heads, weights)
+    torch.testing.assert_close(loss, sum(expected) / (weights[0, 4] + weights[1, 3] + weights[1, 5]))
     assert right in (0, 1 / 3, 2 / 3, 1)
-    nothing, right = pointing_loss(attended, torch.full((2, 6), NOWHERE), heads)
+    nothing, right = pointing_loss(attended, torch.full((2, 6), NOWHERE), heads, weights)
     assert nothing == 0
     assert right is None
 

@@ -4,6 +4,7 @@ import dataclasses
 import json
 import logging
 
+import numpy as np
 import pytest
 import torch
 from transformers import AttentionInterface, AttentionMaskInterface
@@ -17,13 +18,16 @@ from ixc.training.attention import QUERY_BLOCK, attend_causally, fast_attention
 from ixc.training.checkpoints import load_checkpoint, load_result, save_checkpoint
 from ixc.training.config import load_config
 from ixc.training.export import export_checkpoint
+from ixc.training.fonts import BUILT_IN
 from ixc.training.initial import cosine_filters
 from ixc.training.initial_language import LOOKS_BACK
 from ixc.training.joint_stage import JointStage, join_parts
+from ixc.training.kinds import KIND_SHARES
 from ixc.training.language_stage import LanguageStage
-from ixc.training.lessons import NO_LABEL
+from ixc.training.lessons import JUMP_WEIGHT, NO_LABEL, LessonIds, draw_lesson, draw_training_paper
 from ixc.training.loop import train_stage
 from ixc.training.optim import layerwise_decay, warmup_stable_decay
+from ixc.training.pointers import NOWHERE
 from ixc.training.stages import Kit
 from ixc.training.vision_stage import VisionStage
 from ixc.training.vocabulary import write_tokenizer_model
@@ -40,6 +44,9 @@ STAGES = (VisionStage, LanguageStage, JointStage)
         (("joint", "learning"), 1, "joint: unknown setting 'learning'"),
         (("language", "muon_lr"), 5, "language: learning rates must be between 0 and 1"),
         (("language",), None, "language: a mapping of settings is missing"),
+        (("joint", "kind_weights"), {"memo": 2}, "joint: kind_weights: there is no kind memo"),
+        (("joint", "kind_weights"), {"table": -1}, "joint: kind_weights must be numbers that are not negative"),
+        (("joint", "kind_weights"), [2], "joint: kind_weights must be a mapping"),
         (("num_slots",), 99, "num_slots must be between 1 and 16"),
         (("model", "num_key_value_heads"), 5, "model: .*must divide each other"),
     ],
@@ -151,6 +158,34 @@ def test_labels_fall_on_the_answers_and_their_ends(make_kit, fonts):
         assert questions.count("user\n") == questions.count("assistant\n")
         assert [tuple(span) for span in spans] == [(3, 3 + int((ids == kit.model.config.image_token_id).sum()))]
     assert batch["tiles"].dtype == torch.uint8
+
+
+def test_the_characters_that_decide_where_to_read_count_more(make_kit, fonts):
+    """Oracle: an answer's first character, and each that the document does not show right after the one before it."""
+    kit = make_kit()
+    lessons = [draw_lesson(np.random.default_rng([5, seed]), fonts, [4]) for seed in range(30)]
+    num_jumps = 0
+    for ids in (LessonIds.of(lesson, kit.processor) for lesson in lessons if lesson.document is not None):
+        before = NO_LABEL, NOWHERE
+        for label, glyph, weight in zip(ids.labels, ids.glyphs, ids.weights(), strict=True):
+            starts = label != NO_LABEL and before[0] == NO_LABEL
+            jumps = glyph != NOWHERE and (before[1] == NOWHERE or before[1] + 1 != glyph)
+            assert weight == (JUMP_WEIGHT if starts or jumps else 1.0)
+            num_jumps += jumps and not starts
+            before = label, glyph
+    assert num_jumps > 20
+
+
+def test_kinds_are_drawn_as_often_as_their_weights_say(tiny_config, tmp_path):
+    joint = dataclasses.replace(tiny_config.joint, kind_weights={"sign": 0.0, "table": 3})
+    kit = Kit.make(dataclasses.replace(tiny_config, joint=joint), tmp_path)
+    kinds = kit.kinds(joint)
+    assert kinds["sign"] == 0
+    assert sum(kinds.values()) == pytest.approx(1)
+    assert kinds["table"] / kinds["form"] == pytest.approx(3 * KIND_SHARES["table"] / KIND_SHARES["form"])
+    drawn = {draw_training_paper(np.random.default_rng(seed), (BUILT_IN,), kinds=kinds).kind for seed in range(60)}
+    assert "sign" not in drawn
+    assert "table" in drawn
 
 
 def test_the_tokenizer_has_one_piece_a_character_and_loses_nothing(tmp_path):
