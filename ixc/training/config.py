@@ -95,6 +95,8 @@ class JointConfig(StageConfig):
     """Everything trains end to end. ``views_per_batch`` bounds the passes through the tower in one step.
 
     ``without``: "newline" or "global view" leaves these tokens out, to see what they are good for.
+    ``rehearsal_share``: of the steps, in which the language model answers from codes with the language stage's settings, lest
+    it forget how; a step with pictures has few questions.
     """
 
     views_per_batch: int = 16
@@ -104,6 +106,7 @@ class JointConfig(StageConfig):
     vision_lr_decay: float = 0.9
     auxiliary_weight: float = 0.3
     without: str = ""
+    rehearsal_share: float = 0.0
 
     def __post_init__(self) -> None:
         StageConfig.__post_init__(self)
@@ -113,6 +116,7 @@ class JointConfig(StageConfig):
         require(0 <= self.vision_lr_scale <= 1, "vision_lr_scale must be between 0 (frozen) and 1")
         require(0 < self.language_lr_scale <= 1 and 0 < self.vision_lr_decay <= 1, "scales must be between 0 and 1")
         require(self.auxiliary_weight >= 0, "auxiliary_weight must not be negative")
+        require(0 <= self.rehearsal_share < 1, "rehearsal_share must be at least 0 and less than 1")
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,6 +145,8 @@ class TrainingConfig:
     def __post_init__(self) -> None:
         require(1 <= self.num_slots <= 16, "num_slots must be between 1 and 16")
         require(self.default_max_patches >= 1, "default_max_patches must be at least 1")
+        rehearses = any(stage is not None and stage.rehearsal_share for stage in (self.reading, self.joint))
+        require(self.language is not None or not rehearses, "rehearsal_share needs the settings of a language stage")
         require(self.checkpoint_every_s > 0 and self.log_every_steps >= 1, "checkpoint and log intervals must be positive")
 
     def model_config(self, vocab_size: int, image_token_id: int) -> XComposer2Config:

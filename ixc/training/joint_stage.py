@@ -18,6 +18,7 @@ from ixc.training.cells import view_targets
 from ixc.training.checkpoints import load_result
 from ixc.training.fonts import FontFile, training_fonts
 from ixc.training.initial import EYES
+from ixc.training.language_stage import LanguageStage
 from ixc.training.lessons import Lesson, LessonIds, Row, answer_loss, collate, draw_alike, draw_lesson
 from ixc.training.optim import layerwise_decay
 from ixc.training.painting import paint
@@ -28,7 +29,10 @@ ONE_TILE = Grid(1, 1)
 
 
 class JointStage:
-    """Lessons with pictures; the loss is the answer's, plus a share of the codebook's on every view."""
+    """Lessons with pictures; the loss is the answer's, plus a share of the codebook's on every view.
+
+    Some steps rehearse the language stage instead.
+    """
 
     name = "joint"
 
@@ -37,6 +41,7 @@ class JointStage:
         self.config = getattr(kit.config, self.name)
         self._fonts = fonts or training_fonts()
         self.extra = nn.Module()
+        self._rehearsal = LanguageStage(kit, self._fonts) if self.config.rehearsal_share else None
 
     def learning_rate_scale(self, name: str) -> float:
         if name.startswith(EYES):
@@ -45,7 +50,10 @@ class JointStage:
         return 1.0 if "Plora" in name else self.config.language_lr_scale
 
     def make_batch(self, step: int) -> Batch:
-        """As many lessons cut alike as ``views_per_batch`` allows; or one without an image."""
+        """As many lessons cut alike as ``views_per_batch`` allows; or one without an image; or a batch of codes."""
+        is_rehearsal = generator_for(self._kit.config.seed, "rehearsal", step).random() < self.config.rehearsal_share
+        if is_rehearsal:  # in every process at once
+            return self._rehearsal.make_batch(self._rehearsal.config.num_steps + step)
         rng = generator_for(self._kit.data_seed, self.name, step)
         first = draw_lesson(rng, self._fonts, self.config.budgets, kinds=self._kit.kinds(self.config))
         lessons = [first]
@@ -67,6 +75,8 @@ class JointStage:
         }
 
     def loss(self, batch: Batch) -> tuple[Tensor, dict[str, float]]:
+        if "visual" in batch:
+            return self._rehearsal.loss(batch)
         model, input_ids = self._kit.model, batch["input_ids"]
         embeds_BSD = model.model.tok_embeddings(input_ids)
         auxiliary, metrics = torch.zeros(()), {}

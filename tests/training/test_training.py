@@ -46,6 +46,7 @@ STAGES = (VisionStage, LanguageStage, JointStage)
         (("language",), None, "language: a mapping of settings is missing"),
         (("joint", "kind_weights"), {"memo": 2}, "joint: kind_weights: there is no kind memo"),
         (("joint", "kind_weights"), {"table": -1}, "joint: kind_weights must be numbers that are not negative"),
+        (("joint", "rehearsal_share"), 1, "joint: rehearsal_share must be at least 0 and less than 1"),
         (("joint", "kind_weights"), [2], "joint: kind_weights must be a mapping"),
         (("num_slots",), 99, "num_slots must be between 1 and 16"),
         (("model", "num_key_value_heads"), 5, "model: .*must divide each other"),
@@ -174,6 +175,25 @@ def test_the_characters_that_decide_where_to_read_count_more(make_kit, fonts):
             num_jumps += jumps and not starts
             before = label, glyph
     assert num_jumps > 20
+
+
+def test_joint_training_rehearses_codes_in_all_processes_at_once(tiny_config, fonts, tmp_path):
+    joint = dataclasses.replace(tiny_config.joint, rehearsal_share=0.5)
+    kit = Kit.make(dataclasses.replace(tiny_config, joint=joint), tmp_path)
+    stage, other = JointStage(kit, fonts), JointStage(dataclasses.replace(kit, data_seed=kit.data_seed + 1), fonts)
+    num_rehearsals = 0
+    for step in range(12):
+        batch, others = stage.make_batch(step), other.make_batch(step)
+        assert ("visual" in batch) == ("visual" in others)
+        num_rehearsals += "visual" in batch
+    assert 2 <= num_rehearsals <= 10
+    train_stage(stage, kit, tmp_path / "joint", num_workers=0)
+
+
+def test_rehearsing_needs_a_language_stage(tiny_config):
+    joint = dataclasses.replace(tiny_config.joint, rehearsal_share=0.5)
+    with pytest.raises(SettingsError, match="needs the settings of a language stage"):
+        dataclasses.replace(tiny_config, joint=joint, language=None)
 
 
 def test_kinds_are_drawn_as_often_as_their_weights_say(tiny_config, tmp_path):
