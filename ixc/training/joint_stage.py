@@ -55,13 +55,12 @@ class JointStage:
         if is_rehearsal:  # in every process at once
             return self._rehearsal.make_batch(self._rehearsal.config.num_steps + step)
         rng = generator_for(self._kit.data_seed, self.name, step)
-        first = draw_lesson(rng, self._fonts, self.config.budgets, kinds=self._kit.kinds(self.config))
+        kinds = self._kit.kinds(self.config)
+        first = draw_lesson(rng, self._fonts, self.config.budgets, kinds=kinds)
         lessons = [first]
         if first.document is not None:
             num_views = 1 if first.plan.grid == ONE_TILE else first.plan.num_views
-            lessons = draw_alike(
-                rng, self._fonts, first, self.config.views_per_batch // num_views, self._kit.kinds(self.config)
-            )
+            lessons = draw_alike(rng, self._fonts, first, self.config.views_per_batch // num_views, kinds)
         processor = self._kit.processor
         if lessons[0].document is None:
             return collate([Row(LessonIds.of(lessons[0], processor))], processor)

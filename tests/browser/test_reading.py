@@ -51,6 +51,11 @@ def test_a_delivery_note_is_too_small_in_one_view_and_read_in_many_tiles(visit, 
         ("What is the total?", "Total: $86.40"),
         ("What is the order number?", "Order no.: 48213"),
         ("What is the city?", "City: Lisbon"),
+        pytest.param(
+            "What is the weight?",
+            "Weight: 12.5 kg",
+            marks=pytest.mark.xfail(reason="reads 12.5 km since the sixth run", strict=False),
+        ),
     ],
 )
 def test_fields_of_the_delivery_note(visit, nano, question, answer):
