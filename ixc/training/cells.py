@@ -24,7 +24,7 @@ CELL_PX = TILE_PX / TOKENS_PER_SIDE
 LEGIBLE_PX = 14.0
 """Size below which text counts as too small to be read: two characters a cell, one for each patch of the tower."""
 HUGE_PX = 80.0
-"""Size above which a character is no longer seen in its cell; such text is read in the global view, where it is smaller."""
+"""Size above which a character or shape is no longer seen in its cell; it is read in the global view, where it is smaller."""
 TINY_STEPS = (1.5, 2.3, 3.5)
 """Text too small to be read falls into classes by how many times larger it would have to be."""
 TINY = NUM_CHARACTER_CLASSES
@@ -79,8 +79,7 @@ class Glyphs:
 
     @property
     def is_huge(self) -> np.ndarray:
-        """Characters that are too large for their cells; coloured shapes never are."""
-        return (self.sizes.min(1, initial=np.inf) > HUGE_PX) & (self.classes < NUM_CHARACTER_CLASSES)
+        return self.sizes.min(1, initial=np.inf) > HUGE_PX
 
 
 def cell_targets(glyphs: Glyphs, num_slots: int, rows: int, cols: int) -> np.ndarray:

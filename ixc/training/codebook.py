@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ixc.tiling import TOKENS_PER_SIDE
-from ixc.training.cells import EMPTY, IGNORED, NUM_CHARACTER_CLASSES, NUM_CLASSES
+from ixc.training.cells import EMPTY, IGNORED, MARK, NUM_CHARACTER_CLASSES, NUM_CLASSES
 
 SHARED_SEED = 1
 """Of the codes in every run, whatever its documents: a model trained on goes on speaking the code it has learned."""
@@ -70,11 +70,12 @@ class Codebook:
         logits[..., 1:, EMPTY] = self.margin / 2
         return logits
 
-    def loss(self, tokens: Tensor, targets: Tensor) -> tuple[Tensor, dict[str, float]]:
+    def loss(self, tokens: Tensor, targets: Tensor, mark_weight: float = 1.0) -> tuple[Tensor, dict[str, float]]:
         """Cross-entropy of views' tokens [N, 12, 12, D] against targets [N, 12, 12, K], plus the distance to the codes.
 
-        Cells that hold something weigh as much as all empty ones together. Also returns, for the log, the share of
-        classes that are recognised, the share of empty slots that are seen as empty, and how much of the places is said.
+        Cells that hold something weigh as much as all empty ones together; a coloured shape counts as ``mark_weight``
+        characters. Also returns, for the log, the share of classes that are recognised, that of the coloured shapes among
+        them, the share of empty slots that are seen as empty, and how much of the places is said.
         """
         missing = self._missing_of_places(tokens)
         distance_N = (tokens.float() - self.embed(targets)).square().mean(-1).flatten() / CODE_RMS**2
@@ -84,7 +85,8 @@ class Codebook:
         is_written_N = (targets > EMPTY).any(-1)
         is_blank_N = ~is_written_N & (targets[:, 0] != IGNORED)
         each_N = each_NK.sum(-1) + distance_N
-        loss = _mean(each_N, is_written_N) + 0.5 * _mean(each_N, is_blank_N) + PLACE_WEIGHT * missing
+        weights_N = is_written_N * torch.where(targets[:, 0] >= MARK, mark_weight, 1.0)
+        loss = _mean(each_N, weights_N) + 0.5 * _mean(each_N, is_blank_N) + PLACE_WEIGHT * missing
         with torch.no_grad():
             right = logits_NKV.argmax(-1) == targets
             metrics = {
@@ -92,6 +94,8 @@ class Codebook:
                 "empty_right": _mean(right.float(), targets == EMPTY).item(),
                 "places_said": 1 - missing.item(),
             }
+            if (is_mark_NK := targets >= MARK).any():
+                metrics["marks_right"] = _mean(right.float(), is_mark_NK).item()
         return loss, metrics
 
     def _missing_of_places(self, tokens: Tensor) -> Tensor:

@@ -17,7 +17,8 @@ from ixc.training.kinds import KIND_SHARES
 class StageConfig:
     """What every stage has. Learning rates are peaks; ``num_threads`` 0 takes all cores.
 
-    ``pointing_weight``: how much it counts that heads look at the characters that an answer is read from (no answers, no use).
+    ``pointing_weight``: how much it counts that heads look at the characters that an answer is read from, and
+    ``tile_weight``: that the model knows in which tile a visual token lies (no answers, no use).
     """
 
     num_steps: int
@@ -26,6 +27,7 @@ class StageConfig:
     num_warmup: int = 50
     num_threads: int = 0
     pointing_weight: float = 0.0
+    tile_weight: float = 0.0
     mean_decay: float = 0.0
     """Of the running mean of the weights at each step, which then is the stage's result; 0: the last step's weights are."""
     kind_weights: dict = field(default_factory=dict)
@@ -36,7 +38,7 @@ class StageConfig:
         require(0 < self.muon_lr < 1 and 0 < self.adamw_lr < 1, "learning rates must be between 0 and 1")
         require(0 <= self.num_warmup <= self.num_steps, "num_warmup must be between 0 and num_steps")
         require(self.num_threads >= 0, "num_threads must not be negative")
-        require(self.pointing_weight >= 0, "pointing_weight must not be negative")
+        require(self.pointing_weight >= 0 and self.tile_weight >= 0, "pointing_weight and tile_weight must not be negative")
         require(0 <= self.mean_decay < 1, "mean_decay must be at least 0 and less than 1")
         _check_kind_weights(self.kind_weights)
 
@@ -70,13 +72,15 @@ class VisionConfig(StageConfig):
     """The vision tower and projector learn to emit codes.
 
     ``page_share``: dense pages at the first and at the last step, the rest are views of signs; ``page_advance_px``: bounds of
-    their characters' mean width.
+    their characters' mean width. ``mark_weight``: how many characters a coloured shape counts as. Where it was 1, a tower that
+    named nine of ten characters saw no shape at all: there are few, and they are told in one cell but seen from far around.
     """
 
     batch_size: int = 8
     page_share: tuple[float, float] = (0.9, 0.4)
     page_advance_px: tuple[float, float] = (9.0, 24.0)
     patch_weight: float = 2.0
+    mark_weight: float = 4.0
     budgets: tuple[int, ...] = (1, 2, 4, 9)
 
     def __post_init__(self) -> None:
@@ -85,6 +89,7 @@ class VisionConfig(StageConfig):
         require(len(self.page_share) == 2, "page_share must be two shares, at the first and the last step")
         require(all(0 <= share <= 1 for share in self.page_share), "page_share must be between 0 and 1")
         require(self.patch_weight >= 0, "patch_weight must not be negative")
+        require(self.mark_weight > 0, "mark_weight must be positive")
         low, high = self.page_advance_px
         require(4 <= low < high <= 200, "page_advance_px must be two widths between 4 and 200, the smaller first")
         require(all(budget >= 1 for budget in self.budgets) and self.budgets, "budgets must be 1 or more")
@@ -96,7 +101,7 @@ class JointConfig(StageConfig):
 
     ``without``: "newline" or "global view" leaves these tokens out, to see what they are good for.
     ``rehearsal_share``: of the steps, in which the language model answers from codes with the language stage's settings, lest
-    it forget how; a step with pictures has few questions.
+    it forget how; a step with pictures has few questions, at most ``max_turns`` a document.
     """
 
     views_per_batch: int = 16
@@ -105,17 +110,21 @@ class JointConfig(StageConfig):
     vision_lr_scale: float = 1.0
     vision_lr_decay: float = 0.9
     auxiliary_weight: float = 0.3
+    mark_weight: float = 4.0
     without: str = ""
     rehearsal_share: float = 0.0
+    max_turns: int = 8
 
     def __post_init__(self) -> None:
         StageConfig.__post_init__(self)
+        require(self.max_turns >= 1, "max_turns must be at least 1")
         require(self.without in ("", "newline", "global view"), 'without must be "newline" or "global view"')
         require(self.views_per_batch >= 2, "views_per_batch must be at least 2")
         require(all(budget >= 1 for budget in self.budgets) and self.budgets, "budgets must be 1 or more")
         require(0 <= self.vision_lr_scale <= 1, "vision_lr_scale must be between 0 (frozen) and 1")
         require(0 < self.language_lr_scale <= 1 and 0 < self.vision_lr_decay <= 1, "scales must be between 0 and 1")
         require(self.auxiliary_weight >= 0, "auxiliary_weight must not be negative")
+        require(self.mark_weight > 0, "mark_weight must be positive")
         require(0 <= self.rehearsal_share < 1, "rehearsal_share must be at least 0 and less than 1")
 
 
@@ -217,6 +226,7 @@ def _check_kind_weights(weights: object) -> None:
     require(not unknown, f"kind_weights: there is no kind {', '.join(unknown)}")
     are_numbers = all(isinstance(each, (int, float)) and each >= 0 for each in weights.values())
     require(are_numbers, "kind_weights must be numbers that are not negative")
+    require(any(weights.get(kind, 1) for kind in KIND_SHARES), "kind_weights must leave at least one kind of document")
 
 
 def require(is_fine: bool, message: str) -> None:

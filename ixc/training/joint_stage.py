@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from ixc.errors import CheckpointError
 from ixc.imaging.resize import cut_tiles, resize_and_pad
@@ -24,6 +24,7 @@ from ixc.training.optim import layerwise_decay
 from ixc.training.painting import paint
 from ixc.training.pointers import visual_places
 from ixc.training.stages import Batch, Kit, bfloat16, generator_for
+from ixc.training.tile_sense import TileSense
 
 ONE_TILE = Grid(1, 1)
 
@@ -40,8 +41,8 @@ class JointStage:
         self._kit = kit
         self.config = getattr(kit.config, self.name)
         self._fonts = fonts or training_fonts()
-        self.extra = nn.Module()
-        self._rehearsal = LanguageStage(kit, self._fonts) if self.config.rehearsal_share else None
+        self.extra = TileSense(kit.model.config.hidden_size)
+        self._rehearsal = LanguageStage(kit, self._fonts, self.extra) if self.config.rehearsal_share else None
 
     def learning_rate_scale(self, name: str) -> float:
         if name.startswith(EYES):
@@ -56,11 +57,12 @@ class JointStage:
             return self._rehearsal.make_batch(self._rehearsal.config.num_steps + step)
         rng = generator_for(self._kit.data_seed, self.name, step)
         kinds = self._kit.kinds(self.config)
-        first = draw_lesson(rng, self._fonts, self.config.budgets, kinds=kinds)
+        turns = self.config.max_turns
+        first = draw_lesson(rng, self._fonts, self.config.budgets, kinds=kinds, max_turns=turns)
         lessons = [first]
         if first.document is not None:
             num_views = 1 if first.plan.grid == ONE_TILE else first.plan.num_views
-            lessons = draw_alike(rng, self._fonts, first, self.config.views_per_batch // num_views, kinds)
+            lessons = draw_alike(rng, self._fonts, first, self.config.views_per_batch // num_views, kinds, turns)
         processor = self._kit.processor
         if lessons[0].document is None:
             return collate([Row(LessonIds.of(lessons[0], processor))], processor)
@@ -83,13 +85,16 @@ class JointStage:
             if "tiles" in batch:
                 grid = Grid(*batch["grid"])
                 feat_NTTE = self._encode(batch["tiles"], grid)
-                auxiliary, metrics = self._kit.codebook.loss(model.vision_proj(feat_NTTE), batch["targets"])
+                tokens_NTTD = model.vision_proj(feat_NTTE)
+                auxiliary, metrics = self._kit.codebook.loss(tokens_NTTD, batch["targets"], self.config.mark_weight)
                 per_image = feat_NTTE.split(grid.rows * grid.cols + 1)
                 kept = torch.from_numpy(kept_tokens(grid, self.config.without)).to(feat_NTTE.device)
                 visual = model.vision_proj(torch.cat([model.lay_out(feat, grid)[kept] for feat in per_image]))
                 is_visual = (input_ids == model.config.image_token_id)[..., None]
                 embeds_BSD = embeds_BSD.masked_scatter(is_visual, visual.to(embeds_BSD))
-            loss, right = answer_loss(model, embeds_BSD, batch, self.config.pointing_weight)
+            loss, right = answer_loss(
+                model, embeds_BSD, batch, self.config.pointing_weight, self.extra, self.config.tile_weight
+            )
         return loss + self.config.auxiliary_weight * auxiliary, {**metrics, **right}
 
     def _encode(self, tiles_BNCHW: Tensor, grid: Grid) -> Tensor:
@@ -102,7 +107,8 @@ class JointStage:
     def _row(self, lesson: Lesson) -> Row:
         places = visual_places(lesson.document.glyphs(), lesson.plan, self._kit.config.num_slots)
         kept_N = kept_tokens(lesson.plan.grid, self.config.without)
-        return Row(LessonIds.of(lesson, self._kit.processor), int(kept_N.sum()), places_among(kept_N, places))
+        ids, plan = LessonIds.of(lesson, self._kit.processor), None if self.config.without else lesson.plan
+        return Row(ids, int(kept_N.sum()), places_among(kept_N, places), plan)
 
     def _picture(self, lesson: Lesson) -> tuple[np.ndarray, np.ndarray]:
         """The lesson's tiles [tiles, 3, 336, 336] and its views' targets."""

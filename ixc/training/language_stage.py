@@ -10,7 +10,7 @@ from itertools import pairwise
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from ixc.models.xcomposer2 import VisualSpans
 from ixc.models.xcomposer2.vision import lay_out_tokens
@@ -21,6 +21,7 @@ from ixc.training.fonts import FontFile, training_fonts
 from ixc.training.lessons import MAX_DRAWS, Lesson, LessonIds, Row, answer_loss, collate, draw_lesson
 from ixc.training.pointers import NOWHERE, Places, visual_places
 from ixc.training.stages import Batch, Kit, bfloat16, generator_for
+from ixc.training.tile_sense import TileSense
 
 LENGTHS = (0, 256, 384, 512, 640, 1100, 1850, 3200)
 """A batch holds lessons whose numbers of tokens lie between the same two of these; longer ones are left out."""
@@ -31,15 +32,15 @@ class LanguageStage:
 
     name = "language"
 
-    def __init__(self, kit: Kit, fonts: Sequence[FontFile] | None = None) -> None:
+    def __init__(self, kit: Kit, fonts: Sequence[FontFile] | None = None, extra: TileSense | None = None) -> None:
         self._kit = kit
         self.config = kit.config.language
         self._fonts = fonts or training_fonts()
-        self.extra = nn.Module()
+        self.extra = extra or TileSense(kit.model.config.hidden_size)
 
     def learning_rate_scale(self, name: str) -> float:
         """Partial LoRA is for what the vision tower says; it waits for the joint stage."""
-        return 1.0 if name.startswith(("model.", "output.")) and "Plora" not in name else 0.0
+        return 1.0 if name.startswith(("model.", "output.", "extra.")) and "Plora" not in name else 0.0
 
     def make_batch(self, step: int) -> Batch:
         """As many lessons of about one length as ``tokens_per_batch`` allows; ids, labels and ``visual`` [tokens, D]."""
@@ -58,7 +59,7 @@ class LanguageStage:
             if not rows:  # the first one decides about the batch
                 shortest, longest = next(((a, b) for a, b in pairwise(LENGTHS) if num_tokens <= b), (0, 0))
             if shortest < num_tokens <= longest:
-                rows.append(Row(ids, len(codes), places))
+                rows.append(Row(ids, len(codes), places, None if is_short else lesson.plan))
                 visual.append(codes)
                 if len(rows) >= self.config.tokens_per_batch // longest:
                     break
@@ -74,7 +75,8 @@ class LanguageStage:
         embeds_BSD = embeds_BSD.masked_scatter(is_visual, batch["visual"].to(embeds_BSD))
         no_spans = VisualSpans(((),) * len(input_ids))
         with bfloat16(model):
-            return answer_loss(model, embeds_BSD, {**batch, "spans": no_spans}, self.config.pointing_weight)
+            batch = {**batch, "spans": no_spans}
+            return answer_loss(model, embeds_BSD, batch, self.config.pointing_weight, self.extra, self.config.tile_weight)
 
     def _codes(self, rng: np.random.Generator, lesson: Lesson, is_short: bool) -> tuple[Tensor, Places | None]:
         """The lesson's visual tokens [N, D] and what stands in them.

@@ -24,6 +24,7 @@ from ixc.training.kinds import KIND_SHARES
 from ixc.training.layout import Document
 from ixc.training.pointers import NOWHERE, Places, answer_glyphs, pointing_loss
 from ixc.training.sheets import pad_to_aspect
+from ixc.training.tile_sense import LAYER, UNKNOWN, TileSense, hidden_after, tiles_of_tokens
 from ixc.training.wording import GREETING_ANSWER, GREETINGS, Split
 
 NO_LABEL = -100
@@ -61,6 +62,7 @@ def draw_lesson(
     *,
     only_lookups: bool = False,
     kinds: Mapping[str, float] = KIND_SHARES,
+    max_turns: int = MAX_TURNS,
 ) -> Lesson:
     """A lesson at one of ``budgets``, mostly one at which the whole document can be read.
 
@@ -76,7 +78,7 @@ def draw_lesson(
         enough = [budget for budget in budgets if budget >= needed]
         budget = needed if only_lookups else int(rng.choice(enough if rng.random() < ENOUGH_SHARE else budgets))
         plan = plan_tiles(size_px, budget)
-        exchanges = converse(rng, paper, plan, MAX_TURNS)
+        exchanges = converse(rng, paper, plan, max_turns)
         if only_lookups:
             exchanges = [each for each in exchanges if each.task not in FIXED_ANSWERS or rng.random() < FIXED_SHARE]
         if exchanges:
@@ -89,6 +91,7 @@ def draw_alike(
     first: Lesson,
     max_lessons: int,
     kinds: Mapping[str, float] = KIND_SHARES,
+    max_turns: int = MAX_TURNS,
 ) -> list[Lesson]:
     """``first`` and up to ``max_lessons - 1`` more lessons whose documents are cut into the same grid at its budget."""
     lessons = [first]
@@ -99,7 +102,7 @@ def draw_alike(
         if plan_tiles(paper.document.size_px, first.plan.max_patches).grid != first.plan.grid:
             paper = _as_wide_as(rng, paper, first.document)
         plan = plan_tiles(paper.document.size_px, first.plan.max_patches)
-        if plan.grid == first.plan.grid and (exchanges := converse(rng, paper, plan, MAX_TURNS)):
+        if plan.grid == first.plan.grid and (exchanges := converse(rng, paper, plan, max_turns)):
             lessons.append(Lesson(paper.document, plan, tuple(exchanges)))
     return lessons
 
@@ -194,6 +197,8 @@ class Row:
     ids: LessonIds
     num_visual: int = 0
     places: Places | None = None
+    plan: TilePlan | None = None
+    """How the image is cut, where all of its tokens are there."""
 
 
 def _encode(text: str, processor: XComposer2Processor) -> list[int]:
@@ -203,13 +208,15 @@ def _encode(text: str, processor: XComposer2Processor) -> list[int]:
 def collate(rows: Sequence[Row], processor: XComposer2Processor) -> dict[str, object]:
     """Ids, labels and their weights [B, S], padded on the right; the visual spans; and for every label the position in the
 
-    sequence that shows what it says, ``pointed_tokens``, with the slot there, ``pointed_heads``: [B, S], else NOWHERE.
+    sequence that shows what it says, ``pointed_tokens``, with the slot there, ``pointed_heads``: [B, S], else NOWHERE. Also for
+    every visual token the row and column of its tile, ``tiles_at`` [B, S, 2], else UNKNOWN.
     No attention mask is needed: padding comes last and attention is causal.
     """
     length = max(row.ids.num_tokens(row.num_visual) for row in rows)
     input_ids = torch.full((len(rows), length), processor.tokenizer.pad_token_id)
     labels, pointed_tokens, pointed_heads = (torch.full((len(rows), length), fill) for fill in (NO_LABEL, NOWHERE, NOWHERE))
     weights = torch.zeros(len(rows), length)
+    tiles_at = torch.full((len(rows), length, 2), UNKNOWN)
     spans = []
     for index, row in enumerate(rows):
         ids, start = row.ids, len(row.ids.before)
@@ -219,6 +226,8 @@ def collate(rows: Sequence[Row], processor: XComposer2Processor) -> dict[str, ob
         labels[index, after] = torch.tensor(ids.labels)
         weights[index, after] = torch.from_numpy(ids.weights())
         spans.append(((start, start + row.num_visual),) if row.num_visual else ())
+        if row.plan is not None:
+            tiles_at[index, start : start + row.num_visual] = torch.from_numpy(tiles_of_tokens(row.plan))
         if row.places is not None:
             places = row.places.of(ids.glyphs)
             pointed_tokens[index, after] = torch.from_numpy(np.where(places.tokens >= 0, start + places.tokens, NOWHERE))
@@ -230,6 +239,7 @@ def collate(rows: Sequence[Row], processor: XComposer2Processor) -> dict[str, ob
         "spans": VisualSpans(tuple(spans)),
         "pointed_tokens": pointed_tokens,
         "pointed_heads": pointed_heads,
+        "tiles_at": tiles_at,
     }
 
 
@@ -249,14 +259,20 @@ def answer_metrics(logits_MV: Tensor, labels_BS: Tensor) -> dict[str, float]:
 
 
 def answer_loss(
-    model: torch.nn.Module, embeds_BSD: Tensor, batch: dict[str, object], pointing_weight: float = 0.0
+    model: torch.nn.Module,
+    embeds_BSD: Tensor,
+    batch: dict[str, object],
+    pointing_weight: float = 0.0,
+    tile_sense: TileSense | None = None,
+    tile_weight: float = 0.0,
 ) -> tuple[Tensor, dict[str, float]]:
     """Cross-entropy of the answers' tokens; logits are computed for those alone.
 
-    ``pointing_weight``: share of the loss of the heads that should look at what the answer is read from.
+    ``pointing_weight``: share of the loss of the heads that should look at what the answer is read from; ``tile_weight``: of
+    the loss of ``tile_sense``.
     """
     labels_BS = batch["labels"]
-    with watching(*POINTING_LAYERS) as seen:
+    with watching(*POINTING_LAYERS) as seen, hidden_after(model.model, LAYER) as hidden:
         hidden_BSD = model.model(inputs_embeds=embeds_BSD, visual_spans=batch["spans"]).last_hidden_state
     logits_MV = model.output(hidden_BSD[:, :-1][labels_BS[:, 1:] != NO_LABEL]).float()
     is_answer = labels_BS[:, 1:] != NO_LABEL
@@ -271,4 +287,7 @@ def answer_loss(
             loss = loss + pointing_weight * pointing
             if right is not None:
                 metrics[f"pointed_right_{layer}"] = right
+    if tile_weight:
+        tiles_loss, tiles_right = tile_sense.loss(hidden[0], batch["tiles_at"])
+        loss, metrics = loss + tile_weight * tiles_loss, metrics | tiles_right
     return loss, metrics

@@ -72,7 +72,7 @@ class VisionStage:
             patch_logits_NPV = F.linear(feat_NPD, self.extra.weight, self.extra.bias)
             tokens_NTTD = model.vision_proj(merge_patches(feat_NPD))
             ends = model.vision_proj(torch.cat((model.plora_sub_GN.view(1, -1), model.plora_glb_GN.view(1, -1))))
-        loss, metrics = codebook.loss(tokens_NTTD, batch["targets"])
+        loss, metrics = codebook.loss(tokens_NTTD, batch["targets"], self.config.mark_weight)
         end_codes = torch.stack((codebook.newline_D, codebook.separator_D))
         ends_loss = (ends.float() - end_codes).square().mean()
         patch_loss, metrics["patches_right"] = self._patch_loss(patch_logits_NPV.float(), batch["patches"].flatten(1))

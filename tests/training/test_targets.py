@@ -76,6 +76,32 @@ def test_a_character_too_large_for_its_cell_is_left_to_the_global_view():
     assert cell_targets(glyphs, 3, 12, 12)[0, :2, 0].tolist() == [*classes_of("a"), EMPTY]
 
 
+def test_a_shape_too_large_for_a_tile_is_left_to_the_global_view():
+    boxes_N4 = np.array([[10, 10, 20, 20], [38, 10, 48, 20]], np.float32)
+    marks = np.array([mark_class("red", "circle"), mark_class("blue", "star")])
+    glyphs = Glyphs(marks, boxes_N4, np.array([[HUGE_PX - 1] * 2, [HUGE_PX + 1] * 2], np.float32))
+    assert cell_targets(glyphs, 3, 12, 12)[0, :2, 0].tolist() == [marks[0], EMPTY]
+
+
+def test_a_missed_shape_counts_as_several_missed_characters():
+    """Oracle: of two cells with something in them, what the loss gains when only the one or only the other is not told."""
+    book = Codebook(3, 64)
+    targets = torch.zeros(1, 12, 12, 3, dtype=torch.int64)
+    targets[0, 0, 0, 0], targets[0, 5, 5, 0] = mark_class("red", "circle"), int(classes_of("a")[0])
+    tokens = book.embed(targets)
+
+    def loss_without(row, col):
+        told = tokens.clone()
+        told[0, row, col] = book.places_TTD[row, col]
+        missed, _ = book.loss(told, targets, mark_weight)
+        return float(missed - book.loss(tokens, targets, mark_weight)[0])
+
+    mark_weight = 1.0
+    apart = loss_without(0, 0) / loss_without(5, 5)  # random codes lie unequally far from nothing
+    mark_weight = 6.0
+    assert loss_without(0, 0) / loss_without(5, 5) == pytest.approx(6 * apart, rel=1e-3)
+
+
 @given(st.integers(40, 900), st.integers(40, 900), st.sampled_from([1, 2, 4, 9, 16]))
 def test_view_boxes_agree_with_the_plan(height, width, budget):
     """Oracle: the plan's own map from tokens back to rectangles of the image."""

@@ -47,6 +47,10 @@ STAGES = (VisionStage, LanguageStage, JointStage)
         (("joint", "kind_weights"), {"memo": 2}, "joint: kind_weights: there is no kind memo"),
         (("joint", "kind_weights"), {"table": -1}, "joint: kind_weights must be numbers that are not negative"),
         (("joint", "rehearsal_share"), 1, "joint: rehearsal_share must be at least 0 and less than 1"),
+        (("joint", "kind_weights"), dict.fromkeys(KIND_SHARES, 0), "joint: kind_weights must leave at least one kind"),
+        (("joint", "mark_weight"), 0, "joint: mark_weight must be positive"),
+        (("joint", "max_turns"), 0, "joint: max_turns must be at least 1"),
+        (("joint", "tile_weight"), -1, "joint: pointing_weight and tile_weight must not be negative"),
         (("joint", "kind_weights"), [2], "joint: kind_weights must be a mapping"),
         (("num_slots",), 99, "num_slots must be between 1 and 16"),
         (("model", "num_key_value_heads"), 5, "model: .*must divide each other"),
@@ -206,6 +210,16 @@ def test_kinds_are_drawn_as_often_as_their_weights_say(tiny_config, tmp_path):
     drawn = {draw_training_paper(np.random.default_rng(seed), (BUILT_IN,), kinds=kinds).kind for seed in range(60)}
     assert "sign" not in drawn
     assert "table" in drawn
+
+
+def test_a_document_is_asked_about_as_often_as_the_stage_says(tiny_config, tmp_path):
+    joint = dataclasses.replace(tiny_config.joint, max_turns=2)
+    stage = JointStage(Kit.make(dataclasses.replace(tiny_config, joint=joint), tmp_path))
+    counts = set()
+    for step in range(10):
+        is_answer = stage.make_batch(step)["labels"] != NO_LABEL
+        counts |= set((is_answer[:, 1:] & ~is_answer[:, :-1]).sum(1).tolist())
+    assert counts == {1, 2}
 
 
 def test_the_tokenizer_has_one_piece_a_character_and_loses_nothing(tmp_path):
