@@ -2,7 +2,8 @@
 
 Stages: ``language`` (reads codes), ``vision`` (emits codes), ``reading`` (both together, the tower frozen; only where the
 configuration has it), ``joint`` (end to end). The first two do not depend on each other: run them side by side with ``--stage``
-to use two cores fully. Each resumes where it was killed.
+to use two cores fully. Each resumes where it was killed. ``--stage join`` trains nothing: it writes what these two have learned
+as one model, to be measured or averaged with.
 ``torchrun --nproc-per-node 2 -m ixc.training.train ...`` trains with two processes, on a CPU steadier than two threads.
 """
 
@@ -33,13 +34,16 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m ixc.training.train", description=__doc__.splitlines()[0])
     parser.add_argument("--config", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True, help="folder for checkpoints and the finished model")
-    parser.add_argument("--stage", choices=[*STAGES, "all"], default="all")
+    parser.add_argument("--stage", choices=[*STAGES, "join", "all"], default="all")
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
     if "WORLD_SIZE" in os.environ:  # set by torchrun
         distributed.init_process_group("gloo")
     try:
         config = load_config(options.config)
+        if options.stage == "join":
+            join(config, options.out)
+            return 0
         for name in STAGES if options.stage == "all" else (options.stage,):
             run_stage(config, name, options.out)
     except IxcError as error:
@@ -68,6 +72,13 @@ def run_stage(config: TrainingConfig, name: str, out: Path) -> None:
     train_stage(STAGES[name](kit), kit, out / name)
     if name in ("reading", "joint") and process_rank() == 0:
         export_checkpoint(kit, out / "model" if name == "joint" else out / name / "model")
+
+
+def join(config: TrainingConfig, out: Path) -> None:
+    """Write the finished language and vision stages together into ``out/joined/model``. Raises CheckpointError without them."""
+    kit = Kit.make(config, out)
+    join_parts(kit, out)
+    export_checkpoint(kit, out / "joined" / "model")
 
 
 if __name__ == "__main__":

@@ -351,6 +351,19 @@ def test_joining_takes_each_part_from_its_own_stage(make_kit, fonts, tmp_path):
         assert torch.equal(value, trained[source][key]), key
 
 
+def test_both_parts_can_be_written_as_one_model(tiny_config, fonts, tmp_path, monkeypatch):
+    monkeypatch.setattr(train, "load_config", lambda path: tiny_config)
+    arguments = ["--config", "any.yaml", "--out", str(tmp_path), "--stage", "join"]
+    assert train.main(arguments) == 1  # neither is there
+    for name, stage_class in (("language", LanguageStage), ("vision", VisionStage)):
+        kit = Kit.make(tiny_config, tmp_path)
+        train_stage(stage_class(kit, fonts), kit, tmp_path / name, num_workers=0, stop_at=1)
+    assert train.main(arguments) == 0
+    written = XComposer2ForCausalLM.from_pretrained(tmp_path / "joined" / "model").state_dict()
+    for name, key in (("language", "model.layers.0.attention.wo.weight"), ("vision", "vision_proj.0.weight")):
+        assert torch.equal(written[key].float(), load_checkpoint(tmp_path / name)["model"][key]), key
+
+
 def test_patch_filters_start_orthogonal():
     filters = cosine_filters(40, 14).flatten(1)
     products = torch.nn.functional.normalize(filters) @ torch.nn.functional.normalize(filters).T
