@@ -13,6 +13,8 @@ from collections.abc import Callable, Iterable, Sequence
 import torch
 from torch import Tensor, distributed, nn
 
+from ixc.training.initial import EYES
+
 MUON_EXCLUDED = ("embed", "output.weight", "extra.")
 
 
@@ -28,8 +30,9 @@ class Optimizers:
         adamw_lr: float,
         weight_decay: float = 0.01,
     ) -> None:
+        named = list(named_parameters)
         muon, adamw = {}, {}
-        for name, parameter in named_parameters:
+        for name, parameter in named:
             scale = scale_of(name)
             parameter.requires_grad_(scale > 0)
             if scale > 0:
@@ -44,16 +47,27 @@ class Optimizers:
             self._optimizers.append(torch.optim.AdamW(groups, betas=(0.9, 0.98), weight_decay=0.0))
         self._peak_lrs = [[group["lr"] for group in each.param_groups] for each in self._optimizers]
         self.parameters = [p for each in self._optimizers for group in each.param_groups for p in group["params"]]
+        trained = {id(each) for each in self.parameters}
+        parts = ([p for name, p in named if id(p) in trained and name.startswith(EYES) == sees] for sees in (True, False))
+        self._parts = [part for part in parts if part]
 
     def step(self, fraction_of_peak: float, max_norm: float = 1.0) -> float:
         """One update at this fraction of the peak learning rates; gradients are clipped and cleared. Returns their norm."""
-        norm = float(nn.utils.clip_grad_norm_(self.parameters, max_norm))
+        norm = self.clip(max_norm)
         for each, peaks in zip(self._optimizers, self._peak_lrs, strict=True):
             for group, peak in zip(each.param_groups, peaks, strict=True):
                 group["lr"] = peak * fraction_of_peak
             each.step()
             each.zero_grad(set_to_none=True)
         return norm
+
+    def clip(self, max_norm: float) -> float:
+        """Scale gradients down to ``max_norm``, the eyes' apart from the language model's. Returns the norm of both before.
+
+        The codebook's loss makes the eyes' gradients several times as large as the others. Clipped together, what a step with
+        pictures says to the language model would hardly count against a rehearsal, in which there are no eyes.
+        """
+        return math.hypot(*(float(nn.utils.clip_grad_norm_(part, max_norm)) for part in self._parts))
 
     def state_dict(self) -> dict[str, list]:
         return {"optimizers": [each.state_dict() for each in self._optimizers]}

@@ -26,7 +26,7 @@ from ixc.training.kinds import KIND_SHARES
 from ixc.training.language_stage import LanguageStage
 from ixc.training.lessons import JUMP_WEIGHT, NO_LABEL, LessonIds, draw_lesson, draw_training_paper
 from ixc.training.loop import train_stage
-from ixc.training.optim import layerwise_decay, warmup_stable_decay
+from ixc.training.optim import Optimizers, layerwise_decay, warmup_stable_decay
 from ixc.training.pointers import NOWHERE
 from ixc.training.stages import Kit
 from ixc.training.vision_stage import VisionStage
@@ -376,6 +376,18 @@ def test_schedule_warms_up_holds_and_ends_at_zero():
     assert rates[9:41] == [1.0] * 32  # the last 60 % fall
     assert rates[70] == pytest.approx(0.5)
     assert rates[100] == 0
+
+
+def test_large_gradients_of_the_eyes_leave_the_language_model_s_alone():
+    parameters = {name: torch.nn.Parameter(torch.zeros(2, 2)) for name in ("vit.a", "vision_proj.b", "model.c", "plora_GN")}
+    optimizers = Optimizers(parameters.items(), lambda name: 1.0, muon_lr=0.1, adamw_lr=0.1)
+    for name, each in parameters.items():
+        each.grad = torch.full((2, 2), 0.25 if name == "model.c" else 10.0)
+    norm = optimizers.clip(1.0)
+    assert norm == pytest.approx((3 * 4 * 100 + 0.25) ** 0.5)
+    assert (parameters["model.c"].grad == 0.25).all()
+    seeing = torch.stack([parameters[name].grad for name in ("vit.a", "vision_proj.b", "plora_GN")])
+    assert seeing.norm() == pytest.approx(1.0, rel=1e-3)
 
 
 def test_layerwise_decay_counts_the_layers_above():
