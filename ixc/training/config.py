@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
+from typing import ClassVar
 
 import yaml
 from huggingface_hub.errors import StrictDataclassError
@@ -16,11 +17,11 @@ from ixc.training.kinds import KIND_SHARES
 @dataclass(frozen=True, slots=True)
 class StageConfig:
     """What every stage has. Learning rates are peaks; ``num_threads`` 0 takes all cores.
-
     ``pointing_weight``: how much it counts that heads look at the characters that an answer is read from, and
     ``tile_weight``: that the model knows in which tile a visual token lies (no answers, no use).
     """
 
+    LEAST_STEPS: ClassVar[int] = 1
     num_steps: int
     muon_lr: float
     adamw_lr: float
@@ -34,7 +35,7 @@ class StageConfig:
     """How many times as often as ``KIND_SHARES`` says a kind of document is drawn."""
 
     def __post_init__(self) -> None:
-        require(self.num_steps >= 1, "num_steps must be at least 1")
+        require(self.num_steps >= self.LEAST_STEPS, f"num_steps must be at least {self.LEAST_STEPS}")
         require(0 < self.muon_lr < 1 and 0 < self.adamw_lr < 1, "learning rates must be between 0 and 1")
         require(0 <= self.num_warmup <= self.num_steps, "num_warmup must be between 0 and num_steps")
         require(self.num_threads >= 0, "num_threads must not be negative")
@@ -49,8 +50,10 @@ class LanguageConfig(StageConfig):
 
     The first ``num_short_steps`` steps show only the written part of the tiles, and ask for little else than what stands
     somewhere: short sequences, many of them, in which looking up is learned several times as fast. Of the later steps a share
-    of ``short_share`` does.
+    of ``short_share`` does. ``num_steps`` 0: these settings are for rehearsals only.
     """
+
+    LEAST_STEPS: ClassVar[int] = 0
 
     tokens_per_batch: int = 6000
     budgets: tuple[int, ...] = (1, 1, 1, 2, 4, 9)
@@ -74,6 +77,7 @@ class VisionConfig(StageConfig):
     ``page_share``: dense pages at the first and at the last step, the rest are views of signs; ``page_advance_px``: bounds of
     their characters' mean width. ``mark_weight``: how many characters a coloured shape counts as. Where it was 1, a tower that
     named nine of ten characters saw no shape at all: there are few, and they are told in one cell but seen from far around.
+    ``keep_weight`` above 0: only shapes are learned, and this much it counts that all else is said as at the beginning.
     """
 
     batch_size: int = 8
@@ -81,6 +85,7 @@ class VisionConfig(StageConfig):
     page_advance_px: tuple[float, float] = (9.0, 24.0)
     patch_weight: float = 2.0
     mark_weight: float = 4.0
+    keep_weight: float = 0.0
     budgets: tuple[int, ...] = (1, 2, 4, 9)
 
     def __post_init__(self) -> None:
@@ -90,6 +95,7 @@ class VisionConfig(StageConfig):
         require(all(0 <= share <= 1 for share in self.page_share), "page_share must be between 0 and 1")
         require(self.patch_weight >= 0, "patch_weight must not be negative")
         require(self.mark_weight > 0, "mark_weight must be positive")
+        require(self.keep_weight >= 0, "keep_weight must not be negative")
         low, high = self.page_advance_px
         require(4 <= low < high <= 200, "page_advance_px must be two widths between 4 and 200, the smaller first")
         require(all(budget >= 1 for budget in self.budgets) and self.budgets, "budgets must be 1 or more")
@@ -154,9 +160,16 @@ class TrainingConfig:
     def __post_init__(self) -> None:
         require(1 <= self.num_slots <= 16, "num_slots must be between 1 and 16")
         require(self.default_max_patches >= 1, "default_max_patches must be at least 1")
+        is_taught = self.language is None or self.language.num_steps
+        require(is_taught or self.start_from, "language: num_steps may be 0 only where start_from names a model to begin with")
         rehearses = any(stage is not None and stage.rehearsal_share for stage in (self.reading, self.joint))
         require(self.language is not None or not rehearses, "rehearsal_share needs the settings of a language stage")
         require(self.checkpoint_every_s > 0 and self.log_every_steps >= 1, "checkpoint and log intervals must be positive")
+
+    def trains(self, name: str) -> bool:
+        """Whether the stage of this name is part of the run."""
+        stage = getattr(self, name)
+        return stage is not None and stage.num_steps > 0
 
     def model_config(self, vocab_size: int, image_token_id: int) -> XComposer2Config:
         return XComposer2Config(**self.model, vocab_size=vocab_size, image_token_id=image_token_id)

@@ -128,7 +128,7 @@ def join_parts(kit: Kit, out: Path) -> None:
     Raises CheckpointError naming what is missing.
     """
     for name in ("language", "vision"):
-        if getattr(kit.config, name) is None:
+        if not kit.config.trains(name):
             continue
         weights = load_result(out / name)
         if weights is None:

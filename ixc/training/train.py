@@ -59,7 +59,7 @@ def run_stage(config: TrainingConfig, name: str, out: Path) -> None:
 
     Raises CheckpointError when a stage before it is missing.
     """
-    if getattr(config, name) is None:
+    if not config.trains(name):
         return
     kit = Kit.make(config, out)
     if name == "joint" and config.reading is not None:

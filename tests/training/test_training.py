@@ -15,7 +15,9 @@ from ixc.errors import CheckpointError, SettingsError
 from ixc.models.xcomposer2 import InternLM2Tokenizer, XComposer2ForCausalLM, XComposer2Processor
 from ixc.training import train
 from ixc.training.attention import QUERY_BLOCK, attend_causally, fast_attention
+from ixc.training.cells import MARK
 from ixc.training.checkpoints import load_checkpoint, load_result, save_checkpoint
+from ixc.training.codebook import CODE_RMS
 from ixc.training.config import load_config
 from ixc.training.export import export_checkpoint
 from ixc.training.fonts import BUILT_IN
@@ -49,6 +51,8 @@ STAGES = (VisionStage, LanguageStage, JointStage)
         (("joint", "rehearsal_share"), 1, "joint: rehearsal_share must be at least 0 and less than 1"),
         (("joint", "kind_weights"), dict.fromkeys(KIND_SHARES, 0), "joint: kind_weights must leave at least one kind"),
         (("joint", "mark_weight"), 0, "joint: mark_weight must be positive"),
+        (("joint", "num_steps"), 0, "joint: num_steps must be at least 1"),
+        (("language", "num_steps"), -1, "language: num_steps must be at least 0"),
         (("joint", "max_turns"), 0, "joint: max_turns must be at least 1"),
         (("joint", "tile_weight"), -1, "joint: pointing_weight and tile_weight must not be negative"),
         (("joint", "kind_weights"), [2], "joint: kind_weights must be a mapping"),
@@ -414,6 +418,21 @@ def test_a_continued_run_keeps_what_it_does_not_train(tiny_config, make_kit, tmp
     assert not torch.equal(language["output.weight"], earlier["output.weight"])
 
 
+def test_a_language_stage_of_no_steps_is_there_for_rehearsals_only(tiny_config, make_kit, tmp_path, monkeypatch):
+    monkeypatch.setattr(train, "train_stage", lambda *args, **kwargs: train_stage(*args, num_workers=0, stop_at=1))
+    rehearsals = dataclasses.replace(tiny_config.language, num_steps=0, num_warmup=0)
+    with pytest.raises(SettingsError, match="only where start_from names"):
+        dataclasses.replace(tiny_config, language=rehearsals)
+    export_checkpoint(make_kit(), tmp_path / "earlier")
+    joint = dataclasses.replace(tiny_config.joint, rehearsal_share=0.5)
+    begun = {"start_from": str(tmp_path / "earlier"), "vision": None, "reading": None, "joint": joint}
+    config = dataclasses.replace(tiny_config, language=rehearsals, **begun)
+    train.run_stage(config, "language", tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+    train.run_stage(config, "joint", tmp_path / "run")
+    assert (tmp_path / "run" / "model" / "model.safetensors").is_file()
+
+
 def test_a_config_that_begins_with_a_model_may_leave_stages_out(raw_config, write_config):
     raw = {name: value for name, value in raw_config.items() if name not in ("vision", "reading")}
     with pytest.raises(SettingsError, match="vision: a mapping of settings is missing"):
@@ -422,3 +441,22 @@ def test_a_config_that_begins_with_a_model_may_leave_stages_out(raw_config, writ
     assert config.vision is None
     assert config.reading is None
     assert config.language.num_steps == raw["language"]["num_steps"]
+
+
+def test_a_tower_can_learn_shapes_and_say_all_else_as_before(tiny_config, fonts, tmp_path):
+    """What has moved is felt, what is not a shape is not asked."""
+    vision = dataclasses.replace(tiny_config.vision, keep_weight=5.0, kind_weights={"shapes": 1000.0}, page_share=(0.0, 0.0))
+    kit = Kit.make(dataclasses.replace(tiny_config, vision=vision), tmp_path)
+    stage = VisionStage(kit, fonts)
+    batch = stage.make_batch(0)
+    loss, metrics = stage.loss(batch)
+    assert metrics["moved"] == 0
+    with torch.no_grad():
+        kit.model.vision_proj[2].bias += 0.5 * CODE_RMS
+    moved, metrics = stage.loss(batch)
+    assert metrics["moved"] == pytest.approx(0.25, rel=0.1)
+    assert moved.item() > loss.item()
+    unmarked = {**batch, "targets": batch["targets"].where(batch["targets"] < MARK, 0)}
+    assert stage.loss(unmarked)[0].item() < moved.item()  # the shapes' own part is gone
+    text = {**unmarked, "targets": torch.ones_like(batch["targets"])}
+    assert stage.loss(text)[0].item() == pytest.approx(stage.loss(unmarked)[0].item())  # what characters say is not asked
