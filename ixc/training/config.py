@@ -77,7 +77,6 @@ class VisionConfig(StageConfig):
     ``page_share``: dense pages at the first and at the last step, the rest are views of signs; ``page_advance_px``: bounds of
     their characters' mean width. ``mark_weight``: how many characters a coloured shape counts as. Where it was 1, a tower that
     named nine of ten characters saw no shape at all: there are few, and they are told in one cell but seen from far around.
-    ``keep_weight`` above 0: only shapes are learned, and this much it counts that all else is said as at the beginning.
     """
 
     batch_size: int = 8
@@ -85,7 +84,6 @@ class VisionConfig(StageConfig):
     page_advance_px: tuple[float, float] = (9.0, 24.0)
     patch_weight: float = 2.0
     mark_weight: float = 4.0
-    keep_weight: float = 0.0
     budgets: tuple[int, ...] = (1, 2, 4, 9)
 
     def __post_init__(self) -> None:
@@ -95,7 +93,6 @@ class VisionConfig(StageConfig):
         require(all(0 <= share <= 1 for share in self.page_share), "page_share must be between 0 and 1")
         require(self.patch_weight >= 0, "patch_weight must not be negative")
         require(self.mark_weight > 0, "mark_weight must be positive")
-        require(self.keep_weight >= 0, "keep_weight must not be negative")
         low, high = self.page_advance_px
         require(4 <= low < high <= 200, "page_advance_px must be two widths between 4 and 200, the smaller first")
         require(all(budget >= 1 for budget in self.budgets) and self.budgets, "budgets must be 1 or more")

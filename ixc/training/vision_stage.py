@@ -5,7 +5,6 @@ Paper: pre-training, with the language model frozen; here it is not even there.
 
 from __future__ import annotations
 
-import copy
 import math
 from collections.abc import Sequence
 
@@ -18,8 +17,7 @@ from torch.nn import functional as F
 from ixc.imaging.resize import cut_tiles, resize_and_pad
 from ixc.models.xcomposer2.vision import make_views, merge_patches, normalise
 from ixc.tiling import TILE_PX, TOKENS_PER_SIDE, TilePlan, plan_tiles
-from ixc.training.cells import EMPTY, IGNORED, MARK, NUM_CHARACTER_CLASSES, Glyphs, cell_targets, patch_targets, view_glyphs
-from ixc.training.codebook import CODE_RMS
+from ixc.training.cells import EMPTY, NUM_CHARACTER_CLASSES, Glyphs, cell_targets, patch_targets, view_glyphs
 from ixc.training.fonts import FontFile, training_fonts
 from ixc.training.initial import EYES
 from ixc.training.layout import Document, lay_out_page
@@ -52,7 +50,6 @@ class VisionStage:
         self.extra = nn.Linear(kit.model.config.vision_config.hidden_size, NUM_CHARACTER_CLASSES)
         nn.init.zeros_(self.extra.weight)
         nn.init.zeros_(self.extra.bias)
-        self._before = copy.deepcopy(kit.model).requires_grad_(False) if self.config.keep_weight else None
 
     def learning_rate_scale(self, name: str) -> float:
         return 1.0 if name.startswith((*EYES, "extra.")) else 0.0
@@ -70,8 +67,6 @@ class VisionStage:
 
     def loss(self, batch: Batch) -> tuple[Tensor, dict[str, float]]:
         model, codebook = self._kit.model, self._kit.codebook
-        if self._before is not None:
-            return self._shapes_loss(self._before, batch)
         with bfloat16(model):
             feat_NPD = model.vit(batch["views"])
             patch_logits_NPV = F.linear(feat_NPD, self.extra.weight, self.extra.bias)
@@ -82,23 +77,6 @@ class VisionStage:
         ends_loss = (ends.float() - end_codes).square().mean()
         patch_loss, metrics["patches_right"] = self._patch_loss(patch_logits_NPV.float(), batch["patches"].flatten(1))
         return loss + ends_loss + self.config.patch_weight * patch_loss, metrics
-
-    def _shapes_loss(self, before: nn.Module, batch: Batch) -> tuple[Tensor, dict[str, float]]:
-        """Coloured shapes as ever, of all else how far the tokens are from what they were (Li and Hoiem, Learning without
-
-        Forgetting, arXiv 1606.09282), in shares of a code's power.
-        """
-        model, codebook = self._kit.model, self._kit.codebook
-        with bfloat16(model):
-            tokens_NTTD = model.vision_proj(model.encode_views(batch["views"])).float()
-            with torch.no_grad():
-                before_NTTD = before.vision_proj(before.encode_views(batch["views"])).float()
-        is_mark_NTT = batch["targets"][..., 0] >= MARK
-        only_marks = batch["targets"].masked_fill(~is_mark_NTT[..., None], IGNORED)
-        marks, metrics = codebook.loss(tokens_NTTD, only_marks)
-        moved = (tokens_NTTD - before_NTTD)[~is_mark_NTT].square().mean() / CODE_RMS**2
-        shown = {name: value for name, value in metrics.items() if name in ("marks_right", "places_said")}
-        return marks + self.config.keep_weight * moved, {**shown, "moved": moved.item()}
 
     def _patch_loss(self, logits_NPV: Tensor, targets_NP: Tensor) -> tuple[Tensor, float]:
         """Cross-entropy, written and empty patches apart; and the share of written patches that are named rightly."""

@@ -15,9 +15,7 @@ from ixc.errors import CheckpointError, SettingsError
 from ixc.models.xcomposer2 import InternLM2Tokenizer, XComposer2ForCausalLM, XComposer2Processor
 from ixc.training import train
 from ixc.training.attention import QUERY_BLOCK, attend_causally, fast_attention
-from ixc.training.cells import MARK
 from ixc.training.checkpoints import load_checkpoint, load_result, save_checkpoint
-from ixc.training.codebook import CODE_RMS
 from ixc.training.config import load_config
 from ixc.training.export import export_checkpoint
 from ixc.training.fonts import BUILT_IN
@@ -441,22 +439,3 @@ def test_a_config_that_begins_with_a_model_may_leave_stages_out(raw_config, writ
     assert config.vision is None
     assert config.reading is None
     assert config.language.num_steps == raw["language"]["num_steps"]
-
-
-def test_a_tower_can_learn_shapes_and_say_all_else_as_before(tiny_config, fonts, tmp_path):
-    """What has moved is felt, what is not a shape is not asked."""
-    vision = dataclasses.replace(tiny_config.vision, keep_weight=5.0, kind_weights={"shapes": 1000.0}, page_share=(0.0, 0.0))
-    kit = Kit.make(dataclasses.replace(tiny_config, vision=vision), tmp_path)
-    stage = VisionStage(kit, fonts)
-    batch = stage.make_batch(0)
-    loss, metrics = stage.loss(batch)
-    assert metrics["moved"] == 0
-    with torch.no_grad():
-        kit.model.vision_proj[2].bias += 0.5 * CODE_RMS
-    moved, metrics = stage.loss(batch)
-    assert metrics["moved"] == pytest.approx(0.25, rel=0.1)
-    assert moved.item() > loss.item()
-    unmarked = {**batch, "targets": batch["targets"].where(batch["targets"] < MARK, 0)}
-    assert stage.loss(unmarked)[0].item() < moved.item()  # the shapes' own part is gone
-    text = {**unmarked, "targets": torch.ones_like(batch["targets"])}
-    assert stage.loss(text)[0].item() == pytest.approx(stage.loss(unmarked)[0].item())  # what characters say is not asked
