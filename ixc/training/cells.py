@@ -79,6 +79,7 @@ class Glyphs:
 
     @property
     def is_huge(self) -> np.ndarray:
+        """Those that are too large for their cells: bool [n]."""
         return self.sizes.min(1, initial=np.inf) > HUGE_PX
 
 

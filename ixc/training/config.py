@@ -17,11 +17,13 @@ from ixc.training.kinds import KIND_SHARES
 @dataclass(frozen=True, slots=True)
 class StageConfig:
     """What every stage has. Learning rates are peaks; ``num_threads`` 0 takes all cores.
+
     ``pointing_weight``: how much it counts that heads look at the characters that an answer is read from, and
     ``tile_weight``: that the model knows in which tile a visual token lies (no answers, no use).
     """
 
     LEAST_STEPS: ClassVar[int] = 1
+
     num_steps: int
     muon_lr: float
     adamw_lr: float

@@ -54,7 +54,7 @@ def test_a_delivery_note_is_too_small_in_one_view_and_read_in_many_tiles(visit, 
         pytest.param(
             "What is the weight?",
             "Weight: 12.5 kg",
-            marks=pytest.mark.xfail(reason="reads 12.5 km since the sixth run", strict=False),
+            marks=pytest.mark.xfail(reason="reads 12.5 km since the sixth run", strict=True),
         ),
     ],
 )

@@ -90,16 +90,14 @@ def test_a_missed_shape_counts_as_several_missed_characters():
     targets[0, 0, 0, 0], targets[0, 5, 5, 0] = mark_class("red", "circle"), int(classes_of("a")[0])
     tokens = book.embed(targets)
 
-    def loss_without(row, col):
+    def loss_without(row, col, mark_weight):
         told = tokens.clone()
         told[0, row, col] = book.places_TTD[row, col]
         missed, _ = book.loss(told, targets, mark_weight)
         return float(missed - book.loss(tokens, targets, mark_weight)[0])
 
-    mark_weight = 1.0
-    apart = loss_without(0, 0) / loss_without(5, 5)  # random codes lie unequally far from nothing
-    mark_weight = 6.0
-    assert loss_without(0, 0) / loss_without(5, 5) == pytest.approx(6 * apart, rel=1e-3)
+    apart = loss_without(0, 0, 1.0) / loss_without(5, 5, 1.0)  # random codes lie unequally far from nothing
+    assert loss_without(0, 0, 6.0) / loss_without(5, 5, 6.0) == pytest.approx(6 * apart, rel=1e-3)
 
 
 @given(st.integers(40, 900), st.integers(40, 900), st.sampled_from([1, 2, 4, 9, 16]))

@@ -1,4 +1,4 @@
-"""The run: configuration, checkpoints, resuming, the three stages, and the finished folder."""
+"""The run: checkpoints, resuming, the three stages, and the finished folder."""
 
 import dataclasses
 import json
@@ -33,49 +33,6 @@ from ixc.training.vision_stage import VisionStage
 from ixc.training.vocabulary import write_tokenizer_model
 
 STAGES = (VisionStage, LanguageStage, JointStage)
-
-
-@pytest.mark.parametrize(
-    ("place", "value", "message"),
-    [
-        (("vision", "batch_size"), 0, "vision: batch_size must be at least 1"),
-        (("vision", "num_steps"), "many", "vision: num_steps must be a number, not 'many'"),
-        (("joint", "budgets"), [], "joint: budgets must be 1 or more"),
-        (("joint", "learning"), 1, "joint: unknown setting 'learning'"),
-        (("language", "muon_lr"), 5, "language: learning rates must be between 0 and 1"),
-        (("language",), None, "language: a mapping of settings is missing"),
-        (("joint", "kind_weights"), {"memo": 2}, "joint: kind_weights: there is no kind memo"),
-        (("joint", "kind_weights"), {"table": -1}, "joint: kind_weights must be numbers that are not negative"),
-        (("joint", "rehearsal_share"), 1, "joint: rehearsal_share must be at least 0 and less than 1"),
-        (("joint", "kind_weights"), dict.fromkeys(KIND_SHARES, 0), "joint: kind_weights must leave at least one kind"),
-        (("joint", "mark_weight"), 0, "joint: mark_weight must be positive"),
-        (("joint", "num_steps"), 0, "joint: num_steps must be at least 1"),
-        (("language", "num_steps"), -1, "language: num_steps must be at least 0"),
-        (("joint", "max_turns"), 0, "joint: max_turns must be at least 1"),
-        (("joint", "tile_weight"), -1, "joint: pointing_weight and tile_weight must not be negative"),
-        (("joint", "kind_weights"), [2], "joint: kind_weights must be a mapping"),
-        (("num_slots",), 99, "num_slots must be between 1 and 16"),
-        (("model", "num_key_value_heads"), 5, "model: .*must divide each other"),
-    ],
-)
-def test_a_bad_setting_is_named_before_any_work(raw_config, write_config, tmp_path, caplog, place, value, message):
-    target = raw_config
-    for key in place[:-1]:
-        target = target[key]
-    target[place[-1]] = value
-    path = write_config(raw_config)
-    with pytest.raises(SettingsError, match=message):
-        load_config(path)
-    out = tmp_path / "out"
-    assert train.main(["--config", str(path), "--out", str(out)]) == 1
-    assert not out.exists()
-
-
-def test_a_file_that_is_no_yaml_is_refused(tmp_path):
-    path = tmp_path / "config.yaml"
-    path.write_text("seed: [1,", encoding="utf-8")
-    with pytest.raises(SettingsError, match="cannot be read as YAML"):
-        load_config(path)
 
 
 def test_a_damaged_checkpoint_is_passed_over(tmp_path, caplog):
@@ -194,12 +151,6 @@ def test_joint_training_rehearses_codes_in_all_processes_at_once(tiny_config, fo
         num_rehearsals += "visual" in batch
     assert 2 <= num_rehearsals <= 10
     train_stage(stage, kit, tmp_path / "joint", num_workers=0)
-
-
-def test_rehearsing_needs_a_language_stage(tiny_config):
-    joint = dataclasses.replace(tiny_config.joint, rehearsal_share=0.5)
-    with pytest.raises(SettingsError, match="needs the settings of a language stage"):
-        dataclasses.replace(tiny_config, joint=joint, language=None)
 
 
 def test_kinds_are_drawn_as_often_as_their_weights_say(tiny_config, tmp_path):
@@ -429,13 +380,3 @@ def test_a_language_stage_of_no_steps_is_there_for_rehearsals_only(tiny_config, 
     assert not (tmp_path / "run").exists()
     train.run_stage(config, "joint", tmp_path / "run")
     assert (tmp_path / "run" / "model" / "model.safetensors").is_file()
-
-
-def test_a_config_that_begins_with_a_model_may_leave_stages_out(raw_config, write_config):
-    raw = {name: value for name, value in raw_config.items() if name not in ("vision", "reading")}
-    with pytest.raises(SettingsError, match="vision: a mapping of settings is missing"):
-        load_config(write_config(raw | {"start_from": ""}))
-    config = load_config(write_config(raw | {"start_from": "earlier"}))
-    assert config.vision is None
-    assert config.reading is None
-    assert config.language.num_steps == raw["language"]["num_steps"]
