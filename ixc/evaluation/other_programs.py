@@ -23,6 +23,7 @@ from ixc.errors import SettingsError
 from ixc.evaluation.held_out import Task
 from ixc.tiling import SizePx
 from ixc.training.records import CHARTS, Question, Record, draw_chart, draw_fields, draw_table
+from ixc.training.sheets import Align
 from ixc.training.wording import Split
 
 _KINDS = ("receipt", "form", "table", "invoice", "label", "table")
@@ -149,7 +150,7 @@ def _page(rng: np.random.Generator, record: Record) -> str:
         tags = []
         for col in range(1 if spans else width):
             item = cells.get(col)
-            style = "text-align:right" if item and item.is_right else ""
+            style = "text-align:right" if item and item.align is Align.RIGHT else ""
             text = html.escape(item.text) if item else ""
             is_bold = bool(item and (item.is_heading or item.key.startswith("col ")))
             tags.append(f'<td colspan={width if spans else 1} style="{style}">{f"<b>{text}</b>" if is_bold else text}</td>')

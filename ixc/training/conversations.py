@@ -169,7 +169,7 @@ def _shape_questions(rng: np.random.Generator, figures: Sequence[Figure]) -> lis
         Question("shapes", asking.COUNT, str(len(figures)), (), names={"name": "shapes"}),
         Question("kind", asking.KIND, _kind_answer("shapes"), ()),
     ]
-    for form in {*forms, str(rng.choice(MARK_FORMS))}:
+    for form in sorted({*forms, str(rng.choice(MARK_FORMS))}):  # a set has another order in every process
         questions.append(Question("shapes", asking.COUNT, str(forms.count(form)), (), names={"name": f"{form}s"}))
     for figure in figures:
         colour, form = figure.mark

@@ -16,10 +16,21 @@ import numpy as np
 
 from ixc.training import asking, fields, wording
 from ixc.training.fields import FIELDS
-from ixc.training.sheets import Item, Sheet
+from ixc.training.sheets import Align, Item, Sheet
 from ixc.training.wording import Split, split_of
 
 CHARTS = ("bar chart", "line chart", "pie chart")
+_TABLE_ALIGNS = (
+    (Align.RIGHT, Align.RIGHT),
+    (Align.RIGHT, Align.RIGHT),
+    (Align.LEFT, Align.RIGHT),
+    (Align.LEFT, Align.LEFT),
+    (Align.CENTRE, Align.RIGHT),
+    (Align.CENTRE, Align.LEFT),
+    (Align.CENTRE, Align.CENTRE),
+)
+"""How a table's headings and its cells stand in their columns: as in print, twice as often; in spreadsheets, which put texts to
+the left and numbers to the right; and in web pages."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,14 +72,14 @@ def draw_fields(rng: np.random.Generator, split: Split, kind: str) -> Record:
         _heading(rng, record, split)
     if kind in ("receipt", "invoice") and rng.random() < 0.6:
         _articles(rng, record, split)
-    colon, is_right = str(rng.choice((":", ":", ""))), bool(rng.random() < 0.4)
+    colon, align = str(rng.choice((":", ":", ""))), Align.RIGHT if rng.random() < 0.4 else Align.LEFT
     is_one_text = rng.random() < 0.3
     for each in chosen:
         value, printed = each.value(rng, split), each.printed[rng.integers(len(each.printed))]
         if is_one_text:
             record.sheet.add(Item(f"{printed}{colon} {value}", key=each.name))
         else:
-            record.sheet.add(Item(f"{printed}{colon}", 0), Item(value, 1, each.name, is_right))
+            record.sheet.add(Item(f"{printed}{colon}", 0), Item(value, 1, each.name, align))
         for asked in sorted({each.asked[0], each.asked[rng.integers(len(each.asked))]}):
             record.questions.append(_about(each.name, asked, f"{printed}{colon} {value}"))
     absent = [FIELDS[name] for name in rng.permutation(sorted(FIELDS)) if FIELDS[name] not in chosen][:1]
@@ -79,18 +90,22 @@ def draw_fields(rng: np.random.Generator, split: Split, kind: str) -> Record:
 
 
 def draw_table(rng: np.random.Generator, split: Split) -> Record:
-    """Names down, columns across, numbers in the cells."""
+    """Names down, columns across, numbers in the cells. In the evaluation's tables all columns are flush right."""
     record = Record("table", Sheet(), [])
     if rng.random() < 0.5:
         _heading(rng, record, split)
     num_rows, num_cols = int(rng.integers(2, 6)), int(rng.integers(1, 4))
     rows, cols = _names(rng, split, num_rows), _columns(rng, num_cols)
+    head_align, cell_align = Align.RIGHT, Align.RIGHT
+    if split is Split.TRAINING:
+        head_align, cell_align = _TABLE_ALIGNS[rng.integers(len(_TABLE_ALIGNS))]
     corner = str(rng.choice(("", "Name", "Item", "City", "Team")))
-    record.sheet.add(*([Item(corner, 0)] if corner else []), *(Item(c, 1 + i, f"col {c}", True) for i, c in enumerate(cols)))
+    headings = [Item(name, 1 + i, f"col {name}", head_align) for i, name in enumerate(cols)]
+    record.sheet.add(*([Item(corner, 0)] if corner else []), *headings)
     draw = fields.money if rng.random() < 0.3 else _small_number
     for row in rows:
         values = [draw(rng) for _ in cols]
-        cells = [Item(v, 1 + i, f"{row}/{c}", True) for i, (c, v) in enumerate(zip(cols, values, strict=True))]
+        cells = [Item(v, 1 + i, f"{row}/{c}", cell_align) for i, (c, v) in enumerate(zip(cols, values, strict=True))]
         record.sheet.add(Item(row, 0, f"row {row}"), *cells)
         for col, value in zip(cols, values, strict=True):
             needs = (f"row {row}", f"col {col}", f"{row}/{col}")
@@ -146,10 +161,10 @@ def _percentages(rng: np.random.Generator, num: int) -> list[float]:
 def draw_notice(rng: np.random.Generator, split: Split) -> Record:
     """Two to five short lines, asked for as a whole."""
     record = Record("notice", Sheet(), [])
-    is_centred, num_lines = bool(rng.random() < 0.5), int(rng.integers(2, 5))
+    align, num_lines = Align.CENTRE if rng.random() < 0.5 else Align.LEFT, int(rng.integers(2, 5))
     texts = [wording.random_text(rng, split, 20) for _ in range(num_lines)]
     for index, text in enumerate(texts):
-        record.sheet.add(Item(text, key=str(index), is_centred=is_centred, is_heading=index == 0 and rng.random() < 0.4))
+        record.sheet.add(Item(text, key=str(index), align=align, is_heading=index == 0 and rng.random() < 0.4))
     keys = tuple(str(index) for index in range(num_lines))
     record.questions.append(Question("paragraph", asking.READ, " ".join(texts), keys))
     record.questions.append(Question("title", ("Read the first line.", "What is in the first line?"), texts[0], ("0",)))
@@ -185,16 +200,16 @@ def _heading(rng: np.random.Generator, record: Record, split: Split, share: floa
     """A company's or a document's name on top, or both."""
     titles = _TITLES.get(record.kind)
     name = _company(rng, split)
-    is_centred = bool(rng.random() < 0.4)
+    align = Align.CENTRE if rng.random() < 0.4 else Align.LEFT
     if titles:
         title = titles[rng.integers(len(titles))]
         if rng.random() < 0.7:
-            record.sheet.add(Item(name, key="company", is_heading=True, is_centred=is_centred))
+            record.sheet.add(Item(name, key="company", is_heading=True, align=align))
             record.questions.append(Question("title", asking.SELLER, name, ("company",)))
-        record.sheet.add(Item(title, key="title", is_heading=rng.random() < 0.5, is_centred=is_centred))
+        record.sheet.add(Item(title, key="title", is_heading=rng.random() < 0.5, align=align))
         _kind(record, ("title",))
     elif rng.random() < share:
-        record.sheet.add(Item(name, key="title", is_heading=True, is_centred=is_centred))
+        record.sheet.add(Item(name, key="title", is_heading=True, align=align))
         record.questions.append(Question("title", asking.TITLE, name, ("title",)))
     if rng.random() < 0.4:
         record.sheet.gap()
@@ -204,7 +219,7 @@ def _articles(rng: np.random.Generator, record: Record, split: Split) -> None:
     currency = str(rng.choice(("", "", "$", "€", "£")))
     for name in _names(rng, split, int(rng.integers(1, 4))):
         price = fields.money(rng, currency)
-        record.sheet.add(Item(name, 0, f"row {name}"), Item(price, 1, name, is_right=True))
+        record.sheet.add(Item(name, 0, f"row {name}"), Item(price, 1, name, Align.RIGHT))
         needs = (f"row {name}", name)
         names = {"name": name}
         record.questions.append(Question("field", asking.ITEM_PRICE, f"{name} {price}", needs, asking.ITEM_PRICE_NEXT, names))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from enum import StrEnum
 
 import numpy as np
 
@@ -15,6 +16,14 @@ SPAN = -1
 """Column of a text that may be as wide as the whole sheet."""
 
 
+class Align(StrEnum):
+    """Where a text stands in its column; one as wide as the sheet, on the sheet."""
+
+    LEFT = "left"
+    CENTRE = "center"
+    RIGHT = "right"
+
+
 @dataclass(frozen=True, slots=True)
 class Item:
     """One text of a row, in column ``col``; ``key`` names it for the questions."""
@@ -22,9 +31,8 @@ class Item:
     text: str
     col: int = SPAN
     key: str = ""
-    is_right: bool = False
+    align: Align = Align.LEFT
     is_heading: bool = False
-    is_centred: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,11 +132,8 @@ def lay_out_sheet(rng: np.random.Generator, sheet: Sheet, style: Style) -> tuple
             figures += _rules(style, left, down, content, height, num_table_rows, starts[1:])
         for item in row:
             width = _width(item, style)
-            start = left if item.col == SPAN else starts[item.col]
-            if item.is_right and item.col != SPAN:
-                start += widths[item.col] - width
-            if item.is_centred:
-                start = left + (content - width) / 2
+            start, room = (left, content) if item.col == SPAN else (starts[item.col], widths[item.col])
+            start += _SHARE_BEFORE[item.align] * (room - width)
             if item.key:
                 index_of[item.key] = len(lines)
             font = style.heading_font if item.is_heading else style.font
@@ -164,6 +169,10 @@ def pad_to_aspect(rng: np.random.Generator, document: Document, aspect: float) -
     )
     figures = tuple(replace(figure, box=moved(figure.box)) for figure in document.figures)
     return replace(document, size_px=SizePx(new_height, new_width), lines=lines, figures=figures)
+
+
+_SHARE_BEFORE = {Align.LEFT: 0.0, Align.CENTRE: 0.5, Align.RIGHT: 1.0}
+"""Of the room that a text leaves free."""
 
 
 def _font_px(item: Item, style: Style) -> int:

@@ -1,7 +1,11 @@
 """Documents and what is asked about them: answers stand on the paper, refusals name a budget that would do."""
 
 import dataclasses
+import itertools
+import os
 import re
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -60,6 +64,55 @@ def test_a_refusal_names_the_smallest_budget_that_would_do(fonts):
                 legible(asking.BUDGETS[asking.BUDGETS.index(named) - 1], size * 0.96) for size in sizes
             )
     assert num_refusals > 10
+
+
+def test_lessons_at_a_middle_budget_ask_for_more_tiles_too(fonts):
+    """What a model is never shown it cannot say: of 9 tiles that are not enough it once said "Try 9 patches"."""
+    lessons = [draw_lesson(rng(8, seed), fonts, (9,)) for seed in range(150)]
+    refusals = [each.answer for lesson in lessons for each in lesson.exchanges if each.task == "too small"]
+    assert len(refusals) > 3
+    assert all(int(re.search(r"Try (\d+) patches", answer)[1]) > 9 for answer in refusals)
+
+
+def test_training_sets_tables_as_print_spreadsheets_and_web_pages_do(fonts):
+    """Flush left, flush right or centred, by what the edges of a heading and of a cell below it have in common."""
+
+    def edges(line):
+        return line.left_px, line.left_px + line.font.starts_px(line.font_px, line.text)[-1]
+
+    def common(first, second):
+        (left, right), (other_left, other_right) = edges(first), edges(second)
+        sides = {"left": left - other_left, "right": right - other_right, "centre": left + right - other_left - other_right}
+        return frozenset(side for side, distance in sides.items() if abs(distance) < 0.01)
+
+    seen = {split: set() for split in Split}
+    for split, seed in itertools.product(Split, range(80)):
+        paper = draw_paper(rng(9, seed), fonts, split, "table")
+        lines = [each.lines for each in paper.asked if each.question.task == "table cell"]
+        seen[split] |= {common(paper.document.lines[col], paper.document.lines[cell]) for _, col, cell in lines}
+    assert {frozenset({side}) for side in ("left", "right", "centre")} | {frozenset()} <= seen[Split.TRAINING]
+    assert all("right" in sides for sides in seen[Split.TEST])
+
+
+@pytest.mark.parametrize("kind", ["shapes", "table"])
+def test_a_seed_asks_the_same_in_every_process(kind):
+    """Strings in a set have another order in each; questions about shapes were once drawn in it."""
+    code = f"""
+import numpy as np
+from ixc.training.conversations import draw_paper
+from ixc.training.fonts import BUILT_IN
+from ixc.training.wording import Split
+for seed in range(8):
+    paper = draw_paper(np.random.default_rng(seed), (BUILT_IN,), Split.TEST, {kind!r})
+    print([(asked.question.phrasings[0], asked.question.names, asked.question.answer) for asked in paper.asked])
+"""
+    environments = ({**os.environ, "PYTHONHASHSEED": str(number)} for number in (1, 2))
+    first, second = (
+        subprocess.run([sys.executable, "-c", code], env=each, capture_output=True, text=True, check=True).stdout
+        for each in environments
+    )
+    assert first.count("\n") == 8
+    assert first == second
 
 
 def test_nothing_is_asked_in_the_doubtful_zone(fonts):
