@@ -71,8 +71,18 @@ def found_programs() -> tuple[str, ...]:
 def _draw_record(rng: np.random.Generator, program: str, turn: int) -> Record:
     if program == "matplotlib":
         return draw_chart(rng, Split.TEST, CHARTS[turn % len(CHARTS)])
-    kind = "table" if program == "libreoffice" else _KINDS[turn % len(_KINDS)]
+    if program == "libreoffice":
+        return _draw_number_table(rng)
+    kind = _KINDS[turn % len(_KINDS)]
     return draw_table(rng, Split.TEST) if kind == "table" else draw_fields(rng, Split.TEST, kind)
+
+
+def _draw_number_table(rng: np.random.Generator) -> Record:
+    """A table that a spreadsheet shows as it was typed: of 83.10 it would show 83.1, and the answer would be wrong."""
+    while True:
+        record = draw_table(rng, Split.TEST)
+        if not any("." in item.text and item.text.endswith("0") for row in record.sheet.rows for item in row):
+            return record
 
 
 def _choose(rng: np.random.Generator, record: Record) -> Question:

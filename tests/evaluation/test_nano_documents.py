@@ -2,9 +2,11 @@
 
 import io
 import itertools
+import subprocess
 from contextlib import closing
 from dataclasses import replace
 
+import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
@@ -84,6 +86,20 @@ def test_other_programs_print_what_is_asked_about(monkeypatch, program):
         assert picture.size == (task.size_px.width, task.size_px.height)
         assert min(picture.size) > 60
         assert picture.getextrema()[0] < 100
+
+
+@pytest.mark.skipif("libreoffice" not in other_programs.found_programs(), reason="LibreOffice and poppler are not installed")
+@pytest.mark.parametrize("seed", range(3))
+def test_a_spreadsheet_shows_what_was_typed_into_it(tmp_path, seed):
+    """pdftotext reads the printed sheet: a price that lost its last zero there was once asked for with it."""
+    rng = np.random.default_rng(seed)
+    records = (other_programs._draw_record(rng, "libreoffice", 0) for _ in range(99))
+    record = next(each for each in records if any("." in item.text for row in each.sheet.rows for item in row))
+    other_programs._print_by_libreoffice(tmp_path, rng, record)
+    shown = subprocess.run(["pdftotext", "-layout", tmp_path / "sheet.pdf", "-"], capture_output=True, text=True, check=True)
+    words = shown.stdout.split()
+    missing = [item.text for row in record.sheet.rows for item in row if not set(item.text.split()) <= set(words)]
+    assert missing == []
 
 
 def test_a_program_that_fails_is_named(monkeypatch, tmp_path):
