@@ -19,7 +19,8 @@
 
     // --- cards --------------------------------------------------------------------------------------------------
 
-    function curveCard({ model, series }) {
+    function curveCard({ model, labels, series }) {
+      const label = (budget) => labels[budget] ?? `HD-${budget}`;
       const budgets = [...new Set(series.flatMap(({ points }) => points.map(({ budget }) => budget)))].sort((a, b) => a - b);
       const lines = series.map(({ name, points }) => ({ name: groupName(name), values: budgets.map((budget) => {
         const point = points.find((each) => each.budget === budget);
@@ -27,8 +28,8 @@
       }) }));
       const num = series[0].points[0]?.num;
       return card(t("evidence.curve", { model }), num ? t("evidence.curve.note", { num }) : "",
-        chart(budgets.map((budget) => `HD-${budget}`), lines.filter((_, at) => series[at].is_drawn), [0, 100], t("evidence.curve.alt", { model })),
-        dataTable(t("evidence.group"), budgets.map((budget) => `HD-${budget}`), lines.map(({ name, values }) => [name, ...values.map((each) => percent(each?.y))])));
+        chart(budgets.map(label), lines.filter((_, at) => series[at].is_drawn), [0, 100], t("evidence.curve.alt", { model })),
+        dataTable(t("evidence.group"), budgets.map(label), lines.map(({ name, values }) => [name, ...values.map((each) => percent(each?.y))])));
     }
 
     function ablationCard({ model, budgets, rows }) {
@@ -79,8 +80,8 @@
     }
     function groupName(name) { return known("evidence.group", name); }
     function variantName(name) { return known("evidence.variant", name); }
-    function percent(n) { return n == null ? "–" : `${n.toFixed(Math.abs(n - Math.round(n)) < 0.05 ? 0 : 1)} %`; }
-    function amount(n, unit) { return `${n >= 100 ? Math.round(n).toLocaleString("en-US") : Number(n.toPrecision(3))} ${unit}`; }
+    function percent(n) { return n == null ? "–" : `${n.toFixed(Math.abs(n - Math.round(n)) < 0.05 ? 0 : 1)}\u00a0%`; }
+    function amount(n, unit) { return `${n >= 100 ? Math.round(n).toLocaleString("en-US") : Number(n.toPrecision(3))}\u00a0${unit}`; }
 
     // --- one chart ----------------------------------------------------------------------------------------------
 

@@ -22,6 +22,7 @@ from ixc.errors import IxcError
 from ixc.evaluation.held_out import Task, make_tasks
 from ixc.evaluation.nano import SEED, Reading, answer_task, make_signs, measure, summarise, write_figures
 from ixc.settings import Settings
+from ixc.tiling import SizePx
 from ixc.training.asking import TOO_SMALL
 from ixc.training.cells import LEGIBLE_PX
 from ixc.training.conversations import DOUBTFUL_PX
@@ -31,6 +32,8 @@ logger = logging.getLogger(__name__)
 
 BUDGETS = {"inf-nano": (1, 9), "ixc-nano": (1, 4)}
 """Of the signs. For INF-LLaVA 1 is the input of 336 pixels and 9 that of 1008."""
+SQUARE_PX = SizePx(1008, 1008)
+"""Any image's: INF-LLaVA's input is one of a few squares, and the budget decides which."""
 DOCUMENT_BUDGETS = {"inf-nano": (1, 9), "ixc-nano": (1, 4, 9)}
 
 
@@ -58,7 +61,8 @@ def main(arguments: list[str] | None = None) -> int:
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     try:
         signs, tasks = make_signs(options.num), make_tasks(options.documents, SEED)
-        figures: dict[str, object] = {"model": "inf-nano", "seed": SEED}
+        inputs = {f"HD-{n}": f"{plan_dual_perspective(SQUARE_PX, n).input_px} px" for n in DOCUMENT_BUDGETS["inf-nano"]}
+        figures: dict[str, object] = {"model": "inf-nano", "seed": SEED, "inputs": inputs}
         documents: dict[str, object] = {"num_documents": options.documents}
         for name, budgets in BUDGETS.items():
             with closing(load_engine(Settings(model=name))) as engine:

@@ -4,7 +4,8 @@ Read are, each as far as it is there and makes sense (a file that does not is lo
 
 ``*_eval.json``: {"model": name, "seed": n, "budgets": {"HD-1": {GROUP: FIGURES, ...}, ...}, "ablation": ...}
     GROUP names a set of test documents ("all" is drawn first); FIGURES are {"exact": share, "num": documents}. A GROUP may hold
-    groups itself ({"tasks": {"receipt": FIGURES}}). "ablation" holds, by variant, FIGURES or {"HD-9": FIGURES, ...}.
+    groups itself ({"tasks": {"receipt": FIGURES}}). "ablation" holds, by variant, FIGURES or {"HD-9": FIGURES, ...}. "inputs"
+    says what a budget is called, where the model has none: {"HD-9": "1008 px"}.
 ``inference_*.json``: {"model", "hardware", "torch", "date", "repeats", "figures": [{"name", "value", "unit", "baseline",
     "baseline_name", "ratio", "target"}]}, as ``ixc bench`` writes it.
 ``published.json``: the papers' own numbers.
@@ -46,7 +47,8 @@ def evidence_page_value(folder: Path = RESULTS_FOLDER) -> dict[str, Any]:
 def read_curve(evaluation: Mapping[str, Any]) -> dict[str, Any] | None:
     """Share of exact answers by budget, one series for each group of documents; None without any.
 
-    Groups inside others, such as the tasks, are many: the page puts them into the table and does not draw them.
+    Also what budgets are called instead of "HD-4", where the file says so. Groups inside others, such as the tasks, are many:
+    the page puts them into the table and does not draw them.
     """
     series: dict[str, list[dict[str, float | int]]] = {}
     inner: set[str] = set()
@@ -60,6 +62,7 @@ def read_curve(evaluation: Mapping[str, Any]) -> dict[str, Any] | None:
     names = sorted(series, key=lambda name: name != _FIRST)  # stable: the others as they were written
     return {
         "model": str(evaluation.get("model", "")),
+        "labels": {str(budget): str(label) for budget, label in _by_budget(evaluation.get("inputs")).items()},
         "series": [{"name": name, "is_drawn": name not in inner, "points": series[name]} for name in names],
     }
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 from ixc.evaluation.tasks import TASKS
+from ixc.ui.assets import ASSETS_FOLDER
 from ixc.ui.evidence import evidence_page_value, read_ablation, read_curve
 
 
@@ -17,6 +18,7 @@ def test_a_curve_has_a_point_for_each_budget_and_group():
     curve = read_curve({"model": "m", "budgets": {"HD-16": groups, "HD-1": {"all": {"num": 50, "exact": 0.1}}}})
     assert curve == {
         "model": "m",
+        "labels": {},
         "series": [
             {
                 "name": "all",
@@ -26,6 +28,24 @@ def test_a_curve_has_a_point_for_each_budget_and_group():
             {"name": "receipt", "is_drawn": False, "points": [{"budget": 16, "share": 0.25, "num": 8}]},
         ],
     }
+
+
+def test_an_input_without_tiles_is_called_what_it_is():
+    evaluation = {"model": "m", "inputs": {"HD-9": "1008 px", "large": "?"}, "budgets": {"HD-9": {"all": {"exact": 0.5}}}}
+    assert read_curve(evaluation)["labels"] == {"9": "1008 px"}
+
+
+def test_every_name_that_is_shown_has_words_in_each_language():
+    """A name without words of its own is shown as the file has it, in English on the Chinese page too."""
+    shown = evidence_page_value()
+    names = {f"evidence.group.{series['name']}" for curve in shown["curves"] for series in curve["series"]}
+    names |= {f"evidence.variant.{row['name']}" for table in shown["ablations"] for row in table["rows"]}
+    names |= {f"evidence.variant.{row['variant']}" for row in shown["published"]["ablation"]}
+    assert len(names) > 15
+    languages = json.loads((ASSETS_FOLDER / "ui" / "strings.json").read_text(encoding="utf-8"))
+    for language, texts in languages.items():
+        missing = sorted(name for name in names if name.replace(" ", "_") not in texts)
+        assert missing == [], language
 
 
 def test_ablations_come_with_or_without_budgets():
