@@ -1,7 +1,6 @@
 """The tile plan against the reference's 810 recorded layouts and against brute force."""
 
 import csv
-import dataclasses
 import math
 import timeit
 
@@ -350,47 +349,6 @@ def test_suggestions_people_will_see():
     assert suggest_max_patches(SizePx(height=300, width=900)) == 3
     assert suggest_max_patches(SizePx(height=1600, width=3840)) == 60
     assert suggest_max_patches(SizePx(height=3000, width=4000)) == 64
-
-
-# --- errors and values --------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(("height", "width"), [(0, 5), (5, 0), (-1, 5), (5, -1)])
-def test_a_size_has_pixels(height, width):
-    with pytest.raises(ValueError, match="at least one pixel"):
-        SizePx(height, width)
-
-
-@pytest.mark.parametrize("budget", [0, -1])
-def test_a_budget_is_positive(budget):
-    with pytest.raises(ValueError, match="at least 1"):
-        plan_tiles(SizePx(10, 10), budget)
-
-
-@pytest.mark.parametrize("index", [-1, 313])
-def test_tokens_outside_the_plan(index):
-    plan = plan_tiles(SizePx(336, 336), 1)
-    with pytest.raises(IndexError, match="0 to 312"):
-        plan.token(index)
-    with pytest.raises(IndexError, match="0 to 312"):
-        plan.token_rect(index)
-
-
-@pytest.mark.parametrize("tile", [-1, 4])
-def test_tiles_outside_the_plan(tile):
-    plan = plan_tiles(SizePx(336, 336), 4)
-    for ask in (plan.tile_rect, plan.tile_token_ranges):
-        with pytest.raises(IndexError, match="0 to 3"):
-            ask(tile)
-
-
-def test_a_plan_cannot_be_changed():
-    plan = plan_tiles(SizePx(336, 336), 4)
-    with pytest.raises(dataclasses.FrozenInstanceError):
-        plan.grid = Grid(1, 1)
-    assert not hasattr(plan, "__dict__")
-    assert plan == plan_tiles(SizePx(336, 336), 4)
-    assert len({plan, plan_tiles(SizePx(336, 336), 4)}) == 1
 
 
 def test_speed_of_a_plan(record_property, capsys):

@@ -31,7 +31,8 @@ from ixc.training.joint_stage import JointStage
 from ixc.training.loop import train_stage
 from ixc.training.stages import Kit
 
-NAMES = {NOTHING: "whole sequence", NEWLINE: "without newline", GLOBAL_VIEW: "without global view"}
+NAMES = {NOTHING: "full", NEWLINE: "no newline", GLOBAL_VIEW: "no global view"}
+"""What the paper's table calls them."""
 MAX_NEW_TOKENS = 100
 
 

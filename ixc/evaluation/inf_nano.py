@@ -33,7 +33,7 @@ logger = logging.getLogger(__name__)
 BUDGETS = {"inf-nano": (1, 9), "ixc-nano": (1, 4)}
 """Of the signs. For INF-LLaVA 1 is the input of 336 pixels and 9 that of 1008."""
 SQUARE_PX = SizePx(1008, 1008)
-"""Any image's: INF-LLaVA's input is one of a few squares, and the budget decides which."""
+"""Stands for any image: the budget alone decides which square INF-LLaVA gets."""
 DOCUMENT_BUDGETS = {"inf-nano": (1, 9), "ixc-nano": (1, 4, 9)}
 
 

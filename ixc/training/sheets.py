@@ -20,7 +20,7 @@ class Align(StrEnum):
     """Where a text stands in its column; one as wide as the sheet, on the sheet."""
 
     LEFT = "left"
-    CENTRE = "center"
+    CENTRE = "centre"
     RIGHT = "right"
 
 
