@@ -60,7 +60,7 @@ def start_from(model: XComposer2ForCausalLM, folder: Path, parts: tuple[str, ...
     weights = load_file(path)
     num_layers = len(model.model.layers)
     num_earlier = 1 + max(int(name.split(".")[2]) for name in weights if name.startswith("model.layers."))
-    places = [round((index + 0.5) * num_layers / num_earlier - 0.5) for index in range(num_earlier)]
+    places = [layer_after_deepening(index, num_earlier, num_layers) for index in range(num_earlier)]
     moved = {_moved(name, places): value for name, value in weights.items() if name.startswith(parts)}
     for index in set(range(num_layers)) - set(places) if "" in parts else ():
         for name in ("attention.wo.weight", "feed_forward.w2.weight"):
@@ -71,6 +71,11 @@ def start_from(model: XComposer2ForCausalLM, folder: Path, parts: tuple[str, ...
         raise CheckpointError(
             f"The weights in {folder} do not fit this configuration: {str(error).splitlines()[1].strip()}"
         ) from None
+
+
+def layer_after_deepening(index: int, num_earlier: int, num_layers: int) -> int:
+    """Where layer ``index`` of a model with ``num_earlier`` layers stands among ``num_layers``: the new ones lie between."""
+    return round((index + 0.5) * num_layers / num_earlier - 0.5)
 
 
 def _moved(name: str, places: Sequence[int]) -> str:

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from ixc.models.xcomposer2 import InternLM2Tokenizer, XComposer2ForCausalLM
 from ixc.training.codebook import CODE_RMS, CONSTANT, Codebook
+from ixc.training.initial import layer_after_deepening
 from ixc.training.wording import CHARACTERS
 
 LOOKS_BACK = ((1, 1, 2, 3), (1, 2))
@@ -20,16 +21,28 @@ LOOKS_BACK = ((1, 1, 2, 3), (1, 2))
 SHARPNESS = (1.6, 2.0)
 NUM_FAST_PAIRS = 4
 """Pairs of rotary channels that turn fast enough to tell neighbours apart."""
+PREPARED_DEPTH = 6
+"""The number of layers that the next two are meant for."""
 COPYING_LAYERS = (3, 4)
 POINTING_LAYERS = (2, COPYING_LAYERS[-1])
-"""The layers whose heads are taught where to look, each when a character of its slot comes next.
-
-The early one can only match what was just said; the layer between tells every token where those before it looked, so that the
-late one goes on from there, and finds the cell where a row that was named and a column that was named cross.
-"""
 MATCHING_FROM_PAIR = 10
 """First pair that turns so slowly (with rope_theta 1e8) that contents can be matched over a whole document."""
 MATCHING_WEIGHT, COPYING_WEIGHT, OTHERWISE = 1.1, 0.6, 0.3
+
+
+def pointing_layers(num_layers: int) -> tuple[int, int]:
+    """The layers whose heads are taught where to look, each when a character of its slot comes next.
+
+    The early one can only match what was just said; what lies between tells every token where those before it looked, so that
+    the late one goes on from there, and finds the cell where a row that was named and a column that was named cross. In a
+    deeper model both stand where ``start_from`` puts those of a model of ``PREPARED_DEPTH``.
+    """
+    early, late = _placed(POINTING_LAYERS, num_layers)
+    return early, late
+
+
+def _placed(layers: tuple[int, ...], num_layers: int) -> tuple[int, ...]:
+    return tuple(layer_after_deepening(layer, PREPARED_DEPTH, max(num_layers, PREPARED_DEPTH)) for layer in layers)
 
 
 @torch.no_grad()
@@ -70,7 +83,7 @@ def _look_back(model: XComposer2ForCausalLM) -> None:
 def _copy_characters(model: XComposer2ForCausalLM, codebook: Codebook) -> None:
     """Heads that carry one slot's character to the output, and look for cells whose character before is the last one said."""
     share = codebook.share
-    for number in COPYING_LAYERS:
+    for number in _placed(COPYING_LAYERS, len(model.model.layers)):
         if number >= len(model.model.layers):
             continue
         attention = model.model.layers[number].attention

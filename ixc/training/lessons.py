@@ -19,12 +19,12 @@ from ixc.tiling import TilePlan, plan_tiles
 from ixc.training.attention import watching
 from ixc.training.conversations import Exchange, Paper, budget_for, converse, draw_paper
 from ixc.training.fonts import FontFile
-from ixc.training.initial_language import POINTING_LAYERS
+from ixc.training.initial_language import pointing_layers
 from ixc.training.kinds import KIND_SHARES
 from ixc.training.layout import Document
 from ixc.training.pointers import NOWHERE, Places, answer_glyphs, pointing_loss
 from ixc.training.sheets import pad_to_aspect
-from ixc.training.tile_sense import LAYER, UNKNOWN, TileSense, hidden_after, tiles_of_tokens
+from ixc.training.tile_sense import UNKNOWN, TileSense, hidden_after, tiles_of_tokens
 from ixc.training.wording import GREETING_ANSWER, GREETINGS, Split
 
 NO_LABEL = -100
@@ -273,7 +273,8 @@ def answer_loss(
     the loss of ``tile_sense``.
     """
     labels_BS = batch["labels"]
-    with watching(*POINTING_LAYERS) as seen, hidden_after(model.model, LAYER) as hidden:
+    early, late = pointing_layers(len(model.model.layers))
+    with watching(early, late) as seen, hidden_after(model.model, early) as hidden:
         hidden_BSD = model.model(inputs_embeds=embeds_BSD, visual_spans=batch["spans"]).last_hidden_state
     logits_MV = model.output(hidden_BSD[:, :-1][labels_BS[:, 1:] != NO_LABEL]).float()
     is_answer = labels_BS[:, 1:] != NO_LABEL
@@ -282,7 +283,7 @@ def answer_loss(
     loss, metrics = (weights_M * each_M).sum() / weights_M.sum(), answer_metrics(logits_MV.detach(), labels_BS)
     is_jump_M = weights_M > 1
     metrics["jumps_right"] = float((logits_MV.detach().argmax(-1) == labels_BS[:, 1:][is_answer])[is_jump_M].float().mean())
-    for layer in POINTING_LAYERS:
+    for layer in (early, late):
         if pointing_weight and (attended := seen[layer]) is not None:
             pointing, right = pointing_loss(attended, batch["pointed_tokens"], batch["pointed_heads"], batch["weights"])
             loss = loss + pointing_weight * pointing

@@ -18,8 +18,6 @@ from torch.nn import functional as F
 
 from ixc.tiling import TilePlan
 
-LAYER = 2
-"""The layer after which a token should know: the first of those that look up, so that the later one can go by it."""
 MOST = 8
 """Rows and columns of tiles beyond this many count as the last one."""
 UNKNOWN = -100
@@ -39,7 +37,10 @@ def tiles_of_tokens(plan: TilePlan) -> np.ndarray:
 
 
 class TileSense(nn.Module):
-    """Linear heads for the row and the column of the tile, on the hidden states after ``LAYER``."""
+    """Linear heads for the row and the column of the tile, on hidden states of the language model.
+
+    They are taken after the first of the layers that look up, so that the later one can go by what is known there.
+    """
 
     def __init__(self, width: int) -> None:
         super().__init__()

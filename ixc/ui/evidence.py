@@ -22,6 +22,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from ixc.settings import Settings
 from ixc.ui.assets import ASSETS_FOLDER
 
 logger = logging.getLogger(__name__)
@@ -32,9 +33,13 @@ _FIRST = "all"
 
 
 @cache
-def evidence_page_value(folder: Path = RESULTS_FOLDER) -> dict[str, Any]:
-    """Curves, ablations and speeds of every file in ``folder``, and what the papers report (None where there is no file)."""
+def evidence_page_value(folder: Path = RESULTS_FOLDER, model: str = "") -> dict[str, Any]:
+    """Curves, ablations and speeds of every file in ``folder``, and what the papers report (None where there is no file).
+
+    The evaluation of ``model``, which the app runs, comes first, then that of the default model.
+    """
     evaluations = [each for path in sorted(folder.glob("*_eval.json")) if (each := _read(path))]
+    evaluations.sort(key=lambda each: (each.get("model") != model, each.get("model") != Settings().model))
     speeds = [each for path in sorted(folder.glob("inference_*.json")) if (each := _read(path))]
     return {
         "curves": [curve for each in evaluations if (curve := read_curve(each))],

@@ -9,7 +9,7 @@ import torch
 from ixc.training.attention import Attended, fast_attention, watching
 from ixc.training.conversations import KINDS, draw_paper
 from ixc.training.fonts import training_fonts
-from ixc.training.initial_language import POINTING_LAYERS
+from ixc.training.initial_language import pointing_layers
 from ixc.training.joint_stage import JointStage
 from ixc.training.language_stage import LanguageStage
 from ixc.training.layout import TextLine
@@ -130,13 +130,19 @@ def test_the_loss_is_the_heads_distance_from_looking_there():
 def test_only_the_watched_layer_is_kept_and_only_inside(kit):
     embeds = torch.randn(2, 5, 192)
     with fast_attention(kit.model.train()):
-        with watching(0) as seen, watching(*POINTING_LAYERS) as seen_inside:
+        with watching(0) as seen, watching(*pointing_layers(1)) as seen_inside:
             kit.model.model(inputs_embeds=embeds)
         assert seen == {0: None}  # the inner one counts
-        assert seen_inside == dict.fromkeys(POINTING_LAYERS)  # the model has one layer only
+        assert seen_inside == dict.fromkeys((2, 4))  # the model has one layer only
         with watching(0) as seen:
             kit.model.model(inputs_embeds=embeds)
         first = seen[0]
         assert (first.query.shape[0], first.query.shape[2], first.key.shape[2]) == (2, 5, 5)
         kit.model.model(inputs_embeds=embeds)
         assert seen == {0: first}
+
+
+def test_a_deeper_model_points_with_the_layers_that_did_so_before_it_was_deepened():
+    assert pointing_layers(6) == (2, 4)
+    assert pointing_layers(8) == (3, 6)  # new: 1, before both, and 5, between them
+    assert pointing_layers(12) == (4, 8)

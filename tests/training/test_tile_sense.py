@@ -13,7 +13,7 @@ from ixc.tiling import TILE_PX, SizePx, plan_tiles
 from ixc.training.joint_stage import JointStage
 from ixc.training.language_stage import LanguageStage
 from ixc.training.stages import Kit
-from ixc.training.tile_sense import LAYER, MOST, UNKNOWN, TileSense, hidden_after, tiles_of_tokens
+from ixc.training.tile_sense import MOST, UNKNOWN, TileSense, hidden_after, tiles_of_tokens
 
 
 @given(st.integers(40, 900), st.integers(40, 900), st.sampled_from([1, 2, 4, 9, 16, 25]))
@@ -64,7 +64,7 @@ def test_nothing_is_asked_where_no_tile_is_known():
 def test_the_layer_s_output_is_watched_only_inside(make_kit):
     model = make_kit().model.model
     embeds = torch.randn(1, 3, model.config.hidden_size)
-    with hidden_after(model, LAYER) as seen:
+    with hidden_after(model, 2) as seen:
         last = model(inputs_embeds=embeds).last_hidden_state
     model(inputs_embeds=embeds)
     assert [each.shape for each in seen] == [last.shape]

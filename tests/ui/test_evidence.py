@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 
+import pytest
+
 from ixc.evaluation.tasks import TASKS
 from ixc.ui.assets import ASSETS_FOLDER
 from ixc.ui.evidence import evidence_page_value, read_ablation, read_curve
@@ -70,6 +72,19 @@ def test_nonsense_is_left_out(tmp_path):
     }.items():
         (tmp_path / name).write_text(text)
     assert evidence_page_value(tmp_path) == {"curves": [], "ablations": [], "speeds": [], "published": None}
+
+
+@pytest.mark.parametrize(
+    ("running", "order"),
+    [("b", ["b", "ixc-nano", "a"]), ("ixc-nano", ["ixc-nano", "a", "b"]), ("/a/folder", ["ixc-nano", "a", "b"])],
+)
+def test_what_the_app_runs_comes_first_then_the_default_model(tmp_path, running, order):
+    for model in ("a", "b", "ixc-nano"):
+        evaluation = {"model": model, "budgets": {"HD-1": {"all": {"exact": 0.5}}}, "ablation": {"full": {"exact": 0.5}}}
+        (tmp_path / f"{model}_eval.json").write_text(json.dumps(evaluation))
+    shown = evidence_page_value(tmp_path, running)
+    assert [curve["model"] for curve in shown["curves"]] == order
+    assert [table["model"] for table in shown["ablations"]] == order
 
 
 def test_a_speed_table_is_read(tmp_path):
