@@ -19,13 +19,18 @@ _IMAGE_SIGNATURES = (
     ("AVIF", re.compile(rb".{4}ftypavi[fs]|.{4}ftypm[is]f1.{0,64}avif", re.DOTALL)),
     ("BMP", re.compile(rb"BM")),
 )
+_COMMENTS = rb"(?:(?><!--.*?-->)\s*+)*+"
+"""Nothing in it is tried twice: in ordinary groups each may also swallow those after it, and 70 of them would take for ever."""
 _OTHER_SIGNATURES = (
     ("a PDF", re.compile(rb"%PDF-")),
     (
         "an SVG drawing",
-        re.compile(rb"\s*(<\?xml[^>]*>\s*)?(<!--.*?-->\s*)*(<!DOCTYPE svg[^>]*>\s*)?<svg", re.DOTALL | re.IGNORECASE),
+        re.compile(rb"\s*(<\?xml[^>]*>\s*)?" + _COMMENTS + rb"(<!DOCTYPE svg[^>]*>\s*)?<svg", re.DOTALL | re.IGNORECASE),
     ),
-    ("a web page", re.compile(rb"\s*(<!--.*?-->\s*)*<(!doctype html|html|head|body|script)", re.DOTALL | re.IGNORECASE)),
+    (
+        "a web page",
+        re.compile(rb"\s*" + _COMMENTS + rb"<(!doctype html|html|head|body|script)", re.DOTALL | re.IGNORECASE),
+    ),
     ("a HEIC photo", re.compile(rb".{4}ftyp(hei[cxms]|hev[cxms]|m[is]f1)", re.DOTALL)),
     ("a video", re.compile(rb".{4}ftyp|\x1aE\xdf\xa3|RIFF.{4}AVI ", re.DOTALL)),
     ("a JPEG 2000 image", re.compile(rb"\0\0\0\x0cjP  \r\n\x87\n|\xffO\xffQ")),

@@ -3,6 +3,8 @@
 import contextlib
 import os
 import struct
+import subprocess
+import sys
 import zlib
 
 import numpy as np
@@ -106,6 +108,17 @@ def test_other_kinds_of_file_are_named(what):
     message = refusal(NOT_IMAGES[what])
     assert message.startswith(f"This is {what}")
     assert message.endswith("; use JPEG, PNG, WebP, AVIF, GIF, TIFF or BMP.")
+
+
+@pytest.mark.parametrize(
+    ("end", "expected"), [(b"", "None"), (b"<svg>", "an SVG drawing"), (b"<html>", "a web page")], ids=["", "svg", "html"]
+)
+def test_many_comments_are_looked_at_once(end, expected):
+    """In another process: an expression that tries every way to divide them would never let go of this one."""
+    program = "import sys; from ixc.imaging.sniff import describe_other_file as d; print(d(sys.stdin.buffer.read()))"
+    data = b" " + b"<!---->" * 70 + end
+    found = subprocess.run([sys.executable, "-c", program], input=data, capture_output=True, timeout=60, check=True)
+    assert found.stdout.decode().strip() == expected
 
 
 @pytest.mark.parametrize(
