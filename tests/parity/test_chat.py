@@ -69,6 +69,15 @@ def test_two_images_in_one_prompt(processor, golden):
     assert visual == [*range(first_start, first_stop), *range(second_start, second_stop)]
 
 
+def test_equal_prompts_of_a_batch_get_an_image_each(processor):
+    prompt = f"{IMAGE_MARKER}Read it."
+    images = [np.zeros((40, 60, 3), np.uint8), np.zeros((60, 40, 3), np.uint8)]
+    batch = processor([prompt] * 2, images, max_patches=4)
+    for row, image in zip(batch["input_ids"], images, strict=True):
+        alone = processor(prompt, image, max_patches=4)["input_ids"][0]
+        assert row[-len(alone) :].tolist() == alone.tolist()
+
+
 def test_wrong_number_of_markers_is_refused(processor):
     pixels = np.zeros((40, 60, 3), np.uint8)
     with pytest.raises(PlaceholderMismatch, match="2 <ImageHere> markers for 1 images"):

@@ -80,9 +80,10 @@ class XComposer2Processor(ProcessorMixin):
         data = self.image_processor(images, max_patches=max_patches) if images is not None else {}
         grids = [Grid(rows, cols) for rows, cols in data["image_grids"].tolist()] if data else []
         rows = []
-        for prompt in texts:
+        for index, prompt in enumerate(texts):
             parts = prompt.split(IMAGE_MARKER)
-            own, grids = (grids, []) if prompt is texts[-1] else (grids[: len(parts) - 1], grids[len(parts) - 1 :])
+            num_own = len(grids) if index == len(texts) - 1 else len(parts) - 1
+            own, grids = grids[:num_own], grids[num_own:]
             rows.append(self.encode_parts(parts, own))
         length = max(map(len, rows))
         pad = self.tokenizer.pad_token_id
