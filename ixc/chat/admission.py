@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 from transformers import ProcessorMixin
@@ -11,9 +12,25 @@ from ixc.chat.costs import CostModel
 from ixc.chat.memory import free_memory_bytes
 from ixc.chat.prompt import EncodedPrompt, ImageSegment, encode_prompt
 from ixc.chat.request import ChatRequest
+from ixc.conversation import ImageView
 from ixc.errors import ConversationTooLong, EmptyQuestion, ImageError, OutOfMemory
 
 _GIGABYTE = 1e9
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """What is kept of a session that a prompt can use again."""
+
+    num_tokens: int = 0
+    """At the prompt's start, whose keys and values are there."""
+    capacity: int = 0
+    """Tokens that their cache has room for."""
+    views: frozenset[ImageView] = frozenset()
+    """Images whose embeddings are there."""
+
+
+_NOTHING = Held()
 
 
 class Admission:
@@ -26,17 +43,24 @@ class Admission:
         device: torch.device,
         max_context_tokens: int,
         free_bytes: Callable[[torch.device], int | None] = free_memory_bytes,
+        held: Callable[[str, EncodedPrompt], Held] = lambda session_id, prompt: _NOTHING,
+        make_room: Callable[[str, int], None] = lambda session_id, num_bytes: None,
     ) -> None:
+        """``held`` tells what a session keeps; ``make_room`` frees so many bytes of what others keep."""
         self._processor = processor
         self._costs = costs
         self._device = device
         self._max_context_tokens = max_context_tokens
+        self._longest_piece = max(map(len, processor.tokenizer.get_vocab()))
         self.free_bytes = free_bytes
+        self._held = held
+        self._make_room = make_room
 
     def admit(self, request: ChatRequest) -> EncodedPrompt:
         """The prompt of ``request``. Raises EmptyQuestion, ImageError, ConversationTooLong or OutOfMemory."""
         if not request.question.strip():
             raise EmptyQuestion("Type a question first.")
+        self._check_letters(request)
         prompt = self._processor.chat_format.build_prompt(
             request.system, request.turns, request.question.strip(), request.view, request.more_views
         )
@@ -51,19 +75,28 @@ class Admission:
         self._check_memory(encoded, request)
         return encoded
 
-    def shortage(self, prompt: EncodedPrompt, num_copies: int = 0) -> tuple[int, int] | None:
-        """(bytes needed, bytes free) when ``prompt`` does not fit; None when it does, or nobody can tell.
+    def _check_letters(self, request: ChatRequest) -> None:
+        """Refuse what no tokenizer could fit into the context, before it spends minutes on it."""
+        texts = (request.system, request.question, *(text for turn in request.turns for text in (turn.question, turn.answer)))
+        num_letters = sum(map(len, texts))
+        if num_letters > self._max_context_tokens * self._longest_piece:
+            raise ConversationTooLong(
+                f"The conversation has {num_letters:,} letters, more than the model's {self._max_context_tokens:,} tokens can "
+                "hold; ask about a shorter text or clear the conversation."
+            )
 
-        ``num_copies`` is how often its keys and values are held besides, as beam search does.
-        """
+    def shortage(self, prompt: EncodedPrompt, num_beams: int = 1, held: Held = _NOTHING) -> tuple[int, int] | None:
+        """(bytes needed, bytes free) when ``prompt`` does not fit; None when it does, or nobody can tell."""
         free = self.free_bytes(self._device)
-        needed = self._memory_bytes(prompt) + num_copies * len(prompt) * self._costs.bytes_per_token
+        needed = self._memory_bytes(prompt, num_beams, held)
         return None if free is None or needed <= free else (needed, free)
 
     def _check_memory(self, prompt: EncodedPrompt, request: ChatRequest) -> None:
-        num_beams = request.generation.num_beams
-        shortage = self.shortage(prompt, num_beams if num_beams > 1 else 0)
-        if shortage is None:
+        num_beams, held = request.generation.num_beams, self._held(request.session_id, prompt)
+        if (shortage := self.shortage(prompt, num_beams, held)) is None:
+            return
+        self._make_room(request.session_id, shortage[0] - shortage[1])
+        if (shortage := self.shortage(prompt, num_beams, held)) is None:
             return
         needed, free = shortage
         message = f"This question needs about {needed / _GIGABYTE:.1f} GB of memory and {free / _GIGABYTE:.1f} GB are free"
@@ -72,9 +105,21 @@ class Admission:
             raise OutOfMemory(f"{message}; clear the conversation or use a device with more memory.")
         raise OutOfMemory(f"{message}; lower the max patches to {fitting}.")
 
-    def _memory_bytes(self, prompt: EncodedPrompt) -> int:
-        tiles = (segment.plan.num_tiles for segment in prompt.segments if isinstance(segment, ImageSegment))
-        return self._costs.memory_bytes(len(prompt), prompt.num_visual_tokens, max(tiles, default=0))
+    def _memory_bytes(self, prompt: EncodedPrompt, num_beams: int, held: Held) -> int:
+        """Beam search holds the prompt's keys and values once more for every beam."""
+        copies = (num_beams if num_beams > 1 else 0) * len(prompt) * self._costs.bytes_per_token
+        unseen, position = {}, 0
+        for segment in prompt.segments:
+            position += len(segment)
+            if isinstance(segment, ImageSegment) and position > held.num_tokens and segment.view not in held.views:
+                unseen[segment.view] = segment.plan
+        return copies + self._costs.memory_bytes(
+            len(prompt),
+            sum(plan.num_visual_tokens for plan in unseen.values()),
+            max((plan.num_tiles for plan in unseen.values()), default=0),
+            num_cached=held.num_tokens,
+            capacity=held.capacity,
+        )
 
     def _largest_fitting_budget(self, prompt: EncodedPrompt, request: ChatRequest, free_bytes: int) -> int | None:
         """The largest budget below the one asked for, for the image now asked about, at which the prompt fits."""
@@ -87,6 +132,8 @@ class Admission:
                 else segment
                 for segment in prompt.segments
             )
-            if self._memory_bytes(EncodedPrompt(segments)) <= free_bytes:
+            smaller = EncodedPrompt(segments)
+            held = self._held(request.session_id, smaller)
+            if self._memory_bytes(smaller, request.generation.num_beams, held) <= free_bytes:
                 return budget
         return None

@@ -61,20 +61,24 @@ class CostModel:
         time_ms = self._time_ms(plan.num_views, num_tokens, corrected=True)
         return CostEstimate(self.memory_bytes(num_tokens, plan.num_visual_tokens, plan.num_tiles), time_ms)
 
-    def memory_bytes(self, num_tokens: int, num_visual_tokens: int, num_tiles: int) -> int:
-        """Peak on top of the weights for a prompt of ``num_tokens``, of which images are ``num_visual_tokens``.
+    def memory_bytes(
+        self, num_tokens: int, num_visual_tokens: int, num_tiles: int, *, num_cached: int = 0, capacity: int = 0
+    ) -> int:
+        """Peak on top of what is held for a prompt of ``num_tokens``, with ``num_visual_tokens`` of images not seen before.
 
-        ``num_tiles`` is the largest image's.
+        ``num_tiles`` is the largest such image's. Of the prompt ``num_cached`` tokens have their keys and values already, in a
+        cache with room for ``capacity``.
         """
         config, vision = self._config, self._config.vision_config
-        kv = num_tokens * self.bytes_per_token
+        kv = max(0, num_tokens - capacity) * self.bytes_per_token
         embeddings = num_visual_tokens * config.hidden_size * self._itemsize
         patches = min(self._views_per_pass, num_tiles + 1) * ((self._view_px // vision.patch_size) ** 2 + 1)
         view_bytes = self._view_px**2 * 3
         # uint8 tiles, the float32 image and its views while they are made; the features of all views; one pass's activations.
         seeing = num_tiles * view_bytes * (1 + 4 + 4) + num_visual_tokens * config.visual_width * self._itemsize
         seeing += patches * (_VISION_ACTIVATIONS * vision.hidden_size + 2 * vision.intermediate_size) * self._itemsize
-        chunk = min(self._chunk_tokens or num_tokens, num_tokens)  # 0: all at once
+        num_new = num_tokens - num_cached
+        chunk = min(self._chunk_tokens or num_new, num_new)  # 0: all at once
         reading = chunk * (_LM_ACTIVATIONS * config.hidden_size + 3 * config.intermediate_size) * self._itemsize
         reading += chunk * num_tokens  # the causal mask, one byte each
         return kv + embeddings + max(seeing if num_tiles else 0, reading)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import queue
 import threading
 import time
@@ -14,7 +15,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from ixc.chat.admission import Admission
+from ixc.chat.admission import Admission, Held
 from ixc.chat.costs import CostModel
 from ixc.chat.events import AnswerStats, Event, Finished, FinishReason, PrefillProgress, TextDelta
 from ixc.chat.interface import ChatEngine, CostEstimate, ModelInfo
@@ -44,7 +45,6 @@ from ixc.single_view import ImagePlan
 logger = logging.getLogger(__name__)
 
 _PREFIX = "prefix"
-_EXPIRY_INTERVAL_S = 30.0
 _MAX_SPARE = 0.25
 """Of a kept cache, unused for each position in use: copying it smaller would hold up the answer's end and the next turn."""
 
@@ -84,13 +84,20 @@ class Engine(ChatEngine):
         self.processor = processor
         self._costs = costs
         self._max_waiting = settings.max_waiting
-        self.admission = Admission(processor, costs, runner.model.device, runner.model.config.max_context_tokens)
+        self.admission = Admission(
+            processor,
+            costs,
+            runner.model.device,
+            runner.model.config.max_context_tokens,
+            held=self._held,
+            make_room=self._make_room,
+        )
         self._store = SessionStore(settings.cache)
         self._worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="ixc-model")
         self._jobs: list[_Job] = []
         self._lock = threading.Lock()
         self._closed = threading.Event()
-        threading.Thread(target=self._expire_now_and_then, name="ixc-expiry", daemon=True).start()
+        threading.Thread(target=self._store.expire_until, args=(self._closed,), name="ixc-expiry", daemon=True).start()
 
     # --- what callers use -----------------------------------------------------------------------------------------
 
@@ -150,6 +157,23 @@ class Engine(ChatEngine):
                 job.stop.set()
         self._worker.shutdown(wait=True)
 
+    # --- what is kept ---------------------------------------------------------------------------------------------
+
+    def _held(self, session_id: str, prompt: EncodedPrompt) -> Held:
+        """What ``prompt`` would find if it ran now."""
+        prefix: _Prefix | None = self._store.get(session_id, _PREFIX)
+        views = {segment.view for segment in prompt.segments if isinstance(segment, ImageSegment)}
+        there = frozenset(view for view in views if self._store.get(session_id, _image_key(view)) is not None)
+        if prefix is None:
+            return Held(views=there)
+        wanted = cut_segments(prompt.segments, len(prompt) - 1)
+        return Held(common_prefix_length(prefix.segments, wanted), prefix.cache.capacity, there)
+
+    def _make_room(self, session_id: str, num_bytes: float) -> None:
+        """Free what other sessions keep, longest unused first: it only saves them time."""
+        if self._store.free(num_bytes, except_session=session_id):
+            give_memory_back()
+
     # --- in the worker --------------------------------------------------------------------------------------------
 
     def _work(self, job: _Job) -> None:
@@ -186,7 +210,8 @@ class Engine(ChatEngine):
         finally:
             self._keep(job, prefix)
         ended_s = time.perf_counter()
-        if first_token_s is not None and num_cached == 0:
+        is_streamed = job.request.generation.num_beams == 1  # else the first token comes after the whole search
+        if first_token_s is not None and num_cached == 0 and is_streamed:
             num_views = sum(s.plan.num_views for s in prompt.segments if isinstance(s, ImageSegment))
             self._costs.observe(num_views, len(prompt), (first_token_s - started_s) * 1000)
         return Finished(reason, _stats(job, num_cached, started_s, first_token_s, ended_s))
@@ -254,7 +279,7 @@ class Engine(ChatEngine):
 
     def _embed(self, job: _Job, segment: ImageSegment) -> Tensor:
         view = segment.view
-        key = f"image:{view.image_id}:{view.max_patches}"
+        key = _image_key(view)
         embeds_TD = self._store.get(job.request.session_id, key)
         if embeds_TD is None:
 
@@ -273,14 +298,14 @@ class Engine(ChatEngine):
                 self._store.put(job.request.session_id, key, value, num_bytes)
 
     def _out_of_memory(self, job: _Job) -> OutOfMemory:
-        """Free all that the session holds: what it would save next time is less than another failure costs."""
-        self._store.forget(job.request.session_id)
+        """Free all that is kept: what it would save next time is less than another failure costs."""
+        self._store.free(math.inf)
         give_memory_back()
         return OutOfMemory("The device ran out of memory; lower the max patches or the answer length and ask again.")
 
-    def _expire_now_and_then(self) -> None:
-        while not self._closed.wait(_EXPIRY_INTERVAL_S):
-            self._store.expire()
+
+def _image_key(view: ImageView) -> str:
+    return f"image:{view.image_id}:{view.max_patches}"
 
 
 def _stats(job: _Job, num_cached: int, started_s: float, first_token_s: float | None, ended_s: float) -> AnswerStats:

@@ -72,6 +72,11 @@ class InPlaceCache(Cache):
         return self.layers[0].length
 
     @property
+    def capacity(self) -> int:
+        """Positions there is room for."""
+        return self.layers[0].capacity
+
+    @property
     def num_bytes(self) -> int:
         """Memory held, unused capacity included."""
         tensors = [t for layer in self.layers for t in (layer.keys, layer.values) if t is not None]

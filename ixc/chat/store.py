@@ -11,6 +11,8 @@ from typing import Any
 
 from ixc.settings import CacheLimits
 
+_EXPIRY_INTERVAL_S = 30.0
+
 
 @dataclass(slots=True)
 class _Entry:
@@ -62,10 +64,25 @@ class SessionStore:
             for place in [place for place in self._entries if place[0] == session_id]:
                 del self._entries[place]
 
+    def free(self, num_bytes: float, *, except_session: str | None = None) -> int:
+        """Drop what was used longest ago until ``num_bytes`` are free, but nothing of one session; the bytes dropped."""
+        with self._lock:
+            num_dropped = 0
+            for place in [place for place in self._entries if place[0] != except_session]:
+                if num_dropped >= num_bytes:
+                    break
+                num_dropped += self._entries.pop(place).num_bytes
+            return num_dropped
+
     def expire(self) -> None:
-        """Drop what is too old; for a timer, since nobody may ask again."""
+        """Drop what is too old; nobody may ask again."""
         with self._lock:
             self._enforce()
+
+    def expire_until(self, closed: threading.Event) -> None:
+        """``expire`` now and then, in the calling thread, until ``closed`` is set."""
+        while not closed.wait(_EXPIRY_INTERVAL_S):
+            self.expire()
 
     def report(self) -> dict[str, int]:
         """Numbers for people: sessions, entries and bytes held."""

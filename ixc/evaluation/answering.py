@@ -103,7 +103,7 @@ class ReferenceAnswerer:
         prompt = self._prompt(segment, ())
         max_new_tokens = self._max_new_tokens(prompt, path)
         num_beams = self._generation.num_beams
-        if (shortage := self._admission.shortage(prompt, num_beams if num_beams > 1 else 0)) is not None:
+        if (shortage := self._admission.shortage(prompt, num_beams)) is not None:
             needed_gb, free_gb = (num_bytes / 1e9 for num_bytes in shortage)
             raise OutOfMemory(
                 f"A question about {path.name} needs about {needed_gb:.1f} GB of memory and {free_gb:.1f} GB are free; lower "

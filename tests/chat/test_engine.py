@@ -1,6 +1,7 @@
 """The engine with a real (randomly weighted) model and the real tokenizer: streaming, stopping, reuse, isolation."""
 
 import random
+import re
 import threading
 from dataclasses import replace
 
@@ -250,18 +251,61 @@ def test_what_will_not_fit_is_refused_with_the_largest_budget_that_will(engine, 
     assert chat.turns, "the conversation is not lost"
 
 
+def test_a_follow_up_needs_memory_for_its_own_tokens_only(engine, new_chat, landscape, monkeypatch):
+    chat, first = new_chat(), engine.estimate(plan_tiles(SizePx(120, 200), 25), 30).memory_bytes
+    assert chat.ask("What is this?", landscape, max_patches=25).stats.num_cached_tokens == 0
+    monkeypatch.setattr(engine.admission, "free_bytes", lambda device: first // 4)
+    assert chat.ask("And that?", landscape, max_patches=25).stats.num_cached_tokens > 1000
+    with pytest.raises(OutOfMemory):
+        new_chat().ask("What is this?", landscape, max_patches=25)
+
+
+def test_what_others_keep_makes_room_before_a_question_is_refused(engine, new_chat, landscape, monkeypatch):
+    other, chat = new_chat(), new_chat()
+    other.ask("What is this?", landscape, max_patches=25)
+    room = engine.estimate(plan_tiles(SizePx(120, 200), 25), 30).memory_bytes
+    monkeypatch.setattr(engine.admission, "free_bytes", lambda device: room - engine.memory_report()["bytes"])
+    assert chat.ask("What is this?", landscape, max_patches=25).text
+    monkeypatch.undo()
+    assert other.ask("And that?", landscape, max_patches=25).stats.num_cached_tokens == 0, "it is computed again"
+
+
+def test_the_budget_that_is_named_fits_with_beams_too(engine, new_chat, landscape, monkeypatch):
+    chat = new_chat(generation=replace(GREEDY, num_beams=3, max_new_tokens=2))
+    need = engine.estimate(plan_tiles(SizePx(120, 200), 9), 30).memory_bytes
+    monkeypatch.setattr(engine.admission, "free_bytes", lambda device: need)
+    with pytest.raises(OutOfMemory, match=r"lower the max patches to \d+\.$") as refused:
+        chat.ask("What is this?", landscape, max_patches=25)
+    fitting = int(re.search(r"(\d+)\.$", str(refused.value))[1])
+    assert 1 <= fitting < 9
+    assert chat.ask("What is this?", landscape, max_patches=fitting).finished
+
+
+def test_a_beam_search_does_not_change_the_estimates(engine, new_chat, landscape):
+    plan = plan_tiles(SizePx(120, 200), 4)
+    before = engine.estimate(plan, 30)
+    new_chat(generation=replace(GREEDY, num_beams=3)).ask("What is this?", landscape)
+    assert engine.estimate(plan, 30) == before
+
+
+def test_more_letters_than_any_tokens_hold_are_refused_before_they_are_counted(engine, new_chat, monkeypatch):
+    monkeypatch.setattr(type(engine.processor), "encode_part", lambda *_: pytest.fail("the text was tokenized"))
+    with pytest.raises(ConversationTooLong, match=r"has 4,000,0\d\d letters, more than the model's 16,384 tokens can hold"):
+        new_chat(turns=[Turn("x" * 2_000_000, "yes")]).ask("x" * 2_000_000)
+
+
 def test_running_out_of_memory_is_said_and_the_next_question_works(engine, new_chat, landscape, monkeypatch):
     chat, real = new_chat(), engine.runner.model.model.forward
 
     def fail(*args, **kwargs):
         raise RuntimeError("[enforce fail at alloc_cpu.cpp:127] DefaultCPUAllocator: can't allocate memory: you tried")
 
-    before = engine.memory_report()
+    new_chat().ask("What is this?", landscape)
     monkeypatch.setattr(engine.runner.model.model, "forward", fail)
     with pytest.raises(OutOfMemory, match="ran out of memory"):
         chat.ask("What is this?", landscape)
     monkeypatch.setattr(engine.runner.model.model, "forward", real)
-    assert engine.memory_report() == before, "nothing of the session is kept"
+    assert engine.memory_report()["entries"] == 0, "nothing is kept, of others neither"
     assert chat.ask("What is this?", landscape).text
 
 

@@ -56,6 +56,17 @@ def test_sessions_beyond_the_limit_go_whole(clock):
     assert store.get("a", "x") is None
 
 
+def test_room_is_made_by_what_was_used_longest_ago_but_not_by_ones_own(clock):
+    store = SessionStore(CacheLimits(), clock)
+    for session in "abc":
+        store.put(session, "x", session, 40)
+    store.get("a", "x")
+    assert store.free(50, except_session="b") == 80
+    assert store.report() == {"sessions": 1, "entries": 1, "bytes": 40}
+    assert store.free(1, except_session="b") == 0
+    assert store.free(float("inf")) == 40
+
+
 def test_take_removes_and_forget_drops_one_session_only(clock):
     store = SessionStore(CacheLimits(), clock)
     store.put("a", "x", 1, 1)
