@@ -11,6 +11,7 @@ from ixc.tiling import MAX_SLIDER_PATCHES
 
 MEGABYTE = 1024 * 1024
 MAX_SEED = 2**63 - 1
+DEFAULT_MAX_PATCHES = 25
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +117,11 @@ class Settings:
     """Prompt tokens per pass of the language model; 0: 1,024 on a CPU, so that Stop is answered soon, all at once on a GPU."""
     images: ImageLimits = field(default_factory=ImageLimits)
     cache: CacheLimits = field(default_factory=CacheLimits)
+
+    @property
+    def default_max_patches(self) -> int:
+        """The budget where neither a user nor a model names one."""
+        return min(DEFAULT_MAX_PATCHES, self.max_patches_limit)
 
     def __post_init__(self) -> None:
         _require(0 <= self.port <= 65535, f"the port must be between 0 and 65535, not {self.port}")

@@ -14,7 +14,7 @@ import httpx2
 from ixc.chat.backend_watch import BackendWatch
 from ixc.chat.events import Event, Finished
 from ixc.chat.interface import ChatEngine, CostEstimate, ModelInfo
-from ixc.chat.remote_messages import encode_png, request_body
+from ixc.chat.remote_messages import encode_image, request_body
 from ixc.chat.remote_stream import LOST_IN_MID_ANSWER, StreamReader
 from ixc.chat.request import ChatRequest, StopFlag
 from ixc.chat.store import SessionStore
@@ -31,7 +31,7 @@ from ixc.errors import (
 )
 from ixc.image_layout import ImageLayout, LayoutKind
 from ixc.models.presets import find_model
-from ixc.settings import GenerationSettings, Settings
+from ixc.settings import DEFAULT_MAX_PATCHES, GenerationSettings, Settings
 from ixc.single_view import ImagePlan
 
 logger = logging.getLogger(__name__)
@@ -41,6 +41,8 @@ OnProgress = Callable[[str, float | None], None]
 _CONNECT_S = 5.0
 _LIST_S = 20.0
 """For the list of models."""
+_NOT_NOW = (429, 502, 503, 504)
+"""A proxy whose servers are not up yet, or a server that is too busy to list its models."""
 _SILENCE_S = 300.0
 """Between two pieces of an answer: a long prefill sends nothing."""
 _LOOK_EVERY_S = 0.1
@@ -73,13 +75,15 @@ def connect_engine(
 
 
 def read_info(client: httpx2.Client, settings: Settings) -> ModelInfo | None:
-    """What ``/models`` says of the first model, None while it loads; this project's servers also tell how it cuts images.
+    """What ``/models`` says of the first model, None while there is none; this project's servers also tell how it cuts images.
 
     Raises httpx2.TransportError, SettingsError, CheckpointError.
     """
     answer = client.get("models", timeout=_LIST_S)
     if answer.status_code in (401, 403):
         raise SettingsError("The server asks for a key; set IXC_BACKEND_KEY.")
+    if answer.status_code in _NOT_NOW:
+        return None
     try:
         model = answer.json()["data"][0]
         name, own = str(model["id"]), model.get("ixc") or {}
@@ -92,7 +96,7 @@ def read_info(client: httpx2.Client, settings: Settings) -> ModelInfo | None:
             note=str(own.get("note") or "Runs on another server; what it can do depends on the model there."),
             default_generation=GenerationSettings(**(own.get("generation") or {})),
             default_system=str(own.get("system") or ""),
-            default_max_patches=min(int(own.get("max_patches") or 25), settings.max_patches_limit),
+            default_max_patches=min(int(own.get("max_patches") or DEFAULT_MAX_PATCHES), settings.max_patches_limit),
             layout=layout,
             chat_format=LLAMA3_CHAT if layout.kind is LayoutKind.DUAL_PERSPECTIVE else XCOMPOSER2_CHAT,
         )
@@ -114,8 +118,11 @@ class RemoteEngine(ChatEngine):
         self._settings = settings
         self._images = SessionStore(settings.cache)
         self._watch = BackendWatch(lambda: _is_there(client, settings))
-        self._running: dict[StopFlag, str] = {}
+        self._running: dict[StopFlag, str | None] = {}
+        """Answers under way with their sessions; None for a session that has ended: nothing is kept of it."""
         self._lock = threading.Lock()
+        self._closed = threading.Event()
+        threading.Thread(target=self._images.expire_until, args=(self._closed,), name="ixc-expiry", daemon=True).start()
 
     def answer(self, request: ChatRequest, stop: StopFlag) -> Iterator[Event]:
         """See ``ChatEngine``. Raises also BackendLost when the server is lost, BackendFailed when it refuses."""
@@ -124,13 +131,7 @@ class RemoteEngine(ChatEngine):
         with self._lock:
             self._running[stop] = request.session_id
         try:
-            body = request_body(
-                self._model_id(),
-                request,
-                lambda image_id: self._image_url(request, image_id),
-                says_system=bool(self.info.default_system),
-            )
-            yield from self._stream(body, stop)
+            yield from self._stream(request, stop)
         except BackendLost:
             self._watch.lost()
             raise
@@ -148,6 +149,7 @@ class RemoteEngine(ChatEngine):
             for stop, session in self._running.items():
                 if session == session_id:
                     stop.set()
+                    self._running[stop] = None
         self._images.forget(session_id)
 
     def estimate(self, plan: ImagePlan, num_text_tokens: int = 0) -> CostEstimate | None:
@@ -165,6 +167,7 @@ class RemoteEngine(ChatEngine):
 
     def close(self) -> None:
         self._watch.close()
+        self._closed.set()
         with self._lock:
             for stop in self._running:
                 stop.set()
@@ -172,11 +175,15 @@ class RemoteEngine(ChatEngine):
 
     # --- one answer -----------------------------------------------------------------------------------------------
 
-    def _stream(self, body: dict[str, object], stop: StopFlag) -> Iterator[Event]:
-        """A thread reads, so that Stop is answered while the server is silent; closing its connection ends the answer there."""
+    def _stream(self, request: ChatRequest, stop: StopFlag) -> Iterator[Event]:
+        """A thread asks and reads, so that Stop is answered while images are encoded and while the server is silent.
+
+        Closing its connection ends the answer there.
+        """
         items: queue.SimpleQueue[Event | Exception] = queue.SimpleQueue()
         reader, connection = StreamReader(), _Connection()
-        thread = threading.Thread(target=self._read, args=(body, reader, connection, items), name="ixc-remote", daemon=True)
+        arguments = (request, stop, reader, connection, items)
+        thread = threading.Thread(target=self._read, args=arguments, name="ixc-remote", daemon=True)
         thread.start()
         try:
             while True:
@@ -195,12 +202,21 @@ class RemoteEngine(ChatEngine):
 
     def _read(
         self,
-        body: dict[str, object],
+        request: ChatRequest,
+        stop: StopFlag,
         reader: StreamReader,
         connection: _Connection,
         items: queue.SimpleQueue[Event | Exception],
     ) -> None:
         try:
+            body = request_body(
+                self._model_id(),
+                request,
+                lambda image_id: self._image_url(request, image_id, stop),
+                says_system=bool(self.info.default_system),
+            )
+            if stop.is_set:
+                return
             with self._client.stream("POST", "chat/completions", json=body) as response:
                 connection.watch(response)
                 if response.status_code != 200:
@@ -214,17 +230,21 @@ class RemoteEngine(ChatEngine):
         except Exception as error:  # noqa: BLE001  raised again by whoever waits for the answer
             items.put(error)
 
-    def _image_url(self, request: ChatRequest, image_id: str) -> str:
+    def _image_url(self, request: ChatRequest, image_id: str, stop: StopFlag) -> str:
         url = self._images.get(request.session_id, image_id)
         if url is None:
-            url = encode_png(request.images[image_id].pixels_HWC)
-            self._images.put(request.session_id, image_id, url, len(url))
+            url = encode_image(request.images[image_id].pixels_HWC)
+            with self._lock:  # forget() marks the answer under the same lock, so that nothing is put back after it
+                if self._running.get(stop) is not None:
+                    self._images.put(request.session_id, image_id, url, len(url))
         return url
 
     def _model_id(self) -> str:
         """Asked for each time: the server may have been started again with another one."""
         try:
-            answer = self._client.get("models")
+            answer = self._client.get("models", timeout=_LIST_S)
+            if answer.status_code in _NOT_NOW:
+                raise BackendLost(_CANNOT_BE_REACHED)
             return str(answer.json()["data"][0]["id"])
         except httpx2.TransportError as error:
             raise BackendLost(_CANNOT_BE_REACHED) from error

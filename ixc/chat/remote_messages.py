@@ -12,17 +12,24 @@ from PIL import Image
 from ixc.chat.request import ChatRequest
 from ixc.conversation import ImageView, Turn, place_views
 from ixc.errors import ImageError
-from ixc.settings import GenerationSettings
+from ixc.settings import MEGABYTE, GenerationSettings
 
 _FAST_PNG = 1
 """zlib level: the picture goes over the wire once, so that time matters more than bytes."""
+_LARGEST_PNG_BYTES = 16 * MEGABYTE
+"""A photograph as PNG is several times the file that was uploaded, and servers limit what they take."""
+_JPEG_QUALITY = 95
 
 
-def encode_png(pixels_HWC: np.ndarray) -> str:
-    """RGB pixels as a data: URL, without loss, so that the server sees what the page showed."""
-    buffer = io.BytesIO()
-    Image.fromarray(pixels_HWC).save(buffer, "PNG", compress_level=_FAST_PNG)
-    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
+def encode_image(pixels_HWC: np.ndarray) -> str:
+    """RGB pixels as a data: URL, without loss, so that the server sees what the page showed; a large photograph as JPEG."""
+    image = Image.fromarray(pixels_HWC)
+    buffer, kind = io.BytesIO(), "png"
+    image.save(buffer, "PNG", compress_level=_FAST_PNG)
+    if buffer.tell() > _LARGEST_PNG_BYTES:
+        buffer, kind = io.BytesIO(), "jpeg"
+        image.save(buffer, "JPEG", quality=_JPEG_QUALITY, subsampling=0)
+    return f"data:image/{kind};base64," + base64.b64encode(buffer.getvalue()).decode()
 
 
 def request_body(model: str, request: ChatRequest, image_url: Callable[[str], str], *, says_system: bool) -> dict[str, object]:

@@ -17,12 +17,15 @@ from starlette.routing import BaseRoute, Match
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ixc.errors import SettingsError
-from ixc.serving.callers import note_user
+from ixc.serving.callers import network_of, note_user
 
 MIN_PASSWORD_CHARS = 8
 MIN_KEY_CHARS = 16
 _WRONG_LOGIN_COSTS_S = 0.3
 """Wrong passwords are answered one after the other, this far apart, so that nobody tries thousands a second."""
+MAX_GUESSES = 16
+"""So many requests of one address may wait once it has guessed wrong; the next is refused."""
+_RETRY_AFTER_S = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,12 +50,16 @@ class Access:
         is_same = hmac.compare_digest(password.encode(), (expected or "\0").encode())
         return is_same and expected is not None
 
-    def allows(self, authorization: str) -> bool:
-        """Whether an ``Authorization`` header lets a program in."""
-        return not (self.users or self.keys) or self.who(authorization) is not None
+    @property
+    def asks_programs(self) -> bool:
+        """Whether a program has to send a key, or a name and password."""
+        return bool(self.users or self.keys)
 
     def who(self, authorization: str) -> str | None:
-        """The user's name or the key in a header: Basic, or Bearer with a key or ``name:password``. None: nobody known."""
+        """The user's name or the key in an ``Authorization`` header; None: nobody known.
+
+        Basic, or Bearer with a key or ``name:password``.
+        """
         scheme, _, value = authorization.strip().partition(" ")
         if scheme.lower() == "basic":
             try:
@@ -142,33 +149,84 @@ class PageLogin:
         return check
 
 
+@dataclass(slots=True)
+class _Line:
+    """Requests of one address, from a wrong guess on."""
+
+    one_at_a_time: asyncio.Lock = field(default_factory=asyncio.Lock)
+    num_inside: int = 0
+
+
 class GuardedRoutes:
-    """ASGI middleware: ``routes``, which Gradio's login does not cover, ask for a header where there are users."""
+    """ASGI middleware: ``routes``, which Gradio's login does not cover, ask for a header where there are users or keys.
+
+    While a wrong guess waits for its answer, whatever else its address sends is not even looked at: else a thousand guesses at
+    once would tell in a moment which one is right.
+    """
 
     def __init__(
         self, app: ASGIApp, access: Access, routes: Sequence[BaseRoute], wrong_costs_s: float = _WRONG_LOGIN_COSTS_S
     ) -> None:
         self._app, self._access, self._routes = app, access, routes
         self._wrong_costs_s = wrong_costs_s
-        self._one_at_a_time = asyncio.Lock()
+        self._lines: dict[str, _Line] = {}
+        """By address; nobody is in here whose guesses are all answered."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        is_guarded = scope["type"] == "http" and any(route.matches(scope)[0] is not Match.NONE for route in self._routes)
-        if is_guarded and not self._access.allows(_authorization(scope)):
-            if _authorization(scope):
-                async with self._one_at_a_time:
-                    await asyncio.sleep(self._wrong_costs_s)
-            error = {"message": "A key, or a name and password, is needed.", "type": "authentication_error"}
-            refusal = JSONResponse(
-                {"error": {**error, "param": None, "code": "invalid_api_key"}},
-                status_code=401,
-                headers={"WWW-Authenticate": 'Basic realm="ixc"'},
-            )
-            await refusal(scope, receive, send)
+        if not (self._access.asks_programs and scope["type"] == "http" and self._is_guarded(scope)):
+            await self._app(scope, receive, send)
             return
-        if is_guarded and (who := self._access.who(_authorization(scope))) is not None:
+        address, authorization = network_of(scope), _authorization(scope)
+        if not authorization:
+            await _NO_KEY(scope, receive, send)
+        elif address in self._lines and self._lines[address].num_inside >= MAX_GUESSES:
+            await _TOO_MANY_GUESSES(scope, receive, send)
+        elif (who := await self._who(address, authorization)) is None:
+            await _NO_KEY(scope, receive, send)
+        else:
             note_user(scope, who)
-        await self._app(scope, receive, send)
+            await self._app(scope, receive, send)
+
+    def _is_guarded(self, scope: Scope) -> bool:
+        return any(route.matches(scope)[0] is not Match.NONE for route in self._routes)
+
+    async def _who(self, address: str, authorization: str) -> str | None:
+        """As ``Access.who``; at once only for one who is known, from an address that has no wrong guess to wait for."""
+        if address not in self._lines and (who := self._access.who(authorization)) is not None:
+            return who
+        line = self._lines.setdefault(address, _Line())
+        line.num_inside += 1
+        try:
+            async with line.one_at_a_time:
+                who = self._access.who(authorization)
+                if who is None:
+                    await asyncio.sleep(self._wrong_costs_s)
+                return who
+        finally:
+            line.num_inside -= 1
+            if not line.num_inside:
+                del self._lines[address]
+
+
+def _refusal(status: int, message: str, kind: str, code: str, headers: Mapping[str, str]) -> JSONResponse:
+    """In the shape of OpenAI's API."""
+    return JSONResponse({"error": {"message": message, "type": kind, "param": None, "code": code}}, status, headers)
+
+
+_NO_KEY = _refusal(
+    401,
+    "A key, or a name and password, is needed.",
+    "authentication_error",
+    "invalid_api_key",
+    {"WWW-Authenticate": 'Basic realm="ixc"'},
+)
+_TOO_MANY_GUESSES = _refusal(
+    429,
+    "Too many wrong keys come from this address; try again in a few seconds.",
+    "rate_limit_error",
+    "rate_limit_exceeded",
+    {"Retry-After": str(_RETRY_AFTER_S)},
+)
 
 
 def _authorization(scope: Scope) -> str:

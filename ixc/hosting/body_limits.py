@@ -14,6 +14,8 @@ from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ixc.hosting.body_room import BodyRoom
+from ixc.hosting.route_path import route_path
+from ixc.serving.callers import address_of, is_known
 from ixc.settings import MEGABYTE, ImageLimits
 
 _UPLOAD = "/gradio_api/upload"
@@ -37,7 +39,10 @@ class BodyRules:
     small_bytes: int = MEGABYTE // 4
     """So much of a body is not counted: questions without a large picture always get through."""
     num_largest_held: int = 8
-    """So many of the largest bodies with images may be in memory at once, and half of them from one address."""
+    """So many of the largest bodies with images may be in memory at once, and half of them from one address.
+
+    Who has a key may take all of them: a page elsewhere, which has this server as its backend, asks for all its users.
+    """
 
     @classmethod
     def of(cls, images: ImageLimits) -> BodyRules:
@@ -62,7 +67,10 @@ class BodyRules:
 
 
 class BodyLimits:
-    """ASGI middleware. A body against ``rules`` is answered with 413, 408 or 503, and the app behind sees it break off."""
+    """ASGI middleware. A body against ``rules`` is answered with 413, 408 or 503, and the app behind sees it break off.
+
+    Keys are checked before it.
+    """
 
     def __init__(self, app: ASGIApp, rules: BodyRules) -> None:
         self._app, self._rules, self._room = app, rules, rules.room()
@@ -97,9 +105,10 @@ class _Body:
     """One request's body on its way to the app. ``refusal`` is the answer once it broke a rule."""
 
     def __init__(self, scope: Scope, receive: Receive, rules: BodyRules, room: BodyRoom) -> None:
-        self._receive, self._rules, self._max_bytes = receive, rules, rules.max_bytes(scope["path"])
-        self._room = None if scope["path"].startswith(_UPLOAD) else room  # uploads go to the disk
-        self._caller = (scope.get("client") or ("",))[0]
+        path = route_path(scope)
+        self._receive, self._rules, self._max_bytes = receive, rules, rules.max_bytes(path)
+        self._room = None if path.startswith(_UPLOAD) else room  # uploads go to the disk
+        self._caller = None if is_known(scope) else address_of(scope)
         self._num_held = 0
         self._started_s = time.monotonic()
         self._num_bytes = 0

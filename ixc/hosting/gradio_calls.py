@@ -5,6 +5,8 @@ from __future__ import annotations
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from ixc.hosting.route_path import route_path
+
 _PREFIX = "/gradio_api/"
 _USED = frozenset(
     {
@@ -40,8 +42,8 @@ class OnlyUsedCalls:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and scope["path"].startswith(_PREFIX):
-            first = scope["path"].removeprefix(_PREFIX).partition("/")[0]
+        if scope["type"] == "http" and (path := route_path(scope)).startswith(_PREFIX):
+            first = path.removeprefix(_PREFIX).partition("/")[0]
             if first not in _USED:
                 await PlainTextResponse("Not found.", 404)(scope, receive, send)
                 return

@@ -5,6 +5,8 @@ from __future__ import annotations
 from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from ixc.hosting.route_path import route_path
+
 _HEARTBEAT = "/gradio_api/heartbeat/"
 """Every open page holds this connection; its end is how Gradio learns that the page was closed."""
 _PAGE, _CONFIG = "/", "/config"
@@ -38,7 +40,7 @@ class CountPages:
         self._app, self._pages = app, pages
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        path = scope.get("path", "") if scope["type"] == "http" else ""
+        path = route_path(scope) if scope["type"] == "http" else ""
         if path.startswith(_HEARTBEAT):
             self._pages.num_open += 1
             try:

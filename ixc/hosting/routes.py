@@ -10,7 +10,10 @@ from ixc.serving.openai_routes import openai_routes
 from ixc.ui.services import Services
 
 
-def hosted_routes(services: Services) -> list[BaseRoute]:
-    """Routes beside the page's own. They come before Gradio's, and Gradio's login does not guard them."""
+def hosted_routes(services: Services, *, need_key: bool) -> list[BaseRoute]:
+    """Routes beside the page's own. They come before Gradio's, and Gradio's login does not guard them.
+
+    ``need_key``: whether something else asks for a key or a password before them.
+    """
     answering = Answering(services)
-    return [*openai_routes(answering), mcp_route(answering)]
+    return [*openai_routes(answering), mcp_route(answering, needs_key=need_key)]

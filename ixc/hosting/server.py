@@ -63,16 +63,17 @@ def start(settings: Settings, options: ServerOptions, services: Services | None 
     services.traffic.listen(log_answer)
     demo = build_app(settings, services)
     pages = OpenPages(options.max_users)
-    for_programs, for_operators = hosted_routes(services), [metrics_route(services, pages)]
+    for_programs = hosted_routes(services, need_key=options.access.asks_programs)
+    for_operators = [metrics_route(services, pages)]
     guarded = [*for_programs, *for_operators, status_route(services)] if options.access.is_guarded else for_programs
     _, address, share_address = launch(
         demo,
         routes=[*health_routes(services), *for_programs, *for_operators],
         middleware=[
             Middleware(OnlyUsedCalls),
+            Middleware(GuardedRoutes, access=options.access, routes=guarded),
             Middleware(BodyLimits, rules=BodyRules.of(settings.images)),
             Middleware(CountPages, pages=pages),
-            Middleware(GuardedRoutes, access=options.access, routes=guarded),
             Middleware(UploadRoom, uploads=lambda: demo.upload_file_set, limits=UploadLimits(settings.images.max_bytes)),
         ],
         auth=PageLogin(options.access).as_function() if options.access.is_guarded else None,

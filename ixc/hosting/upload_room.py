@@ -12,6 +12,8 @@ from starlette.concurrency import run_in_threadpool
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from ixc.hosting.route_path import route_path
+
 _UPLOAD = "/gradio_api/upload"
 _RETRY_AFTER_S = 60
 
@@ -42,7 +44,7 @@ class UploadRoom:
         self._num_coming = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or scope["method"] != "POST" or not scope["path"].startswith(_UPLOAD):
+        if scope["type"] != "http" or scope["method"] != "POST" or not route_path(scope).startswith(_UPLOAD):
             await self._app(scope, receive, send)
             return
         self._num_coming += 1

@@ -21,7 +21,6 @@ from ixc.serving.stop_strings import StopStrings
 from ixc.settings import MEGABYTE
 from ixc.ui.answering import answer_events
 from ixc.ui.event_pump import EventPump
-from ixc.ui.image_panel import DEFAULT_BUDGET
 from ixc.ui.services import Services
 
 if TYPE_CHECKING:
@@ -80,7 +79,7 @@ class Answering:
         ``caller`` is who shares the threads with others.
         """
         engine = self.services.provider.engine
-        default = engine.default_max_patches if engine is not None else DEFAULT_BUDGET
+        default = (self.services.settings if engine is None else engine).default_max_patches
         readers = self._readers_for(image_urls(body))
         asked, images = await readers.run(caller, self._parser.parse, body, default)
         return replace(asked, images=await self._decoded(images, caller))

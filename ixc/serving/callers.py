@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import MutableMapping
+import ipaddress
+from collections.abc import Mapping, MutableMapping
 from typing import Any
 
 from starlette.requests import Request
 
 _USER = "ixc.user"
+_NETWORK_6_BITS = 64
+"""What one machine has of IPv6: it may send each request from another address in there."""
 
 
 def note_user(scope: MutableMapping[str, Any], user: str) -> None:
@@ -15,15 +18,33 @@ def note_user(scope: MutableMapping[str, Any], user: str) -> None:
     scope[_USER] = user
 
 
+def is_known(scope: Mapping[str, Any]) -> bool:
+    """Whether a password or key was checked."""
+    return _USER in scope
+
+
+def address_of(scope: Mapping[str, Any]) -> str:
+    """The address a request comes from; "" where there is none."""
+    return (scope.get("client") or ("",))[0]
+
+
+def network_of(scope: Mapping[str, Any]) -> str:
+    """The address a request comes from; of IPv6 the network that is one customer's."""
+    host = address_of(scope)
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return host
+    if address.version == 4 or address.ipv4_mapped is not None:
+        return host
+    return str(ipaddress.ip_network((address.packed, _NETWORK_6_BITS), strict=False))
+
+
 def session_caller(request: Request) -> str:
     """Keeps equal beginnings of different callers' conversations apart."""
-    return f"{request.headers.get('authorization', '')} {_host(request)}"
+    return f"{request.headers.get('authorization', '')} {address_of(request.scope)}"
 
 
 def share_caller(request: Request | None) -> str:
     """Who shares what is scarce: one address, or one of its users where passwords are asked for."""
-    return "" if request is None else f"{request.scope.get(_USER, '')} {_host(request)}"
-
-
-def _host(request: Request) -> str:
-    return request.client.host if request.client else ""
+    return "" if request is None else f"{request.scope.get(_USER, '')} {address_of(request.scope)}"

@@ -56,14 +56,21 @@ class ImageSource:
     max_bytes: int
     may_fetch: bool = False
     timeout_s: float = 15.0
-    """For a whole image, redirects included."""
+    """For all images of a request, redirects included."""
     ports: frozenset[int] = _WEB_PORTS
     """Where web servers listen. Others could be anything, and told apart by their errors."""
     is_allowed: Callable[[IpAddress], bool] = is_public
     resolve: Callable[..., list] = socket.getaddrinfo
 
-    def read(self, url: str) -> bytes:
-        """The bytes behind ``url``. Raises ImageUnreadable or ImageTooLarge; neither repeats the address."""
+    def deadline_s(self) -> float:
+        """By ``time.monotonic``, when a request that begins now must have fetched its images."""
+        return time.monotonic() + self.timeout_s
+
+    def read(self, url: str, deadline_s: float | None = None) -> bytes:
+        """The bytes behind ``url``. Raises ImageUnreadable or ImageTooLarge; neither repeats the address.
+
+        ``deadline_s`` comes from ``deadline_s()``; left out, this is the request's only image.
+        """
         if is_data_url(url):
             return self._decode(url)
         if not re.match(r"https?://", url[:8], re.IGNORECASE):
@@ -72,7 +79,7 @@ class ImageSource:
             raise ImageUnreadable(
                 "This server does not fetch images from addresses; send the image itself as a data: URL with base64."
             )
-        return self._fetch(url)
+        return self._fetch(url, self.deadline_s() if deadline_s is None else deadline_s)
 
     def _decode(self, url: str) -> bytes:
         match = _DATA_URL.match(url[:200])
@@ -86,8 +93,7 @@ class ImageSource:
         except (binascii.Error, ValueError):
             raise ImageUnreadable("The base64 of the image_url is damaged; encode the file again.") from None
 
-    def _fetch(self, url: str) -> bytes:
-        deadline_s = time.monotonic() + self.timeout_s
+    def _fetch(self, url: str, deadline_s: float) -> bytes:
         try:
             for _ in range(_MAX_REDIRECTS + 1):
                 answer = self._get(url, deadline_s)
@@ -112,12 +118,12 @@ class ImageSource:
         with _connected(parts.hostname, port, address, deadline_s, parts.scheme) as connection:
             target = urllib.parse.urlunsplit(("", "", parts.path or "/", parts.query, ""))
             connection.request("GET", target, headers={"Accept": "image/*", "User-Agent": "ixc"})
-            response = connection.getresponse()
-            if response.status in _REDIRECTS:
-                return response.getheader("Location") or ""
-            if response.status != 200:
-                raise ImageUnreadable(f"The image_url answered with status {response.status}; check the address.")
-            return self._body(response, deadline_s)
+            with connection.getresponse() as response:
+                if response.status in _REDIRECTS:
+                    return response.getheader("Location") or ""
+                if response.status != 200:
+                    raise ImageUnreadable(f"The image_url answered with status {response.status}; check the address.")
+                return self._body(response, deadline_s)
 
     def _body(self, response: http.client.HTTPResponse, deadline_s: float) -> bytes:
         body = bytearray()
@@ -145,17 +151,23 @@ class _PinnedConnection(http.client.HTTPConnection):
         super().__init__(host, port)
         self._address, self._deadline_s = address, deadline_s
         self._context = ssl.create_default_context() if scheme == "https" else None
+        self._kept: socket.socket | None = None
+        """``sock`` is given away with an answer after which the site closes the connection."""
 
     def connect(self) -> None:
-        self.sock = socket.create_connection((self._address, self.port), timeout=_remaining_s(self._deadline_s))
+        self._keep(socket.create_connection((self._address, self.port), timeout=_remaining_s(self._deadline_s)))
         if self._context is not None:
             # In two steps, so that whoever watches the clock can end a handshake that never ends.
-            self.sock = self._context.wrap_socket(self.sock, server_hostname=self.host, do_handshake_on_connect=False)
+            self._keep(self._context.wrap_socket(self.sock, server_hostname=self.host, do_handshake_on_connect=False))
             self.sock.do_handshake()
+
+    def _keep(self, sock: socket.socket) -> None:
+        self.sock = self._kept = sock
+        _remaining_s(self._deadline_s)  # ``hang_up`` may have come a moment before
 
     def hang_up(self) -> None:
         """From another thread: whoever reads finds the end."""
-        if (sock := self.sock) is not None:
+        if (sock := self._kept) is not None:
             with suppress(OSError):
                 sock.shutdown(socket.SHUT_RDWR)
 

@@ -18,7 +18,6 @@ from ixc.plan_facts import plan_facts
 from ixc.serving.answers import Answering
 from ixc.serving.callers import share_caller
 from ixc.serving.openai_answer import finish_reason, timings_of, usage_of
-from ixc.ui.image_panel import DEFAULT_BUDGET
 from ixc.ui.messages import message_for
 
 _LOOPBACK_NAMES = ("127.0.0.1", "localhost", "[::1]")
@@ -30,10 +29,13 @@ _INSTRUCTIONS = (
 )
 
 
-def mcp_route(answering: Answering) -> Route:
-    """The route of the MCP endpoint. Each request stands for itself: no sessions are kept."""
+def mcp_route(answering: Answering, *, needs_key: bool) -> Route:
+    """The route of the MCP endpoint. Each request stands for itself: no sessions are kept.
+
+    ``needs_key``: nobody comes here without a key or a password.
+    """
     # Nothing is ever told unasked, so there is no stream for a GET to hold open.
-    return Route("/mcp", _McpEndpoint(answering), methods=["POST"])
+    return Route("/mcp", _McpEndpoint(answering, needs_key=needs_key), methods=["POST"])
 
 
 class ImageTools:
@@ -43,18 +45,19 @@ class ImageTools:
         self._answering = answering
         self._services = answering.services
 
-    async def plan_image(self, context: Context, image_url: str, max_patches: int = DEFAULT_BUDGET) -> dict[str, Any]:
+    async def plan_image(self, context: Context, image_url: str, max_patches: int | None = None) -> dict[str, Any]:
         """How the model cuts an image under a budget of max_patches tiles: sizes, grid, tokens. Needs no model run.
 
         image_url: a data: URL with base64, such as data:image/png;base64,...
         """
         limit = self._services.settings.max_patches_limit
-        if not 1 <= max_patches <= limit:
+        budget = self._services.settings.default_max_patches if max_patches is None else max_patches
+        if not 1 <= budget <= limit:
             raise ToolError(f"max_patches must be a whole number from 1 to {limit}.")
 
         async def plan() -> dict[str, Any]:
             image = await self._answering.read_image(image_url, _caller(context))
-            return plan_facts(self._services.provider.layout.plan(image.size_px, max_patches), max_patches_limit=limit)
+            return plan_facts(self._services.provider.layout.plan(image.size_px, budget), max_patches_limit=limit)
 
         return await _in_a_sentence(plan())
 
@@ -91,21 +94,21 @@ class ImageTools:
 class _McpEndpoint:
     """The ASGI app behind the route; the SDK's session manager runs from the first request to the end of the loop."""
 
-    def __init__(self, answering: Answering) -> None:
+    def __init__(self, answering: Answering, *, needs_key: bool) -> None:
         tools = ImageTools(answering)
         server = MCPServer("ixc", title="ixc", version=ixc.__version__, instructions=_INSTRUCTIONS, log_level="WARNING")
         server.add_tool(tools.plan_image)
         server.add_tool(tools.ask_image)
         settings = answering.services.settings
         is_local = settings.host in ("127.0.0.1", "localhost", "::1")
-        hosts = [f"{name}:*" for name in _LOOPBACK_NAMES]
+        hosts = [f"{name}{port}" for name in _LOOPBACK_NAMES for port in ("", ":*")]
         app = server.streamable_http_app(
             stateless_http=True,
             json_response=True,
             max_request_body_size=int(settings.images.max_bytes * _BASE64) + _TEXT_BYTES,
-            # On loopback a web page could reach the tools through a name of its own that points here.
+            # On loopback a web page could reach the tools through a name of its own that points here; it has no key to send.
             transport_security=TransportSecuritySettings(
-                enable_dns_rebinding_protection=is_local,
+                enable_dns_rebinding_protection=is_local and not needs_key,
                 allowed_hosts=hosts,
                 allowed_origins=[f"http://{host}" for host in hosts],
             ),

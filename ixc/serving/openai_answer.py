@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 
 from ixc.chat.events import AnswerStats, Finished, FinishReason
 from ixc.errors import (
+    BackendFailed,
+    BackendLost,
     CheckpointError,
     ConversationTooLong,
     EngineBusy,
@@ -27,6 +29,8 @@ _STATUS = (
     (AppStopping, 503, "server_error", "restarting"),
     (OutOfMemory, 503, "server_error", "out_of_memory"),
     (CheckpointError, 503, "server_error", "no_model"),
+    (BackendLost, 503, "server_error", "backend_lost"),
+    (BackendFailed, 502, "server_error", "backend_failed"),
     (ConversationTooLong, 400, "invalid_request_error", "context_length_exceeded"),
     (ImageError, 400, "invalid_request_error", "invalid_image"),
     (IxcError, 400, "invalid_request_error", None),

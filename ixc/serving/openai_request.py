@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from itertools import islice
 from typing import Any
 
 from ixc.conversation import ImageView, Turn
@@ -17,6 +18,8 @@ _LARGEST_IMAGES = 2
 """So many of the largest images that are allowed, or more of smaller ones, fit into one conversation."""
 _MAX_STOPS = 4
 _MAX_MESSAGES = 256
+_MAX_IMAGE_PARTS = 256
+"""A conversation may show its images again with every question. 256 of the smallest are more tokens than a model takes."""
 _REFUSED_UNLESS = {"n": 1, "logprobs": False, "top_logprobs": 0, "tools": [], "functions": [], "audio": None}
 """Fields of OpenAI's that would change the answer, with the values that do not."""
 
@@ -67,7 +70,8 @@ class RequestParser:
         budget = _number(body, "max_patches", int, default_max_patches)
         if not 1 <= budget <= self.max_patches_limit:
             raise SettingsError(f"max_patches must be a whole number from 1 to {self.max_patches_limit}.")
-        images: dict[str, OpenedImage] = {}
+        _check_image_parts(body)
+        images = _Images(self.limits, self.source)
         system, turns, question, views = self._conversation(body.get("messages"), budget, images)
         options = body.get("stream_options") or {}
         completion = ChatCompletion(
@@ -82,10 +86,10 @@ class RequestParser:
             streams=bool(body.get("stream")),
             includes_usage=isinstance(options, dict) and bool(options.get("include_usage")),
         )
-        return completion, images
+        return completion, images.opened
 
     def _conversation(
-        self, messages: Any, budget: int, images: dict[str, OpenedImage]
+        self, messages: Any, budget: int, images: _Images
     ) -> tuple[str | None, tuple[Turn, ...], str, tuple[ImageView, ...]]:
         if not isinstance(messages, list) or not messages or len(messages) > _MAX_MESSAGES:
             raise SettingsError(f"messages must be a list of 1 to {_MAX_MESSAGES} messages.")
@@ -111,9 +115,7 @@ class RequestParser:
             raise SettingsError("The last message must be the user's.")
         return system, tuple(turns), *open_question
 
-    def _content(
-        self, message: Mapping[str, Any], budget: int, images: dict[str, OpenedImage] | None
-    ) -> tuple[str, tuple[ImageView, ...]]:
+    def _content(self, message: Mapping[str, Any], budget: int, images: _Images | None) -> tuple[str, tuple[ImageView, ...]]:
         """A message's text and images. Images stand before the text, as the model was trained."""
         content = message.get("content")
         parts = [{"type": "text", "text": content}] if isinstance(content, str) else content
@@ -126,24 +128,47 @@ class RequestParser:
             if kind == "text" and isinstance(part.get("text"), str):
                 texts.append(part["text"])
             elif kind == "image_url" and images is not None:
-                views.append(self._view(part.get("image_url"), budget, images))
+                views.append(ImageView(images.read(part.get("image_url")), budget))
             else:
                 kinds = "text or image_url" if images is not None else "text, for images go with user messages"
                 raise SettingsError(f"A content part must be of type {kinds}.")
         return "\n".join(texts), tuple(views)
 
-    def _view(self, image_url: Any, budget: int, images: dict[str, OpenedImage]) -> ImageView:
+
+class _Images:
+    """The images of one request. Each address is read once, however often it is named, and all of them within one deadline."""
+
+    def __init__(self, limits: ImageLimits, source: ImageSource) -> None:
+        self._limits, self._source, self._deadline_s = limits, source, source.deadline_s()
+        self._ids: dict[str, str] = {}
+        self.opened: dict[str, OpenedImage] = {}
+        """By their ids."""
+
+    def read(self, image_url: Any) -> str:
+        """The image's id. Raises SettingsError, ImageUnreadable or ImageTooLarge."""
         url = _url_of(image_url)
         if not isinstance(url, str):
             raise SettingsError('An image part must look like {"type": "image_url", "image_url": {"url": "data:..."}}.')
-        image = open_image(self.source.read(url), self.limits)
-        images[image.image_id] = image
-        if len(images) > MAX_IMAGES:
-            raise SettingsError(f"A conversation may have at most {MAX_IMAGES} images.")
-        max_megapixels = _LARGEST_IMAGES * self.limits.max_megapixels
-        if sum(image.size_px.height * image.size_px.width for image in images.values()) > max_megapixels * 1e6:
+        if url not in self._ids:
+            self._ids[url] = self._open(url)
+        return self._ids[url]
+
+    def _open(self, url: str) -> str:
+        image = open_image(self._source.read(url, self._deadline_s), self._limits)
+        self.opened[image.image_id] = image
+        max_megapixels = _LARGEST_IMAGES * self._limits.max_megapixels
+        if sum(image.size_px.height * image.size_px.width for image in self.opened.values()) > max_megapixels * 1e6:
             raise SettingsError(f"The images of a conversation may have at most {max_megapixels:g} megapixels together.")
-        return ImageView(image.image_id, budget)
+        return image.image_id
+
+
+def _check_image_parts(body: Mapping[str, Any]) -> None:
+    """Raises SettingsError. Before anything is read, so that no request has more than a few addresses fetched."""
+    urls = list(islice(image_urls(body), _MAX_IMAGE_PARTS + 1))
+    if len(urls) > _MAX_IMAGE_PARTS:
+        raise SettingsError(f"The messages may show at most {_MAX_IMAGE_PARTS} images, repeated ones included.")
+    if len(set(urls)) > MAX_IMAGES:
+        raise SettingsError(f"A conversation may have at most {MAX_IMAGES} images.")
 
 
 def image_urls(body: Any) -> Iterator[str]:

@@ -20,7 +20,6 @@ from ixc.settings import GenerationSettings
 from ixc.ui.answering import answer_events
 from ixc.ui.components import ImageUpload, check_budget
 from ixc.ui.event_pump import EventPump
-from ixc.ui.image_panel import DEFAULT_BUDGET
 from ixc.ui.messages import api_error
 from ixc.ui.services import Services
 
@@ -34,7 +33,7 @@ def add_api(services: Services) -> None:
     limits = services.settings.images
     with gr.Column(visible=False):
         image = ImageUpload(limits, label="image")
-        max_patches = gr.Number(DEFAULT_BUDGET, label="max_patches")
+        max_patches = gr.Number(services.settings.default_max_patches, label="max_patches")
         facts = gr.JSON(label="plan")
         plan = gr.Button()
         plan.click(calls.plan, [image, max_patches], facts, api_name="plan", concurrency_limit=4)
@@ -70,7 +69,7 @@ class ApiHandlers:
     def __init__(self, services: Services) -> None:
         self._services = services
 
-    def plan(self, image: Path | None, max_patches: float = DEFAULT_BUDGET) -> dict[str, Any]:
+    def plan(self, image: Path | None, max_patches: float | None = None) -> dict[str, Any]:
         """How the app's model cuts ``image`` under a budget of ``max_patches`` tiles; the same data as ``ixc plan --json``.
 
         A model that looks once has no budget: "layout" in the answer says which kind it is.
@@ -91,7 +90,7 @@ class ApiHandlers:
         self,
         question: str,
         image: Path | None = None,
-        max_patches: float = DEFAULT_BUDGET,
+        max_patches: float | None = None,
         max_new_tokens: float | None = None,
         temperature: float | None = None,
         top_p: float | None = None,
@@ -153,8 +152,9 @@ class ApiHandlers:
                 engine.forget(session)
             _delete(asked.image)
 
-    def _budget(self, max_patches: float) -> int:
-        return check_budget(max_patches, self._services.settings.max_patches_limit)
+    def _budget(self, max_patches: float | None) -> int:
+        settings = self._services.settings
+        return check_budget(settings.default_max_patches if max_patches is None else max_patches, settings.max_patches_limit)
 
     def _decode(self, image: Path | None) -> DecodedImage | None:
         return None if image is None else decode_image(image, self._services.settings.images)

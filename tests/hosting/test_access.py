@@ -7,6 +7,7 @@ import base64
 import time
 from concurrent.futures import ThreadPoolExecutor
 
+import httpx
 import pytest
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
@@ -15,9 +16,9 @@ from starlette.routing import Route
 from starlette.testclient import TestClient
 
 from ixc.errors import SettingsError
-from ixc.hosting.access import Access, GuardedRoutes, PageLogin, read_users
+from ixc.hosting.access import MAX_GUESSES, Access, GuardedRoutes, PageLogin, read_users
 from ixc.hosting.options import LogFormat, ServerOptions
-from ixc.serving.callers import share_caller
+from ixc.serving.callers import network_of, share_caller
 from tests.event_loops import run_apart
 
 USERS = Access({"alice": "correct horse", "bob": "staple: battery"})
@@ -46,11 +47,11 @@ def basic(text: str) -> str:
     ],
 )
 def test_a_header_lets_in_who_is_known(header, is_allowed):
-    assert USERS.allows(header) == is_allowed
+    assert (USERS.who(header) is not None) == is_allowed
 
 
 def test_without_users_everybody_may_come_in():
-    assert Access().allows("")
+    assert not Access().asks_programs
     assert not Access().is_guarded
 
 
@@ -154,10 +155,11 @@ def test_a_share_link_needs_passwords():
 
 def test_a_key_opens_the_calls_for_programs_and_no_page():
     access = ServerOptions.from_env({"IXC_API_KEY": "first-key-of-the-app, second-key-of-the-app"}).access
-    assert access.allows("Bearer first-key-of-the-app")
-    assert access.allows("bearer second-key-of-the-app")
+    assert access.asks_programs
+    assert access.who("Bearer first-key-of-the-app") == "first-key-of-the-app"
+    assert access.who("bearer second-key-of-the-app") == "second-key-of-the-app"
     for header in ("", "Bearer first-key-of-the-ap", "Bearer ", "Bearer first-key-of-the-app, second-key-of-the-app"):
-        assert not access.allows(header)
+        assert access.who(header) is None
     assert not access.is_guarded
     assert "first-key" not in repr(ServerOptions(access=access))
 
@@ -182,6 +184,87 @@ def test_wrong_keys_are_answered_one_after_the_other():
             wrong = [pool.submit(client.get, "/v1/models", headers={"authorization": "Bearer no"}) for _ in range(4)]
         assert [answer.result().status_code for answer in wrong] == [401] * 4
         assert time.monotonic() - started_s >= 4 * 0.05
+
+
+RIGHT = "right-key-of-many-letters"
+NEVER_S = 60.0
+"""What a wrong guess costs where a test is over long before."""
+
+
+class Guarded:
+    """A route that needs a key, asked from any address; ``answered`` has the keys in the order of their answers."""
+
+    def __init__(self, wrong_costs_s: float = NEVER_S, num_together: int = 0) -> None:
+        async def models(_):
+            await together.wait()
+            return PlainTextResponse("in")
+
+        together = asyncio.Barrier(num_together or 1)
+        route = Route("/v1/models", models)
+        guard = Middleware(GuardedRoutes, access=Access(keys=(RIGHT,)), routes=[route], wrong_costs_s=wrong_costs_s)
+        self._app = Starlette(routes=[route], middleware=[guard])
+        self.answered: list[str] = []
+
+    async def ask(self, key: str, address: str = "198.51.100.1") -> int:
+        transport = httpx.ASGITransport(self._app, client=(address, 1))
+        async with asyncio.timeout(20), httpx.AsyncClient(transport=transport, base_url="http://x") as client:
+            answer = await client.get("/v1/models", headers={"authorization": f"Bearer {key}"})
+        assert answer.status_code != 429 or answer.headers["retry-after"]
+        self.answered.append(key)
+        return answer.status_code
+
+    def start(self, *keys: str) -> list[asyncio.Task[int]]:
+        return [asyncio.create_task(self.ask(key)) for key in keys]
+
+
+def test_the_right_key_among_many_guesses_is_answered_in_its_turn():
+    async def scene():
+        guarded, keys = Guarded(wrong_costs_s=0.02), ["guess 1", "guess 2", RIGHT, "guess 3"]
+        assert await asyncio.gather(*guarded.start(*keys)) == [401, 401, 200, 401]
+        assert guarded.answered == keys
+        assert await guarded.ask(RIGHT) == 200  # and is waited for no longer
+
+    run_apart(scene())
+
+
+def test_more_guesses_than_may_wait_are_refused_and_keep_no_other_address_waiting():
+    async def scene():
+        guarded = Guarded()
+        waiting = guarded.start(*["guess"] * MAX_GUESSES)
+        assert await asyncio.gather(*guarded.start("one guess more", RIGHT)) == [429, 429]
+        for elsewhere in ("198.51.100.2", "2001:db8::1"):
+            assert await guarded.ask(RIGHT, elsewhere) == 200
+        assert not any(task.done() for task in waiting)
+        for task in waiting:
+            task.cancel()
+
+    run_apart(scene())
+
+
+def test_many_right_keys_at_once_are_let_in_at_once():
+    """None is answered before the last of them is in."""
+
+    async def scene():
+        assert await asyncio.gather(*Guarded(num_together=40).start(*[RIGHT] * 40)) == [200] * 40
+
+    run_apart(scene())
+
+
+@pytest.mark.parametrize(
+    ("address", "network"),
+    [
+        ("198.51.100.1", "198.51.100.1"),
+        ("2001:db8:0:1:2:3:4:5", "2001:db8:0:1::/64"),
+        ("2001:db8:0:1::ffff", "2001:db8:0:1::/64"),
+        ("2001:db8:0:2::1", "2001:db8:0:2::/64"),
+        ("fe80::1%eth0", "fe80::/64"),
+        ("::ffff:198.51.100.1", "::ffff:198.51.100.1"),  # as a socket for both kinds gives IPv4
+        ("testclient", "testclient"),
+    ],
+)
+def test_a_machine_s_many_addresses_are_one_guesser(address, network):
+    assert network_of({"client": (address, 1)}) == network
+    assert network_of({"client": None}) == ""
 
 
 def test_a_share_belongs_to_a_user_who_was_checked_else_to_an_address():

@@ -19,6 +19,7 @@ from starlette.responses import PlainTextResponse, StreamingResponse
 from starlette.routing import Route
 from starlette.testclient import TestClient
 
+from ixc.hosting.access import Access, GuardedRoutes
 from ixc.hosting.body_limits import BodyLimits, BodyRules
 from ixc.hosting.body_room import BodyRoom
 from ixc.hosting.upload_room import UploadLimits, UploadRoom
@@ -38,6 +39,7 @@ async def count(request: Request) -> PlainTextResponse:
     return PlainTextResponse(str(len(await request.body())))
 
 
+KEY = "sixteen-signs-or-more"
 ARRIVED, GO_ON = threading.Semaphore(0), threading.Event()
 
 
@@ -62,10 +64,12 @@ async def stream_for_long(_: Request) -> StreamingResponse:
 def address() -> Iterator[tuple[str, int]]:
     routes = [
         Route("/v1/held", hold, methods=["POST"]),
+        guarded := Route("/v1/guarded/held", hold, methods=["POST"]),
         Route("/{path:path}", count, methods=["POST"]),
         Route("/long", stream_for_long),
     ]
-    app = Starlette(routes=routes, middleware=[Middleware(BodyLimits, rules=RULES)])
+    guard = Middleware(GuardedRoutes, access=Access(keys=(KEY,)), routes=[guarded])
+    app = Starlette(routes=routes, middleware=[guard, Middleware(BodyLimits, rules=RULES)])
     listener = socket.create_server(("127.0.0.1", 0))
     server = uvicorn.Server(uvicorn.Config(app, log_level="critical"))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
@@ -134,20 +138,27 @@ def test_a_body_that_never_comes_is_given_up(address, is_dripping):
     assert answer.startswith(b"HTTP/1.1 408")
 
 
-def test_large_bodies_from_one_address_fit_into_memory_together(address):
-    """Two of four million bytes are held here while their answers are awaited; what would be a third is told to come back."""
+@pytest.mark.parametrize(
+    ("path", "key", "num_held"), [("/v1/held", "", 2), ("/v1/guarded/held", f"Authorization: Bearer {KEY}\r\n", 4)]
+)
+def test_large_bodies_from_one_address_fit_into_memory_together(address, path, key, num_held):
+    """Two of four million bytes are held here while their answers are awaited; what would be a third is told to come back.
+
+    Who has a key may send four.
+    """
     largest = 4_001_000
     headers = f"Connection: close\r\nContent-Length: {largest}"
+    GO_ON.clear()
     with ExitStack() as stack:
         waiting = []
-        for _ in range(2):
-            waiting.append(stack.enter_context(connect(address, "/v1/held", headers)))
+        for _ in range(num_held):
+            waiting.append(stack.enter_context(connect(address, path, key + headers)))
             waiting[-1].sendall(b" " * largest)
             assert ARRIVED.acquire(timeout=10)
-        with connect(address, "/v1/chat/completions", headers) as third:
+        with connect(address, "/v1/chat/completions", headers) as next_one:
             with suppress(ConnectionError):  # it may hang up on what is still coming
-                third.sendall(b" " * largest)
-            refused = answer_to(third)
+                next_one.sendall(b" " * largest)
+            refused = answer_to(next_one)
         with connect(address, "/v1/chat/completions", "Connection: close\r\nContent-Length: 1000") as small:
             small.sendall(b" " * 1000)
             assert answer_to(small).startswith(b"HTTP/1.1 200")
@@ -167,8 +178,13 @@ def test_room_is_for_all_callers_and_for_each():
     assert not room.take("b", 5)
     assert room.take("b", 4)
     assert not room.take("c", 1)
+    assert not room.take(None, 1)
     room.give_back("a", 6)
     assert room.take("c", 6)
+    room.give_back("c", 6)
+    room.give_back("b", 4)
+    assert room.take(None, 10)
+    assert not room.take("a", 1)
 
 
 def test_an_answer_may_take_as_long_as_it_likes(address):
@@ -177,7 +193,8 @@ def test_an_answer_may_take_as_long_as_it_likes(address):
         assert answer_to(peer).endswith(b"0\r\n\r\n")
 
 
-def test_uploads_are_refused_while_too_many_wait_to_be_opened(tmp_path):
+@pytest.mark.parametrize("root_path", ["", "/some/path"])
+def test_uploads_are_refused_while_too_many_wait_to_be_opened(tmp_path, root_path):
     held: set[str] = set()
     limits = UploadLimits(max_file_bytes=10, max_files=3, max_age_s=100, num_largest=4)
     app = Starlette(
@@ -192,10 +209,10 @@ def test_uploads_are_refused_while_too_many_wait_to_be_opened(tmp_path):
         os.utime(path, (then_s, then_s))
         held.add(str(path))
 
-    with TestClient(app) as client:
+    with TestClient(app, root_path=root_path) as client:
 
         def status() -> int:
-            return client.post("/gradio_api/upload", content=b"x").status_code
+            return client.post(f"{root_path}/gradio_api/upload", content=b"x").status_code
 
         hold("largest", 30)
         assert status() == 200

@@ -218,6 +218,12 @@ def test_secrets_come_from_the_environment_and_only_when_asked(spacefile, hub, a
     assert "correct horse" not in describe(asked, "address")
 
 
+def test_a_space_can_ask_people_for_passwords_and_programs_for_keys(spacefile, hub, api):
+    env = {"IXC_AUTH": "alice:correct horse", "IXC_API_KEY": "sixteen-signs-or-more"}
+    deploy_quietly(plan_deployment(PROJECT, spacefile, DeployOptions(SPACE, secrets=tuple(env))), api, env=env)
+    assert hub.spaces[SPACE].secrets == env
+
+
 def test_a_space_that_would_not_run_is_not_made(spacefile, hub, api):
     """17 GB of weights on a 16 GB card."""
     plan = plan_deployment(PROJECT, spacefile, DeployOptions(SPACE, hardware="t4-small", model="4khd-7b"))

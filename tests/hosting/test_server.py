@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import time
 from collections.abc import Iterator
 
@@ -14,6 +15,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from ixc.benchmarks.app_process import AppProcess
 from ixc.benchmarks.page_client import PageClient
+from ixc.settings import MEGABYTE
 from ixc.ui.traffic import STOPPING_NOTICE, STOPPING_REFUSAL
 from tests.checkpoints import write_chat_checkpoint
 
@@ -32,6 +34,15 @@ def guarded() -> Iterator[AppProcess]:
     with AppProcess({"IXC_AUTH": ":".join(LOGIN), "IXC_API_KEY": KEY, "IXC_MODEL": "no-such-model"}) as running:
         assert running.wait_for_model() == "failed"
         yield running
+
+
+def status_of_announced(app: AppProcess, path: str, num_bytes: int, *headers: str) -> int:
+    """What a body is answered with before any of it was sent."""
+    url = httpx.URL(app.url)
+    with socket.create_connection((url.host, url.port), timeout=30) as peer:
+        lines = [f"POST {path} HTTP/1.1", "Host: localhost", f"Content-Length: {num_bytes}", *headers]
+        peer.sendall("\r\n".join([*lines, "", ""]).encode())
+        return int(peer.recv(100).split()[1])
 
 
 @pytest.mark.parametrize(
@@ -67,6 +78,21 @@ def test_programs_come_in_with_a_key_or_a_password(guarded, path):
     assert httpx.get(guarded.url + "/config", headers={"authorization": f"Bearer {KEY}"}).status_code == 401
 
 
+def test_keys_are_checked_before_bodies_which_have_more_room_with_one(guarded):
+    announced = (guarded, "/v1/chat/completions", 500 * MEGABYTE)
+    assert status_of_announced(*announced) == 401
+    assert status_of_announced(*announced, f"Authorization: Bearer {KEY}") == 413
+
+
+def test_mcp_clients_with_a_key_come_in_by_the_public_name(guarded):
+    """As a server with TLS in front passes it on to loopback; no web page of another name has a key."""
+    headers = {"host": "ixc.example.org", "accept": "application/json, text/event-stream"}
+    asked = {"jsonrpc": "2.0", "id": 1, "method": "tools/list"}
+    told = httpx.post(f"{guarded.url}/mcp", json=asked, headers={**headers, "authorization": f"Bearer {KEY}"})
+    assert {tool["name"] for tool in told.json()["result"]["tools"]} == {"plan_image", "ask_image"}
+    assert httpx.post(f"{guarded.url}/mcp", json=asked, headers=headers).status_code == 401
+
+
 def test_who_has_a_password_gets_in(guarded):
     with httpx.Client(base_url=guarded.url) as browser:
         refused = browser.post("/login", data={"username": LOGIN[0], "password": "correct hors"})
@@ -83,6 +109,32 @@ def test_health_is_told_to_anybody_and_says_no_without_a_model(guarded):
     health = httpx.get(f"{guarded.url}/health")
     assert (health.status_code, health.json()) == (503, {"status": "failed"})
     assert httpx.get(f"{guarded.url}/health/live").status_code == 200
+
+
+@pytest.fixture(scope="module")
+def below_a_path() -> Iterator[AppProcess]:
+    with AppProcess({"GRADIO_ROOT_PATH": "/some/path", "IXC_MAX_USERS": "1", "IXC_MODEL": "no-such-model"}) as running:
+        yield running
+
+
+@pytest.mark.parametrize("prefix", ["/some/path", ""], ids=["the server in front keeps the path", "it takes it away"])
+def test_below_a_path_everything_is_guarded_as_without(below_a_path, prefix):
+    url = below_a_path.url + prefix
+    for path in ("file=/etc/passwd", "proxy=http://127.0.0.1:1/x", "process_recording"):
+        answer = httpx.get(f"{url}/gradio_api/{path}")
+        assert (answer.status_code, answer.text) == (404, "Not found."), path
+    assert status_of_announced(below_a_path, f"{prefix}/gradio_api/queue/join", 9 * MEGABYTE) == 413
+    assert httpx.post(f"{url}/gradio_api/upload", files={"files": ("a.png", bytes(9 * MEGABYTE))}).status_code == 200
+    assert httpx.post(f"{url}/v1/chat/completions", content=bytes(9 * MEGABYTE)).status_code == 415
+    page = PageClient(url)
+    try:
+        assert metrics(below_a_path)["ixc_open_pages"] == 1
+        assert [httpx.get(url + path).status_code for path in ("/", "/config")] == [503, 503]
+    finally:
+        page.close()
+    deadline_s = time.monotonic() + 8
+    while metrics(below_a_path)["ixc_open_pages"]:
+        assert time.monotonic() < deadline_s
 
 
 def metrics(app: AppProcess) -> dict[str, float]:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import base64
 import http.server
 import json
+import tempfile
 import threading
 import time
 from contextlib import contextmanager
 
+import gradio_client
 import httpx
+import mcp.client
 import numpy as np
 import openai
 import pytest
@@ -17,14 +21,15 @@ from ixc.benchmarks.app_process import AppProcess
 from ixc.chat.events import Finished, FinishReason, TextDelta
 from ixc.chat.interface import ChatEngine
 from ixc.chat.remote import connect_engine
-from ixc.chat.remote_messages import encode_png
+from ixc.chat.remote_messages import encode_image
 from ixc.chat.request import ChatRequest, StopFlag
 from ixc.conversation import ImageView, Turn
 from ixc.errors import BackendFailed, BackendLost, CheckpointError, EngineBusy
 from ixc.image_layout import DUAL_PERSPECTIVE
-from ixc.imaging.decode import DecodedImage
+from ixc.imaging.decode import DecodedImage, decode_image
 from ixc.settings import GenerationSettings, Settings
 from ixc.tiling import SizePx
+from tests.event_loops import run_apart
 
 GREEDY = GenerationSettings(max_new_tokens=8, do_sample=False, repetition_penalty=1.0)
 
@@ -63,7 +68,7 @@ def test_answers_are_those_of_the_server(app, engine, image):
     events = list(engine.answer(question(image), StopFlag()))
     with openai.OpenAI(base_url=f"{app.url}/v1", api_key="none") as client:
         content = [
-            {"type": "image_url", "image_url": {"url": encode_png(image.pixels_HWC)}},
+            {"type": "image_url", "image_url": {"url": encode_image(image.pixels_HWC)}},
             {"type": "text", "text": "What?"},
         ]
         direct = client.chat.completions.create(
@@ -106,8 +111,8 @@ def test_stop_ends_the_answer_there_too(app, engine, image):
 
 
 def test_a_page_served_from_a_backend(app, image):
-    """A second app, without a model of its own, in front of the first."""
-    with AppProcess({"IXC_BACKEND": app.url}) as front:
+    """A second app, without a model of its own, in front of the first, that allows smaller budgets only."""
+    with AppProcess({"IXC_BACKEND": app.url, "IXC_MAX_PATCHES": "2"}) as front:
         assert front.wait_for_model() == "ready", front.log()
         with openai.OpenAI(base_url=f"{front.url}/v1", api_key="none") as client:
             answer = client.chat.completions.create(
@@ -116,7 +121,26 @@ def test_a_page_served_from_a_backend(app, image):
                 max_tokens=3,
             )
         assert answer.usage.completion_tokens <= 3
+        assert _budgets_of_plans_that_name_none(front, image) == [2, 2]
         assert "torch" not in front.log()
+
+
+def _budgets_of_plans_that_name_none(app, image):
+    """By both ways that plan without asking the model."""
+    png = base64.b64decode(encode_image(image.pixels_HWC).partition(",")[2])
+
+    async def by_mcp():
+        async with mcp.client.Client(f"{app.url}/mcp") as client:
+            called = await client.call_tool("plan_image", {"image_url": encode_image(image.pixels_HWC)})
+            return json.loads(called.content[0].text)
+
+    with tempfile.NamedTemporaryFile(suffix=".png") as file:
+        file.write(png)
+        file.flush()
+        client = gradio_client.Client(app.url, verbose=False)
+        facts = client.predict(image=gradio_client.handle_file(file.name), api_name="/plan")
+        client.close()
+    return [facts["max_patches"], run_apart(by_mcp())["max_patches"]]
 
 
 # --- a server that fails --------------------------------------------------------------------------------------------
@@ -126,10 +150,15 @@ class Flaky(http.server.BaseHTTPRequestHandler):
     """Speaks the protocol; what it does with a question is in ``behaviour``."""
 
     behaviour = "answer"
+    released = threading.Event()
     protocol_version = "HTTP/1.1"
 
     def do_GET(self):
-        self._json(200, {"data": [{"id": "INF-LLaVA", "ixc": {"layout": {"kind": "dual_perspective", "view_px": 336}}}]})
+        if type(self).behaviour == "silent":
+            type(self).released.wait(30)
+        if type(self).behaviour == "starting":  # as a proxy whose servers are not up yet
+            return self._json(503, {"error": {"message": "No server is up.", "code": "no_replica"}})
+        return self._json(200, {"data": [{"id": "INF-LLaVA", "ixc": {"layout": {"kind": "dual_perspective", "view_px": 336}}}]})
 
     def do_POST(self):
         self.rfile.read(int(self.headers["Content-Length"]))
@@ -220,6 +249,51 @@ def test_a_servers_refusals_are_sentences(image, behaviour, error, words):
         with pytest.raises(error, match=words):
             list(engine.answer(question(image), StopFlag()))
         engine.close()
+
+
+def test_a_server_whose_models_are_not_up_yet_is_waited_for(image):
+    seen = []
+
+    def report(step, _share):
+        seen.append(step)
+        Flaky.behaviour = "answer"
+
+    with flaky_server() as port:
+        Flaky.behaviour = "starting"
+        engine = connect_engine(Settings(backend=f"http://127.0.0.1:{port}"), report)
+        assert "Waiting for the model" in seen[0]
+        Flaky.behaviour = "starting"
+        with pytest.raises(BackendLost, match="press Retry"):
+            list(engine.answer(question(image), StopFlag()))
+        assert engine.is_away
+        engine.close()
+
+
+def test_stop_and_forgetting_do_not_wait_for_a_silent_server(image):
+    with flaky_server() as port:
+        engine = connect_engine(Settings(backend=f"http://127.0.0.1:{port}"))
+        Flaky.behaviour = "silent"
+        Flaky.released.clear()
+        stop = StopFlag()
+        threading.Timer(0.2, engine.forget, ["session"]).start()
+        events = list(engine.answer(question(image), stop))  # the server is silent until after it
+        assert [event.reason for event in events] == [FinishReason.STOPPED]
+        Flaky.released.set()
+        for thread in threading.enumerate():
+            if thread.name == "ixc-remote":
+                thread.join(30)
+        assert engine.memory_report() == {"sessions": 0, "entries": 0, "bytes": 0, "model_bytes": 0, "requests": 0}
+        engine.close()
+
+
+def test_a_large_photograph_is_sent_smaller_than_servers_allow():
+    noise = np.random.default_rng(1).integers(0, 256, (2400, 2400, 3), dtype=np.uint8)
+    url = encode_image(noise)
+    assert url.startswith("data:image/jpeg;base64,")
+    assert len(url) * 3 / 4 < Settings().images.max_bytes / 2
+    decoded = decode_image(base64.b64decode(url.partition(",")[2]), Settings().images)
+    assert np.abs(decoded.pixels_HWC.astype(int) - noise).mean() < 4
+    assert encode_image(noise[:200]).startswith("data:image/png;base64,")
 
 
 def test_connecting_waits_for_the_server_and_can_be_given_up():

@@ -64,9 +64,21 @@ def test_a_bad_call_is_an_error_in_a_sentence(app, tool, arguments, words):
     assert "Traceback" not in result.content[0].text
 
 
-def test_a_web_page_that_points_its_own_name_here_is_refused(app):
-    answer = httpx.post(f"{app.url}/mcp", json={}, headers={"host": "evil.example:80", "accept": "application/json"})
-    assert answer.status_code == 421
+@pytest.mark.parametrize(
+    ("host", "is_local"),
+    [
+        ("localhost", True),  # as behind a server on port 80
+        ("127.0.0.1:7860", True),
+        ("[::1]", True),
+        ("evil.example:80", False),
+        ("evil.example", False),
+        ("localhost.evil.example", False),
+        ("127.0.0.1.evil.example:7860", False),
+    ],
+)
+def test_a_web_page_that_points_its_own_name_here_is_refused(app, host, is_local):
+    answer = httpx.post(f"{app.url}/mcp", json={}, headers={"host": host, "accept": "application/json"})
+    assert (answer.status_code != 421) == is_local
 
 
 def test_there_is_no_stream_to_hold_open(app):

@@ -9,6 +9,8 @@ import openai
 import pytest
 
 from ixc.benchmarks.app_process import AppProcess
+from ixc.errors import BackendFailed, BackendLost
+from ixc.serving.openai_answer import error_body
 
 
 @pytest.fixture(scope="module")
@@ -139,6 +141,12 @@ def test_a_bad_request_is_refused_in_a_sentence(http, model, change, words):
     assert words in error["message"]
     assert "Traceback" not in answer.text
     assert error["type"] == "invalid_request_error"
+
+
+def test_a_lost_backend_is_the_servers_fault_so_that_clients_and_proxies_try_again():
+    assert error_body(BackendLost("Lost."))[0] == 503
+    assert error_body(BackendFailed("It refused."))[0] == 502
+    assert error_body(BackendLost("Lost."))[1]["error"]["type"] == "server_error"
 
 
 def test_another_model_is_not_found(client):

@@ -4,6 +4,7 @@ import asyncio
 import base64
 import io
 import threading
+from itertools import count
 from types import SimpleNamespace
 
 import numpy as np
@@ -39,6 +40,39 @@ def test_the_images_of_one_request_have_a_limit_together():
     assert len(parse(1, 1, 1, 1)[1]) == 1  # the same picture again takes nothing
     with pytest.raises(SettingsError, match=r"0\.03 megapixels together"):
         parse(1, 2, 3, 4)
+
+
+def read_by(*urls: str) -> list[tuple[str, float]]:
+    """What one request that names these addresses has read, each with its deadline."""
+    png, read = base64.b64decode(image_part(1)["image_url"]["url"].partition(",")[2]), []
+    source = SimpleNamespace(deadline_s=count(5).__next__, read=lambda *asked: read.append(asked) or png)
+    parts = [{"type": "image_url", "image_url": url} for url in urls]
+    body = {"model": "m", "messages": [{"role": "user", "content": [*parts, {"type": "text", "text": "What?"}]}]}
+    try:
+        asked, images = RequestParser(ImageLimits(), source, 64).parse(body, 9)
+    except SettingsError:
+        assert not read, "refused too late"
+        raise
+    assert len(asked.views) == len(urls)
+    assert len(images) == 1
+    return read
+
+
+def test_an_address_is_read_once_and_all_addresses_within_one_deadline():
+    assert read_by("http://a/1", "http://a/2", *["http://a/1"] * 254) == [("http://a/1", 5), ("http://a/2", 5)]
+
+
+@pytest.mark.parametrize(
+    ("urls", "says"),
+    [
+        (["http://a/1"] * 257, "at most 256 images, repeated ones included"),
+        ([f"http://a/{number}" for number in range(9)], "at most 8 images"),
+    ],
+)
+def test_a_request_that_names_too_many_images_is_refused_before_any_is_read(urls, says):
+    with pytest.raises(SettingsError, match=says):
+        read_by(*urls)
+    assert len(read_by(*urls[:-1])) == len(set(urls[:-1]))
 
 
 SERVICES = SimpleNamespace(settings=Settings(), provider=SimpleNamespace(engine=None))

@@ -6,6 +6,7 @@ import ipaddress
 import socket
 import threading
 import time
+from contextlib import suppress
 
 import pytest
 
@@ -126,6 +127,12 @@ def test_what_a_site_may_answer(site, open_source, path, error, words):
         open_source.read(site + path)
 
 
+def test_an_image_of_a_request_that_took_its_time_already_is_not_fetched(site, open_source):
+    assert open_source.read(f"{site}/image", open_source.deadline_s()) == b"picture"
+    with pytest.raises(ImageUnreadable, match="could not be fetched"):
+        open_source.read(f"{site}/image", time.monotonic())
+
+
 def test_a_name_is_resolved_once_and_all_its_addresses_must_be_public(site):
     """DNS rebinding: a public address for the check, an inward one for the connection."""
     port = int(site.rpartition(":")[2])
@@ -165,22 +172,33 @@ def test_only_the_webs_ports_are_asked(site):
         source.read(f"{site}/image")
 
 
-@pytest.mark.parametrize("beginning", [b"HTTP/1.1 200 OK\r\nContent-Length: 900\r\n\r\n", b"HTTP/1.1 200 OK\r\nX-Slow: ", b""])
+@pytest.mark.parametrize(
+    "beginning",
+    [
+        b"HTTP/1.1 200 OK\r\nContent-Length: 900\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nX-Slow: ",
+        b"",
+    ],
+)
 @pytest.mark.parametrize("scheme", ["http", "https"])
 def test_a_site_that_sends_byte_by_byte_gets_no_more_time(scheme, beginning):
-    """In the body, in a header, in the status line, in the handshake: each byte comes within the socket's own limit."""
+    """In the body, in a chunk's length, in a header, in the status line, in the handshake.
+
+    Each byte comes within the socket's own limit.
+    """
     listener = socket.create_server(("127.0.0.1", 0))
     stop = threading.Event()
 
     def drip():
         peer, _ = listener.accept()
-        peer.recv(1000)
-        peer.sendall(beginning)
-        while not stop.wait(0.02):
-            try:
+        with peer, suppress(OSError):
+            peer.recv(1000)
+            peer.sendall(beginning)
+            for _ in range(400):  # 8 s: too long, yet no test that never ends
+                if stop.wait(0.02):
+                    return
                 peer.sendall(b"x")
-            except OSError:
-                return
 
     threading.Thread(target=drip, daemon=True).start()
     source = ImageSource(1000, may_fetch=True, timeout_s=0.3, ports=ANY_PORT, is_allowed=lambda _: True)

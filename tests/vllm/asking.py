@@ -9,7 +9,7 @@ from pathlib import Path
 from ixc.chat.engine import Engine
 from ixc.chat.events import Finished, FinishReason, TextDelta
 from ixc.chat.prompt import ImageSegment, encode_prompt
-from ixc.chat.remote_messages import encode_png
+from ixc.chat.remote_messages import encode_image
 from ixc.chat.request import ChatRequest, StopFlag
 from ixc.conversation import ImageView, Turn
 from ixc.imaging.decode import DecodedImage, decode_image
@@ -34,7 +34,7 @@ class Question:
         """For an OpenAI-compatible server, images as data: URLs."""
         messages = []
         for text, images, answer in (*self.earlier, (self.text, self.images, None)):
-            urls = [encode_png(read(path).pixels_HWC) for path in images]
+            urls = [encode_image(read(path).pixels_HWC) for path in images]
             parts = [{"type": "image_url", "image_url": {"url": url}} for url in urls]
             messages.append({"role": "user", "content": [*parts, {"type": "text", "text": text}] if parts else text})
             if answer is not None:
