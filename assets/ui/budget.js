@@ -75,6 +75,7 @@
       return t(key, { budget, factor: factor.toFixed(2) });
     }
 
+    ixc.replan = () => host.trigger("input");
     slider.addEventListener("input", () => set(Number(slider.value)));
     host.watch("value", show);
     hear("plan", show);

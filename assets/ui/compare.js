@@ -20,7 +20,8 @@
     const results = el("div", { class: "ixc-cmp-results" },
       el("div", { class: "ixc-card" }, el("h2", { "data-t": "compare.detail" }), patches, el("p", { class: "ixc-small", "data-t": "compare.note" })),
       el("div", { class: "ixc-card" }, el("h2", { "data-t": "compare.cost" }), table));
-    const empty = el("div", { class: "ixc-card ixc-cmp-empty" }, el("h2", { "data-t": "compare.empty" }), el("p", { class: "ixc-small", "data-t": "compare.empty.help" }),
+    const notice = el("p", { class: "ixc-notice", role: "alert", hidden: true });
+    const empty = el("div", { class: "ixc-card ixc-cmp-empty" }, notice, el("h2", { "data-t": "compare.empty" }), el("p", { class: "ixc-small", "data-t": "compare.empty.help" }),
       el("button", { type: "button", class: "ixc-button ixc-primary", "data-t": "compare.choose", onclick: () => ixc.showPane("image") }));
     const work = el("div", { class: "ixc-cmp", hidden: true }, finder, results);
     element.append(empty, work);
@@ -131,7 +132,11 @@
     }
 
     follow(host, (next) => {
-      if (next.error) { zoomLabel.textContent = errorSentence(next.error); return; }
+      if (next.error) {
+        zoomLabel.textContent = errorSentence(next.error);
+        if (next.isGone && image) ixc.replan(); // which takes the picture away everywhere
+        return;
+      }
       if (!next.imageId || next.imageId !== image?.id) return;
       value = next;
       const [left, top, right, bottom] = value.rect;
@@ -153,6 +158,10 @@
       picture.alt = t("compare.picture", { width: image.width, height: image.height });
       frame.style.setProperty("--ratio", image.width / image.height);
       ask();
+    });
+    hear("notice", (message) => {
+      notice.hidden = !message;
+      notice.textContent = message ? errorSentence(message) : "";
     });
     // The slider's budget is the one to start from; here it can be changed without touching the conversation's.
     hear("plan", (plan) => { if (plan?.plan.kind === "dynamic_partition") { look.budget = plan.plan.budget; drawBudgets(); } });

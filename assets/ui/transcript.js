@@ -1,5 +1,6 @@
 // The conversation. Each exchange keeps its DOM while it does not change, so that streaming moves nothing but the new text.
 (() => {
+  const KEPT = "ixc-kept"; // what a tab keeps while its page is loaded again
   const { t, el, icon, hear, follow, errorSentence, formatBytes, formatCount, renderMarkdown, viewWords } = ixc;
 
   ixc.transcript = (element, host) => {
@@ -7,19 +8,23 @@
       host.trigger("export", { format, language: ixc.language }));
     const fresh = barButton("plus", "chat.new", "ixc-new", () => { host.trigger("clear"); });
     const bar = el("div", { class: "ixc-chat-bar" }, el("h2", { "data-t": "chat.region" }), el("div", { class: "ixc-row" }, fresh, exporter));
-    const log = el("div", { class: "ixc-log", id: "ixc-log", role: "log", "aria-live": "polite", "data-t-label": "chat.region", tabindex: "0" });
+    const log = el("div", { class: "ixc-log", id: "ixc-log", role: "log", "aria-live": "off", "data-t-label": "chat.region", tabindex: "0" });
+    // What a screen reader says by itself; the log is redrawn as it grows, and would be said again each time.
+    const said = el("div", { class: "ixc-sr", id: "ixc-said", role: "status" });
     const empty = el("div", { class: "ixc-empty" });
     const pending = el("p", { class: "ixc-note", id: "ixc-pending-note", role: "status", hidden: true });
     const jump = el("button", { type: "button", class: "ixc-jump", hidden: true, "data-t-label": "chat.jump", onclick: () => scrollDown() }, icon("down"));
     const notice = el("div", { class: "ixc-notice", role: "alert", id: "ixc-chat-notice", hidden: true });
     const scroller = el("div", { class: "ixc-scroller" }, empty, log, pending);
-    element.append(bar, el("div", { class: "ixc-scroll-box" }, scroller, jump), notice);
+    element.append(bar, el("div", { class: "ixc-scroll-box" }, scroller, jump), notice, said);
     ixc.translateTree(element);
 
     let value = host.props.value;
     let shown = []; // what each child of the log was drawn from
     let lastFinished = null; // the number of the last value in which nothing was being written
     let follows = true; // stay at the end unless the reader scrolled up
+    const user = window.gradio_config?.username ?? null;
+    let kept = null; // from the page before this one, until the server has it
 
     function ask(kind, details) { if (ixc.maySend()) host.trigger(kind, details); }
 
@@ -80,7 +85,7 @@
 
     // What went wrong, and beside it the button that its sentence speaks of.
     function failure(message, isLast) {
-      return el("div", { class: "ixc-failed", role: "alert" }, el("p", { text: errorSentence(message) }),
+      return el("div", { class: "ixc-failed" }, el("p", { text: errorSentence(message) }),
         isLast ? el("button", { type: "button", class: "ixc-button", "data-action": "retry", onclick: () => ask("retry") },
           icon("retry"), t("chat.retry")) : null);
     }
@@ -151,10 +156,22 @@
     // --- the answer being written -------------------------------------------------------------------------------
 
     const liveBody = el("div", { class: "ixc-answer ixc-live" });
-    const liveStage = el("p", { class: "ixc-stats", id: "ixc-stage-text", role: "status" });
+    const liveStage = el("p", { class: "ixc-stats", id: "ixc-stage-text" });
     const liveBar = el("progress", { class: "ixc-progress", max: 100, hidden: true, "aria-hidden": "true" });
     let liveNode = null;
     let liveKey = "";
+
+    let saidStage = null;
+
+    // Each stage once, without its counting, and then the whole answer or why there is none.
+    function say(live, last) {
+      const hasEnded = Boolean(liveNode && !live && last);
+      const stage = live && (live.text ? "" : live.stage);
+      if (live && stage !== saidStage) said.textContent = stageText(live);
+      else if (hasEnded) said.replaceChildren(last.error ? errorSentence(last.error) : renderMarkdown(last.answer || t("chat.noanswer")));
+      else if (!live) said.replaceChildren();
+      saidStage = stage;
+    }
 
     function showLive(live, before) {
       if (!live) { liveNode?.remove(); liveNode = null; liveKey = ""; return; }
@@ -207,6 +224,7 @@
         shown[index] = { key, node };
       });
       shown.splice(exchanges.length).forEach(({ node }) => node.remove());
+      say(live, exchanges[exchanges.length - 1]);
       showLive(live, exchanges[exchanges.length - 1]);
       const busy = Boolean(live);
       if (!busy) document.body.dataset.stopping = "false";
@@ -274,9 +292,41 @@
       if (next.number === lastFinished) return; // delivered again at the end of its stream
       if (!next.live) lastFinished = next.number;
       value = next;
+      kept = null;
       ixc.answerHeard();
       draw();
     })();
+
+    // --- kept while the page is loaded again --------------------------------------------------------------------
+
+    // Gradio's script reloads the page after a broken connection. What was said and typed stays in the tab meanwhile, and nowhere
+    // else, for the same user. Views and figures do not come back: the server has freed the image.
+    function takeKept() {
+      try {
+        const found = JSON.parse(sessionStorage.getItem(KEPT));
+        sessionStorage.removeItem(KEPT);
+        const isReload = performance.getEntriesByType("navigation")[0]?.type === "reload";
+        return isReload && found?.user === user ? found : null;
+      } catch { return null; } // some frames and windows may keep nothing
+    }
+
+    function keep() {
+      const { exchanges, live } = value;
+      const left = kept ?? {
+        user, draft: document.querySelector("#ixc-question textarea")?.value ?? "",
+        exchanges: exchanges.map(({ question: asked, answer: text, model, error }) => ({ question: asked, answer: text, model, error })),
+        numViews: [ixc.last("image"), live?.view, ...exchanges.map(({ view }) => view)].filter(Boolean).length,
+      };
+      if (!kept && live) left.exchanges.push({ question: live.question, answer: live.text, model: live.model, error: { code: "AnswerCut" } });
+      try {
+        if (left.draft || left.exchanges.length) sessionStorage.setItem(KEPT, JSON.stringify(left));
+        else sessionStorage.removeItem(KEPT);
+      } catch { /* as above */ }
+    }
+
+    window.addEventListener("pagehide", keep);
+    kept = takeKept();
+    if (kept) host.trigger("restore", kept);
 
     document.addEventListener("click", (event) => {
       if (!event.target.closest?.("#ixc-stop") || !ixc.isBusy()) return;

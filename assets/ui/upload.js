@@ -1,6 +1,16 @@
 // How an image gets in: choose, drop, paste or photograph. One path for all of them, with its progress and its errors.
 (() => {
   const { t, el, icon, tell, hear, follow } = ixc;
+  // What a server says by its status, our own or a proxy before it. Another one is not foreseen.
+  const REFUSALS = { 401: "LoginEnded", 408: "UploadTooSlow", 413: "UploadRefusedAsLarge", 500: "UploadRefused", 503: "UploadsWait", 507: "UploadRefused" };
+  const NOBODY_ANSWERS = ["502", "504"]; // says a proxy whose app is down
+
+  // Gradio's client throws "HTTP 503: ..." for a refusal and "Connection errored out. ..." where nobody answers.
+  function uploadFailure(error) {
+    const [, status] = error.message.match(/^HTTP (\d+)/) ?? [];
+    const isOffline = navigator.onLine === false || error.message.startsWith("Connection errored out") || NOBODY_ANSWERS.includes(status);
+    return isOffline ? { code: "IxcError", detail: t("app.offline") } : { code: REFUSALS[status] ?? "Unexpected" };
+  }
 
   ixc.dropZone = (element, host) => {
     const limits = JSON.parse(element.querySelector("[data-limits]").dataset.limits);
@@ -38,10 +48,10 @@
         const { path } = await host.upload(file);
         host.props.value = { path, orig_name: file.name, meta: { _type: "gradio.FileData" } };
         host.trigger("upload");
-      } catch {
+      } catch (error) {
         busy = false;
         setStatus("");
-        fail(navigator.onLine === false ? { code: "IxcError", detail: t("app.offline") } : { code: "UploadRefused" });
+        fail(uploadFailure(error));
       }
     }
 

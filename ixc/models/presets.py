@@ -24,6 +24,8 @@ class ModelPreset:
     revision: str = "main"
     layout: ImageLayout = DYNAMIC_PARTITION
     """How it cuts images; of a Hub repository that is not listed here it is only known once the model is loaded."""
+    is_english_only: bool = False
+    """Whether it understands questions in no other language."""
 
 
 NANO = ModelPreset(
@@ -34,6 +36,7 @@ NANO = ModelPreset(
         "A small demonstration model with the architecture of the 7B: asked in English, it reads signs, fields, small tables "
         "and bars, says when the print is too small, and makes mistakes; it does not understand photographs."
     ),
+    is_english_only=True,
 )
 XC2_4KHD_7B = ModelPreset(
     name="4khd-7b",
@@ -57,6 +60,7 @@ INF_NANO = ModelPreset(
         "small documents in 576 tokens, and makes more mistakes than ixc-nano."
     ),
     layout=DUAL_PERSPECTIVE,
+    is_english_only=True,
 )
 _INF_NOTE = "Looks at a square of 1008 pixels two ways, in 576 tokens; it can be wrong, so check what matters."
 INF_LLAVA_8B = ModelPreset(

@@ -11,22 +11,22 @@ import gradio as gr
 
 from ixc.chat.events import Finished, PrefillProgress, TextDelta
 from ixc.chat.request import ChatRequest, StopFlag
-from ixc.errors import EmptyQuestion, ImageError, SettingsError
+from ixc.errors import EmptyQuestion, SettingsError
 from ixc.ui.answering import answer_events
 from ixc.ui.components import Widget
 from ixc.ui.export import export_file
-from ixc.ui.image_panel import ImagePanel, event_value, session_id
-from ixc.ui.messages import message_for
+from ixc.ui.image_panel import ImagePanel, event_value, image_gone, session_id, shows_image
+from ixc.ui.messages import Message, message_for
 from ixc.ui.services import Services
 from ixc.ui.settings_panel import AnswerSettings, SettingsPanel, layout_settings_panel
 from ixc.ui.strings import translate
-from ixc.ui.transcript import AskedView, Conversation, Exchange, LiveAnswer, transcript_page_value
+from ixc.ui.transcript import AskedView, Conversation, Exchange, LiveAnswer, restored, transcript_page_value
 from ixc.ui.waiting import Ticket
 
 _SHOW_EVERY_S = 0.04
 """Text is shown at most 25 times a second: more is not seen, and every showing costs the server some milliseconds."""
 
-_TRANSCRIPT_EVENTS = ("retry", "undo", "edit", "clear", "export")
+_TRANSCRIPT_EVENTS = ("retry", "undo", "edit", "clear", "export", "restore")
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +88,7 @@ def connect_chat_panel(panel: ChatPanel, image: ImagePanel, services: Services) 
     panel.stop.click(handlers.stop, None, None, **direct)
     panel.transcript.undo(handlers.undo, [panel.conversation], outputs, **direct)
     panel.transcript.clear(handlers.clear, None, outputs, **direct)
+    panel.transcript.restore(handlers.restore, [panel.conversation], outputs, **direct)
     exported = [panel.downloader, panel.transcript]
     panel.transcript.export(handlers.export, [panel.conversation, *panel.settings.inputs], exported, **direct)
 
@@ -156,6 +157,14 @@ class ChatHandlers:
         if self._services.store.is_answering(session_id(request)):
             return [gr.skip()] * 3
         return [transcript_page_value(None), None, gr.skip()]
+
+    def restore(self, event: gr.EventData, conversation: Conversation | None, request: gr.Request) -> list[Any]:
+        """What the tab kept while its page was loaded again, as Gradio's script does after a broken connection."""
+        if conversation or self._services.store.is_answering(session_id(request)):
+            return [gr.skip()] * 3
+        kept, draft = restored(event_value(event, "exchanges", list, [])), event_value(event, "draft", str, "")
+        gone = Message("PageReloaded") if event_value(event, "numViews", int, 0) > 0 else None
+        return [transcript_page_value(kept, error=gone), kept, draft]
 
     def export(self, event: gr.EventData, conversation: Conversation | None, *settings: Any) -> list[Any]:
         kind, language = event_value(event, "format", str, "markdown"), event_value(event, "language", str, "en")
@@ -234,8 +243,8 @@ class ChatHandlers:
         held = self._services.store.current(session)
         if held is not None:
             return AskedView(held.image.image_id, self._services.provider.layout.plan(held.image.size_px, budget))
-        if isinstance(stage, dict) and stage.get("image"):
-            raise ImageError("The image is no longer held by the server; upload it again.")
+        if shows_image(stage):
+            raise image_gone()
         return None
 
     def _request(self, asked: Exchange, past: Conversation, chosen: AnswerSettings, session: str) -> ChatRequest:

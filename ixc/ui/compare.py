@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import itertools
 import math
 from dataclasses import dataclass
 from typing import Any
@@ -15,10 +16,11 @@ from ixc.image_layout import DUAL_PERSPECTIVE, ImageLayout
 from ixc.imaging.decode import DecodedImage
 from ixc.imaging.detail import detail_png, seen_detail
 from ixc.models.presets import XC2_4KHD_7B, XC2_VL_7B
+from ixc.settings import DEFAULT_MAX_PATCHES
 from ixc.single_view import ImagePlan
 from ixc.tiling import RectPx, SizePx
 from ixc.ui.components import Widget, check_budget
-from ixc.ui.image_panel import DEFAULT_BUDGET, session_id
+from ixc.ui.image_panel import image_gone, session_id
 from ixc.ui.messages import message_for
 from ixc.ui.plan_view import plan_numbers
 from ixc.ui.services import Services
@@ -28,6 +30,9 @@ _DETAIL_SHARE = 0.1
 _MIN_DETAIL_PX, _MAX_DETAIL_PX = 48, 512
 _DETAIL_ASPECT = 4 / 3
 _ZOOMS = (0.5, 1.0, 2.0)
+
+_refusal_numbers = itertools.count(1)
+"""Makes two equal refusals differ, so that the page notices the second."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,14 +59,14 @@ class Look:
     x: float = 0.5
     y: float = 0.5
     zoom: float = 1.0
-    budget: int = DEFAULT_BUDGET
+    budget: int = DEFAULT_MAX_PATCHES
 
     @classmethod
     def from_event(cls, data: Any, limit: int) -> Look:
         """What the page sent; anybody may have sent it. Raises BudgetOutOfRange."""
         data = data if isinstance(data, dict) else {}
         x, y, zoom = (_number(data.get(name), default) for name, default in (("x", 0.5), ("y", 0.5), ("zoom", 1.0)))
-        budget = check_budget(data.get("budget", min(DEFAULT_BUDGET, limit)), limit)
+        budget = check_budget(data.get("budget", min(DEFAULT_MAX_PATCHES, limit)), limit)
         return cls(min(max(x, 0.0), 1.0), min(max(y, 0.0), 1.0), min(_ZOOMS, key=lambda each: abs(each - zoom)), budget)
 
     def rect(self, size_px: SizePx) -> RectPx:
@@ -94,14 +99,16 @@ class CompareHandlers:
         self._services = services
 
     def look(self, event: gr.EventData, request: gr.Request) -> Any:
+        """One detail of the image. The page asks only while it shows one, so an image that is not held is gone."""
         held = self._services.store.current(session_id(request))
-        if held is None:
-            return {"imageId": None, "rows": [], "error": None}
         try:
+            if held is None:
+                raise image_gone()
             look = Look.from_event(event._data, self._services.settings.max_patches_limit)
             return compare_page_value(held.image, look, self._services.settings.max_patches_limit)
         except IxcError as error:
-            return {"imageId": None, "rows": [], "error": message_for(error).page_value()}
+            refusal = {"error": message_for(error).page_value(), "isGone": held is None, "number": next(_refusal_numbers)}
+            return {"imageId": None, "rows": [], **refusal}
 
 
 def compare_page_value(image: DecodedImage, look: Look, limit: int) -> dict[str, Any]:

@@ -12,11 +12,14 @@ from typing import Any
 
 from ixc.errors import ImageError
 from ixc.imaging.decode import decode_image
+from ixc.models.presets import PRESETS
 from ixc.settings import ImageLimits
 from ixc.ui.assets import EXAMPLES_FOLDER
 from ixc.ui.preview import PREVIEW_TYPE, encode_thumbnail
 
 logger = logging.getLogger(__name__)
+
+_ENGLISH_ONLY = frozenset(preset.title for preset in PRESETS.values() if preset.is_english_only)
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,8 +31,9 @@ class Example:
     questions: dict[str, str]
     max_patches: int
 
-    def question(self, language: str) -> str:
-        return self.questions.get(language, self.questions["en"])
+    def question(self, language: str, model: str) -> str:
+        """In the page's language, or in English if ``model``, called by its title, understands no other."""
+        return self.questions["en"] if model in _ENGLISH_ONLY else self.questions.get(language, self.questions["en"])
 
 
 @cache

@@ -14,7 +14,7 @@ from typing import Any
 import gradio as gr
 
 from ixc.conversation import ImageView
-from ixc.errors import IxcError, UploadFailed
+from ixc.errors import ImageError, IxcError, UploadFailed
 from ixc.imaging.decode import decode_image
 from ixc.imaging.large_work import MAX_WAITING
 from ixc.ui.components import Budget, ImageUpload, Widget
@@ -24,8 +24,6 @@ from ixc.ui.pictures import picture_address
 from ixc.ui.plan_view import TextAround, plan_page_value
 from ixc.ui.services import Services
 from ixc.ui.session import HeldImage
-
-DEFAULT_BUDGET = 25
 
 _answer_numbers = itertools.count(1)
 """Makes two equal answers differ, so that the page notices the second (the same error twice, for instance)."""
@@ -48,12 +46,11 @@ class ImagePanel:
 
 def layout_image_panel(services: Services) -> ImagePanel:
     settings = services.settings
-    budget = min(DEFAULT_BUDGET, settings.max_patches_limit)
     return ImagePanel(
         upload=ImageUpload(settings.images, elem_id="ixc-upload"),
         stage=Widget("stage", {"image": None, "error": None, "number": 0}, events=("remove",), elem_id="ixc-stage"),
         examples=Widget("examples", [], events=("pick",), elem_id="ixc-examples"),
-        budget=Budget(settings.max_patches_limit, value=budget, elem_id="ixc-budget"),
+        budget=Budget(settings.max_patches_limit, value=settings.default_max_patches, elem_id="ixc-budget"),
         plan=_layout_plan(),
     )
 
@@ -70,7 +67,8 @@ def connect_image_panel(panel: ImagePanel, question: gr.Textbox, services: Servi
     shared: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
     panel.upload.upload(handlers.open_upload, [panel.upload, panel.budget], [panel.stage, panel.plan], **shared)
     panel.examples.pick(handlers.open_example, [panel.budget], [panel.stage, panel.plan, panel.budget, question], **shared)
-    panel.budget.input(handlers.replan, [panel.budget], [panel.plan], trigger_mode="always_last", **shared)
+    slider: dict[str, Any] = {"trigger_mode": "always_last", **shared}
+    panel.budget.input(handlers.follow_slider, [panel.budget, panel.stage], [panel.stage, panel.plan], **slider)
     panel.stage.remove(handlers.remove, None, [panel.stage, panel.plan], **shared)
 
 
@@ -109,7 +107,17 @@ class ImageHandlers:
                 session_id(request), decode_image(example.path, self._services.settings.images)
             )
 
-        return (*self._answer(put, example_budget, request), example_budget, example.question(language))
+        question = example.question(language, self._services.provider.status.name)
+        return (*self._answer(put, example_budget, request), example_budget, question)
+
+    def follow_slider(self, budget: int, stage: Any, request: gr.Request) -> tuple[Any, Any]:
+        """The new plan. A picture whose image is no longer held leaves the page, which says why."""
+        held = self._services.store.current(session_id(request))
+        if held is not None:
+            return gr.skip(), self.plan_value(held, budget)
+        if shows_image(stage):
+            return stage_value(None, message_for(image_gone())), None
+        return gr.skip(), gr.skip()
 
     def replan(self, budget: int, request: gr.Request) -> Any:
         held = self._services.store.current(session_id(request))
@@ -146,6 +154,16 @@ def stage_value(held: HeldImage | None, error: Message | None = None) -> dict[st
             "height": size_px.height,
         }
     return {"image": image, "error": error.page_value() if error else None, "number": next(_answer_numbers)}
+
+
+def shows_image(stage: Any) -> bool:
+    """Whether the page shows an image, by the stage's value as the page sent it."""
+    return isinstance(stage, dict) and bool(stage.get("image"))
+
+
+def image_gone() -> ImageError:
+    """The page shows an image that the store has freed: the connection broke meanwhile, or others needed the room."""
+    return ImageError("The image is no longer held by the server; upload it again.")
 
 
 def text_around(engine: Any) -> TextAround:

@@ -10,8 +10,9 @@ from typing import Any
 from ixc.chat.events import AnswerStats, FinishReason
 from ixc.conversation import ImageView, Turn
 from ixc.single_view import ImagePlan
-from ixc.ui.messages import Message
+from ixc.ui.messages import UNEXPECTED, Message
 from ixc.ui.plan_view import plan_words
+from ixc.ui.strings import load_strings
 
 _numbers = itertools.count(1)
 
@@ -75,6 +76,27 @@ class Conversation:
             for e in self.exchanges
             if e.answer
         )
+
+
+def restored(kept: list[Any]) -> Conversation:
+    """The words of a conversation that the page kept. Anybody may have sent it: what is no exchange is left out."""
+    return Conversation(tuple(exchange for exchange in map(_restored_exchange, kept) if exchange is not None))
+
+
+def _restored_exchange(kept: Any) -> Exchange | None:
+    texts = [kept.get(name) for name in ("question", "answer", "model")] if isinstance(kept, dict) else []
+    if not texts or not all(isinstance(text, str) for text in texts) or not texts[0].strip():
+        return None
+    question, answer, model = texts
+    return Exchange(question, answer=answer, model=model, error=_restored_error(kept.get("error")))
+
+
+def _restored_error(kept: Any) -> Message | None:
+    if not isinstance(kept, dict):
+        return None
+    code, detail = kept.get("code"), kept.get("detail")
+    is_known = isinstance(code, str) and f"error.{code}" in load_strings()["en"]
+    return Message(code, detail if isinstance(detail, str) else "") if is_known else Message(UNEXPECTED)
 
 
 @dataclass(frozen=True, slots=True)

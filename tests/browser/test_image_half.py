@@ -3,12 +3,26 @@
 from __future__ import annotations
 
 import re
+import time
+from collections.abc import Iterator
 
+import httpx
 import pytest
 from PIL import Image
 
+from ixc.benchmarks.app_process import AppProcess
+from tests.browser.conftest import TIMEOUT_MS
+
 # Grid (columns x rows) and visual tokens of 3840x1600, from the paper's formula and the reference's layout table.
 REFERENCE_3840X1600 = {25: ("7 × 3", "3,217"), 55: ("11 × 5", "8,137")}
+
+
+@pytest.fixture(scope="module")
+def inf_nano(browser_type_launch_args) -> Iterator[AppProcess]:
+    """The small model that looks at a square two ways and is asked in English."""
+    with AppProcess({"IXC_MODEL": "inf-nano"}) as running:
+        assert running.wait_for_model() == "ready", running.log()
+        yield running
 
 
 def test_upload_shows_the_picture_under_its_plan(visit, wide_image):
@@ -128,6 +142,21 @@ def test_layers_can_be_switched_off(visit, wide_image):
     assert user.page.evaluate(shown) != "none"
     user.page.uncheck("#ixc-layer-numbers")
     assert user.page.evaluate(shown) == "none"
+    assert not user.page.locator(".ixc-token-grid").is_visible()  # of tiles there would be too many
+
+
+def test_the_token_grid_of_a_square_can_be_switched_off(visit, inf_nano, wide_image):
+    user = visit(inf_nano.url)
+    user.upload(wide_image)
+    grid = user.page.locator(".ixc-token-grid")
+    assert grid.is_visible()
+    user.page.uncheck("#ixc-layer-tokens")
+    assert not grid.is_visible()
+    user.page.click("[data-input='336']")
+    user.page.wait_for_function("() => ixc.last('plan').plan.viewPx === 336")
+    assert not grid.is_visible()
+    user.page.check("#ixc-layer-tokens")
+    assert grid.is_visible()
 
 
 def test_the_picture_holds_its_place_while_the_slider_moves(visit, wide_image):
@@ -151,6 +180,15 @@ def test_an_example_fills_image_budget_and_question(visit):
     assert user.page.locator("#ixc-question textarea").input_value() == "What does the sign say?"
     assert user.page.evaluate("ixc.last('plan').plan.budget") == 3
     assert user.page.locator("#ixc-budget-slider").input_value() == "3"
+
+
+def test_an_example_asks_in_english_where_the_model_understands_nothing_else(visit, inf_nano):
+    user = visit(inf_nano.url, locale="zh-CN")
+    user.page.wait_for_selector('#ixc-model-chip[data-phase="ready"]')
+    assert "请用英文提问" in user.page.locator(".ixc-empty").inner_text()
+    user.page.locator(".ixc-example").nth(0).click()
+    user.page.wait_for_selector("#ixc-overlay svg")
+    assert user.page.locator("#ixc-question textarea").input_value() == "What does the sign say?"
 
 
 def test_pasting_and_dropping_open_an_image(visit, small_image):
@@ -232,3 +270,73 @@ def test_a_file_above_the_limit_is_refused_before_it_is_sent(visit):
     user.page.locator("#ixc-image-notice").wait_for(state="visible")
     assert "larger than 50 MB" in user.page.locator("#ixc-image-notice").inner_text()
     assert not any("/upload" in url for url in user.requests)
+
+
+def test_an_upload_that_fails_says_why_and_the_image_stays(visit, small_image):
+    user = visit()
+    user.upload(small_image)
+    notice = user.page.locator("#ixc-image-notice p")
+
+    def sentence(**answer) -> str:
+        """What the page says once the upload met ``answer``, or nobody."""
+        meet = (lambda route: route.fulfill(**answer)) if answer else (lambda route: route.abort("connectionrefused"))
+        user.page.route("**/upload*", meet, times=1)
+        user.page.set_input_files("#ixc-file", small_image)
+        notice.wait_for()
+        said = notice.inner_text()
+        user.page.locator("#ixc-image-notice button").click()
+        return said
+
+    offline = "The app cannot be reached. Check that it still runs, then try again."
+    assert sentence() == offline
+    assert sentence(status=502, body="Bad Gateway") == offline
+    assert "no more uploads at the moment. Try again in a minute" in sentence(status=503, body="Too many uploads wait.")
+    assert "took too long" in sentence(status=408, json={"detail": "The request came too slowly."})
+    assert "larger than the server takes" in sentence(status=413, json={"detail": "Too large."})
+    assert "log in again" in sentence(status=401, json={"detail": "Not authenticated"})
+    assert "disk may be full" in sentence(status=507)
+    assert "disk" not in sentence(status=404)
+    assert user.fact("size") == "300 × 200"
+    user.errors.clear()  # the browser's own lines about the failures
+
+
+def lose_session(user, app) -> None:
+    """End the page's session as a broken connection does, while the page stays."""
+    before = app.status()["sessions"]["sessions"]
+    heartbeat = next(url for url in user.requests if "/heartbeat/" in url)
+    with httpx.stream("GET", heartbeat):
+        pass  # the server frees a session when any of its heartbeats ends
+    deadline_s = time.monotonic() + TIMEOUT_MS / 1000
+    while app.status()["sessions"]["sessions"] >= before:
+        assert time.monotonic() < deadline_s, "the session is still held"
+        time.sleep(0.1)
+
+
+GONE = "The image is no longer held by the server; upload it again."
+
+
+def test_the_slider_says_that_the_image_is_gone_and_takes_it_away(visit, app, wide_image):
+    user = visit()
+    user.upload(wide_image)
+    lose_session(user, app)
+    user.page.focus("#ixc-budget-slider")
+    user.page.keyboard.press("End")
+    user.page.wait_for_selector(".ixc-drop")
+    assert user.page.locator("#ixc-image-notice p").inner_text() == GONE
+    assert not user.page.locator("#ixc-picture").is_visible()
+    assert not user.page.locator("#ixc-facts").is_visible()
+
+
+def test_the_comparison_says_that_the_image_is_gone_and_takes_it_away(visit, app, wide_image):
+    user = visit()
+    user.upload(wide_image)
+    user.page.click("#ixc-tab-compare")
+    user.page.wait_for_selector(".ixc-cmp-patches figure")
+    lose_session(user, app)
+    user.page.focus("#ixc-cmp-box")
+    user.page.keyboard.press("ArrowLeft")
+    user.page.wait_for_selector(".ixc-cmp-empty")
+    assert user.page.locator(".ixc-cmp-empty .ixc-notice").inner_text() == GONE
+    assert not user.page.locator(".ixc-cmp-patches").is_visible()
+    user.page.click("#ixc-tab-image")
+    assert user.page.locator("#ixc-image-notice p").inner_text() == GONE

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from ixc import errors
+from ixc.models.presets import PRESETS
 from ixc.ui.messages import message_for
 from ixc.ui.strings import LANGUAGES, load_strings, translate
 
@@ -16,7 +17,7 @@ ROOT = Path(__file__).parents[2]
 SCRIPTS = {path.name: path.read_text(encoding="utf-8") for path in (ROOT / "assets" / "ui").glob("*.js")}
 MODULES = {path.name: path.read_text(encoding="utf-8") for path in (ROOT / "ixc" / "ui").glob("*.py")}
 ENGLISH, CHINESE = load_strings()["en"], load_strings()["zh"]
-OPTIONAL = "model.note."  # a model's own sentence is English; Chinese may add to it
+NOTE = "model.note."  # a model's own sentence is English and stands with its preset
 
 
 def placeholders(sentence: str) -> set[str]:
@@ -25,7 +26,15 @@ def placeholders(sentence: str) -> set[str]:
 
 def test_both_languages_have_the_same_sentences():
     assert LANGUAGES == ("en", "zh")
-    assert set(ENGLISH) == {key for key in CHINESE if not key.startswith(OPTIONAL)}
+    assert set(ENGLISH) == {key for key in CHINESE if not key.startswith(NOTE)}
+
+
+def test_every_model_says_in_chinese_too_what_it_can_do():
+    notes = {key.removeprefix(NOTE): note for key, note in CHINESE.items() if key.startswith(NOTE)}
+    assert set(notes) == {preset.title for preset in PRESETS.values()}
+    for preset in PRESETS.values():
+        assert preset.is_english_only == ("asked in English" in preset.note) == ("请用英文提问" in notes[preset.title])
+        assert set(re.findall(r"\d+", notes[preset.title])) == set(re.findall(r"\d+", preset.note))
 
 
 @pytest.mark.parametrize("key", sorted(ENGLISH))

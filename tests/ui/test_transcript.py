@@ -16,7 +16,7 @@ from ixc.ui.engine_provider import ModelStatus
 from ixc.ui.export import export_file, export_json, export_markdown
 from ixc.ui.messages import Message
 from ixc.ui.settings_panel import AnswerSettings
-from ixc.ui.transcript import AskedView, Conversation, Exchange, transcript_page_value
+from ixc.ui.transcript import AskedView, Conversation, Exchange, restored, transcript_page_value
 
 VIEW = AskedView("image-1", plan_tiles(SizePx(1600, 3840), 25))
 STATS = AnswerStats(1834.0, 3245, 3200, 12, 41.2, 3217)
@@ -42,6 +42,30 @@ def test_conversations_are_values():
     longer = conversation.plus(ANSWERED).plus(FAILED)
     assert conversation.exchanges == ()
     assert longer.upto(1).exchanges == (ANSWERED,)
+
+
+def test_the_words_that_a_page_kept_come_back_without_its_images():
+    kept = [exchange.page_value() for exchange in (ANSWERED, FAILED)]
+    one, two = restored(kept).exchanges
+    assert (one.question, one.answer, one.view, one.error) == ("Which?", "West.", None, None)
+    assert (two.question, two.answer, two.error) == ("And?", "", FAILED.error)
+    assert [turn.view for turn in restored(kept).turns({"image-1"})] == [None]
+
+
+@pytest.mark.parametrize(
+    "kept",
+    [None, [], "West.", {}, {"question": "Which?"}, {"question": " ", "answer": "", "model": ""}]
+    + [{"question": "Which?", "answer": answer, "model": ""} for answer in (None, 5, ["West."], {"a": 1})],
+)
+def test_what_is_no_exchange_does_not_come_back(kept):
+    assert restored([kept, ANSWERED.page_value()]).exchanges == (restored([ANSWERED.page_value()]).exchanges)
+
+
+@pytest.mark.parametrize("error", [{}, {"code": "NoSuchError", "detail": "x"}, {"code": ["ImageError"]}])
+def test_an_error_that_is_not_known_comes_back_as_one(error):
+    (exchange,) = restored([{**FAILED.page_value(), "error": error}]).exchanges
+    assert exchange.error == Message("Unexpected")
+    export_markdown(Conversation((exchange,)), CHOSEN, MODEL, datetime.now(UTC), "zh")
 
 
 def test_the_page_value_is_plain_data():

@@ -1,0 +1,98 @@
+"""The page is loaded again, by its user or by Gradio's script after a broken connection: nothing said or typed is lost."""
+
+from __future__ import annotations
+
+BREAKABLE = """
+(() => {
+  const request = window.fetch;
+  window.fetch = async (input, init) => {
+    const response = await request(input, init);
+    if (!new URL(input.url ?? input, location.href).pathname.endsWith("/queue/data")) return response;
+    const body = response.body.pipeThrough(new TransformStream({
+      transform(bytes, out) { if (window.isBroken) out.error(new TypeError("network error")); else out.enqueue(bytes); },
+    }));
+    return new Response(body, { status: response.status, headers: response.headers });
+  };
+})();
+"""
+"""Below the page's own scripts: the stream of answers can be broken."""
+
+
+def questions(user) -> list[str]:
+    return [
+        text.removeprefix("You asked:").strip() for text in user.page.locator(".ixc-exchange .ixc-question").all_inner_texts()
+    ]
+
+
+KEPT = "sessionStorage.getItem('ixc-kept')"
+
+
+def test_an_answer_that_a_broken_connection_cut_can_be_asked_again(visit, small_image):
+    user = visit(init_script=BREAKABLE)
+    user.upload(small_image)
+    user.set_budget(4)
+    user.limit_answer(4)
+    user.ask("one")
+    user.wait_for_answer(1)
+    first = user.answers()[0]
+    user.limit_answer(4096)
+    user.ask("two")
+    user.page.wait_for_function("() => document.querySelector('.ixc-live')?.innerText.length > 5")
+    user.page.fill("#ixc-question textarea", "a draft")
+    user.page.evaluate("window.isBroken = true")  # Gradio's script reloads the page once it sees the server again
+    user.page.wait_for_function("() => !window.isBroken && document.querySelectorAll('.ixc-exchange').length === 2")
+    assert questions(user) == ["one", "two"]
+    assert user.answers()[0] == first
+    assert len(user.answers()[1].removeprefix("Answer:").strip()) > 3
+    assert user.page.locator(".ixc-failed p").inner_text() == "The connection broke in mid-answer. Press Retry to ask again."
+    assert "Upload it again to go on asking about it." in user.page.locator("#ixc-chat-notice").inner_text()
+    assert user.page.input_value("#ixc-question textarea") == "a draft"
+    assert user.page.evaluate(KEPT) is None  # it is the server's again
+    user.screenshot("connection-lost")
+    user.limit_answer(3)
+    user.page.click('.ixc-failed [data-action="retry"]')
+    user.page.wait_for_function("() => !document.querySelector('.ixc-failed') && document.body.dataset.busy === 'false'")
+    assert questions(user) == ["one", "two"]
+    assert not user.page.locator("#ixc-chat-notice").is_visible()
+    user.errors.clear()  # the browser's own lines about the broken connection
+
+
+def test_what_was_cleared_does_not_come_back(visit):
+    user = visit()
+    user.limit_answer(3)
+    user.ask("one")
+    user.wait_for_answer(1)
+    user.page.reload()
+    user.page.wait_for_selector(".ixc-exchange")
+    assert questions(user) == ["one"]
+    assert not user.page.locator("#ixc-chat-notice").is_visible()  # there was no image
+    user.page.click("#ixc-new")
+    user.page.wait_for_function("() => document.querySelectorAll('.ixc-exchange').length === 0")
+    user.page.reload()
+    user.page.wait_for_selector(".ixc-example")
+    assert questions(user) == []
+    assert user.page.evaluate(KEPT) is None
+
+
+def test_nobody_else_sees_what_a_tab_kept(visit, app):
+    user = visit()
+    user.limit_answer(3)
+    user.ask("one")
+    user.wait_for_answer(1)
+    user.page.goto("about:blank")
+    user.page.goto(app.url)  # opened anew: perhaps by somebody else
+    user.page.wait_for_selector(".ixc-example")
+    assert questions(user) == []
+    assert user.page.evaluate(KEPT) is None
+    user.limit_answer(3)
+    user.ask("two")
+    user.wait_for_answer(1)
+    user.page.evaluate(
+        "window.addEventListener('pagehide', () => { "
+        "const kept = JSON.parse(sessionStorage.getItem('ixc-kept')); "
+        "sessionStorage.setItem('ixc-kept', JSON.stringify({ ...kept, user: 'anna' })); })"
+    )
+    user.page.reload()  # and now nobody is logged in
+    user.page.wait_for_selector(".ixc-example")
+    assert questions(user) == []
+    assert user.page.evaluate(KEPT) is None

@@ -1,0 +1,90 @@
+"""What the left half and the comparison answer when the page knows something that the server does not, or the reverse."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from ixc.imaging.decode import DecodedImage
+from ixc.settings import Settings
+from ixc.ui.compare import CompareHandlers
+from ixc.ui.engine_provider import EngineProvider
+from ixc.ui.examples import load_examples
+from ixc.ui.image_panel import ImageHandlers, stage_value
+from ixc.ui.services import Services
+from ixc.ui.session import SessionStore
+from ixc.ui.waiting import WaitingLine
+
+PAGE = SimpleNamespace(session_hash="anna")
+GONE = {"code": "ImageError", "detail": "The image is no longer held by the server; upload it again."}
+
+
+def services(model: str = "ixc-nano") -> Services:
+    """Nothing is loaded."""
+    settings = Settings(model=model)
+    return Services(settings, EngineProvider(settings), SessionStore(), WaitingLine(1))
+
+
+@pytest.fixture
+def image() -> DecodedImage:
+    return DecodedImage.from_pixels(np.zeros((200, 300, 3), np.uint8))
+
+
+def event(**data: object) -> SimpleNamespace:
+    return SimpleNamespace(_data=data)
+
+
+def is_skipped(value: object) -> bool:
+    return value == {"__type__": "update"}
+
+
+def test_the_slider_moves_the_plan_of_an_image_that_is_held(image):
+    shared = services()
+    shown = stage_value(shared.store.put_image("anna", image))
+    stage, plan = ImageHandlers(shared).follow_slider(4, shown, PAGE)
+    assert is_skipped(stage)
+    assert plan["plan"]["budget"] == 4
+
+
+def test_an_image_that_was_freed_while_it_was_shown_is_missed_by_the_slider(image):
+    shared = services()
+    shown = stage_value(shared.store.put_image("anna", image))
+    shared.store.close("anna")  # the connection broke, the page is still there
+    stage, plan = ImageHandlers(shared).follow_slider(4, shown, PAGE)
+    assert (stage["image"], stage["error"], plan) == (None, GONE, None)
+
+
+@pytest.mark.parametrize("stage", [stage_value(None), None, "", [], {"image": None}])
+def test_a_page_without_an_image_misses_none(stage):
+    assert all(is_skipped(value) for value in ImageHandlers(services()).follow_slider(4, stage, PAGE))
+
+
+def test_an_image_that_was_freed_is_missed_by_the_comparison_every_time(image):
+    shared = services()
+    shared.store.put_image("anna", image)
+    handlers = CompareHandlers(shared)
+    assert handlers.look(event(budget=4), PAGE)["error"] is None
+    refused = handlers.look(event(budget=1000), PAGE)
+    assert (refused["error"]["code"], refused["isGone"]) == ("BudgetOutOfRange", False)
+    shared.store.close("anna")
+    first, second = handlers.look(event(budget=4), PAGE), handlers.look(event(budget=4), PAGE)
+    assert (first["error"], first["isGone"]) == (GONE, True)
+    assert first != second  # Gradio tells the page only of what changed
+
+
+@pytest.mark.parametrize("model", ["ixc-nano", "inf-nano"])
+def test_a_model_that_understands_only_english_is_asked_in_english(model):
+    for index, example in enumerate(load_examples()[:3]):
+        *_, question = ImageHandlers(services(model)).open_example(4, event(index=index, language="zh"), PAGE)
+        assert question == example.questions["en"]
+        assert question.isascii()
+
+
+def test_any_other_model_is_asked_in_the_pages_language():
+    handlers = ImageHandlers(services("4khd-7b"))
+    *_, question = handlers.open_example(4, event(index=0, language="zh"), PAGE)
+    assert question == "图片上写了什么？"
+    *_, question = handlers.open_example(4, event(index=0, language="tlh"), PAGE)
+    assert question == "What does the sign say?"
