@@ -24,6 +24,11 @@ def questions(user) -> list[str]:
     ]
 
 
+def forget_what_broke_off(user) -> None:
+    """A page that is left while Gradio's script still waits for something has that end in an error of its own."""
+    user.errors[:] = [error for error in user.errors if not error.startswith("AbortError")]
+
+
 KEPT = "sessionStorage.getItem('ixc-kept')"
 
 
@@ -72,6 +77,7 @@ def test_what_was_cleared_does_not_come_back(visit):
     user.page.wait_for_selector(".ixc-example")
     assert questions(user) == []
     assert user.page.evaluate(KEPT) is None
+    forget_what_broke_off(user)
 
 
 def test_nobody_else_sees_what_a_tab_kept(visit, app):
@@ -96,3 +102,4 @@ def test_nobody_else_sees_what_a_tab_kept(visit, app):
     user.page.wait_for_selector(".ixc-example")
     assert questions(user) == []
     assert user.page.evaluate(KEPT) is None
+    forget_what_broke_off(user)
