@@ -94,13 +94,13 @@ class ChatFormat:
         return "".join(self.message.replace("{role}", r).replace("{text}", t) for r, t in messages) + self.answer_start
 
     def clean(self, text: str) -> str:
-        """``text`` without control strings.
+        """``text`` in whole characters and without control strings.
 
         Letter by letter, because removing one string can join the halves of another; in time proportional to the text,
         because repeated replacing would let a long nest of them stall the server.
         """
         kept: list[str] = []
-        for letter in text:
+        for letter in whole_characters(text):
             kept.append(letter)
             if letter in ">]":  # every control string ends with one of them and holds none before its end
                 control = self.control.search("".join(kept[-self.longest_control :]))
@@ -160,6 +160,14 @@ LLAMA3_CHAT = ChatFormat(
     control=re.compile(r"(?:<image>|<pad>|<\|[a-z0-9_]{1,60}\|>)\Z"),
     longest_control=len("<||>") + 60,
 )
+
+
+def whole_characters(text: str) -> str:
+    """``text`` in which two halves of a character (UTF-16 surrogates) are joined and single ones replaced.
+
+    JSON can say them, and clients do that cut a text by UTF-16 units; no tokenizer takes them.
+    """
+    return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
 
 
 def render_chat(system: str, history: Sequence[tuple[str, str]], question: str) -> str:

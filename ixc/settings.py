@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 
@@ -12,6 +11,8 @@ from ixc.tiling import MAX_SLIDER_PATCHES
 MEGABYTE = 1024 * 1024
 MAX_SEED = 2**63 - 1
 DEFAULT_MAX_PATCHES = 25
+LEAST_TEMPERATURE = 1e-5
+"""Below it the likeliest token is taken: divided by less, scores leave the numbers there are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +55,8 @@ class GenerationSettings:
             ("prompt_lookup_tokens", "number of tokens to guess (prompt_lookup_tokens)", 0, 32),
         ):
             value = getattr(self, name)
-            is_number = isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
-            _require(is_number and low <= value <= high, f"the {title} must be between {low} and {high}, not {value!r}")
+            is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+            _require(is_number and low <= value <= high, f"the {title} must be between {low} and {high}, not {value!r:.40}")
             if isinstance(low, int):
                 _require(float(value).is_integer(), f"the {title} must be a whole number, not {value!r}")
                 object.__setattr__(self, name, int(value))  # JSON and sliders write 512 as 512.0
@@ -64,7 +65,7 @@ class GenerationSettings:
 
     @property
     def is_greedy(self) -> bool:
-        return not self.do_sample or self.temperature == 0
+        return not self.do_sample or self.temperature < LEAST_TEMPERATURE
 
 
 @dataclass(frozen=True, slots=True)

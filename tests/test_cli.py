@@ -230,6 +230,12 @@ def test_ask_prints_the_answer_and_its_figures(checkpoint, image):
     assert len(longer) > len(out)
 
 
+def test_ask_says_how_a_model_without_tiles_sees_the_image(image):
+    code, _, err = run("ask", image, "What is this?", "--model", "inf-nano", "--max-new-tokens", 2)
+    assert code == 0
+    assert "576 of them visual; seen as 1008 x 1008; inf-nano" in err
+
+
 def test_ask_streams_and_stops_at_ctrl_c(checkpoint, image):
     process = start(
         "ask", image, "Go on", "--model", checkpoint, "--max-new-tokens", 4096, "--repetition-penalty", 3, "--seed", 1

@@ -14,6 +14,7 @@ from ixc.conversation import (
     build_prompt,
     clean_text,
     render_chat,
+    whole_characters,
 )
 
 CHATS = ["first_round", "second_round_image_in_history", "no_meta", "chinese", "text_only", "text_only_history_no_meta"]
@@ -221,3 +222,16 @@ def test_asking_on_about_the_same_two_images_keeps_their_place():
     assert prompt.views == (ImageView("a", 1), ImageView("b", 1))
     other = XCOMPOSER2_CHAT.build_prompt("", turns, "And this?", ImageView("b", 4))
     assert other.views == (*both, ImageView("b", 4))
+
+
+def test_halves_of_characters_are_joined_or_replaced():
+    smile = "\N{SLIGHTLY SMILING FACE}"
+    high, low = "\ud83d", "\ude42"
+    assert whole_characters(f"a{high}{low}b") == f"a{smile}b"
+    assert whole_characters(f"{low}a{high}") == "\ufffda\ufffd"
+    assert clean_text(f"a{high}") == "a\ufffd"
+
+
+@given(st.text())
+def test_whole_characters_stay(text):
+    assert whole_characters(text) == text

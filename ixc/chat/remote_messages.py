@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 
 from ixc.chat.request import ChatRequest
-from ixc.conversation import ImageView, Turn, place_views
+from ixc.conversation import ImageView, Turn, place_views, whole_characters
 from ixc.errors import ImageError
 from ixc.settings import MEGABYTE, GenerationSettings
 
@@ -44,11 +44,13 @@ def request_body(model: str, request: ChatRequest, image_url: Callable[[str], st
         raise ImageError("An image of this conversation is no longer here; upload it again or clear the conversation.")
     messages: list[dict[str, object]] = []
     if request.system or says_system:
-        messages.append({"role": "system", "content": request.system})
+        messages.append({"role": "system", "content": whole_characters(request.system)})
     for index, turn in enumerate(asked):
-        messages.append({"role": "user", "content": _content(turn.question, groups.get(index, ()), image_url)})
+        messages.append(
+            {"role": "user", "content": _content(whole_characters(turn.question), groups.get(index, ()), image_url)}
+        )
         if index < len(request.turns):
-            messages.append({"role": "assistant", "content": turn.answer})
+            messages.append({"role": "assistant", "content": whole_characters(turn.answer)})
     body: dict[str, object] = {
         "model": model,
         "messages": messages,

@@ -14,7 +14,8 @@ from ixc.cli.options import check_budget, given
 from ixc.cli.status import StatusLine
 from ixc.errors import EmptyQuestion
 from ixc.settings import GenerationSettings, Settings
-from ixc.tiling import TilePlan, plan_tiles
+from ixc.single_view import ImagePlan
+from ixc.tiling import TilePlan
 
 if TYPE_CHECKING:
     from ixc.chat.events import AnswerStats, Event
@@ -80,7 +81,7 @@ def _ask(
         )
         stats = _stream(engine.answer(request, StopFlag()), status)
         if stats is not None and not args.quiet:
-            plan = plan_tiles(image.size_px, max_patches)
+            plan = engine.layout.plan(image.size_px, max_patches)
             print(_stats_line(stats, plan, f"{engine.model_name}, {engine.device_name}"), file=sys.stderr)
 
 
@@ -126,7 +127,7 @@ def _stream(events: Iterable[Event], status: StatusLine) -> AnswerStats | None:
     return stats
 
 
-def _stats_line(stats: AnswerStats, plan: TilePlan, model: str) -> str:
+def _stats_line(stats: AnswerStats, plan: ImagePlan, model: str) -> str:
     parts = []
     if stats.time_to_first_token_ms is not None:
         parts.append(f"first token {stats.time_to_first_token_ms / 1000:.2f} s")
@@ -134,5 +135,8 @@ def _stats_line(stats: AnswerStats, plan: TilePlan, model: str) -> str:
         parts.append(f"{stats.decode_tokens_per_s:.0f} tokens/s")
     parts.append(f"{stats.num_new_tokens} new tokens")
     parts.append(f"{stats.num_prompt_tokens:,} prompt tokens, {stats.num_visual_tokens:,} of them visual")
-    parts.append(f"{plan.grid.cols} x {plan.grid.rows} tiles of at most {plan.max_patches}")
+    if isinstance(plan, TilePlan):
+        parts.append(f"{plan.grid.cols} x {plan.grid.rows} tiles of at most {plan.max_patches}")
+    else:
+        parts.append(f"seen as {plan.padded_px.width} x {plan.padded_px.height}")
     return f"[{'; '.join([*parts, model])}]"

@@ -11,9 +11,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ixc.cli.options import check_budget, given
+from ixc.cli.options import check_budget, check_is_xcomposer2, given
 from ixc.cli.status import StatusLine
 from ixc.errors import IxcError, SettingsError
+from ixc.models.presets import find_model
 from ixc.settings import Settings
 
 if TYPE_CHECKING:
@@ -94,6 +95,9 @@ def _check_options(args: argparse.Namespace, settings: Settings) -> None:
             raise SettingsError(f"--{name.replace('_', '-')} must be at least {lowest}, not {getattr(args, name)}.")
     if args.preset and args.model:
         raise SettingsError("--preset takes random weights and --model real ones; give one of them.")
+    if not args.preset:
+        model = args.model or settings.model
+        check_is_xcomposer2(model, find_model(model).layout)
     if args.precisions and not args.preset:
         raise SettingsError("--precisions goes with --preset; for a model set IXC_PRECISION.")
 
@@ -117,6 +121,7 @@ def _engine(args: argparse.Namespace, settings: Settings, status: StatusLine) ->
 
     if not args.preset:
         with closing(load_engine(settings, lambda stage, _: status.show(stage))) as engine:
+            check_is_xcomposer2(engine.model_name, engine.layout)
             yield engine
         return
     from ixc.benchmarks.random_weights import full_size_config, random_checkpoint, small_config, write_folder

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ixc.cli import eval_nano
-from ixc.cli.options import given
+from ixc.cli.options import check_is_xcomposer2, given
 from ixc.cli.status import StatusLine
 from ixc.errors import BudgetOutOfRange, SettingsError
 from ixc.settings import GenerationSettings, Settings
@@ -62,7 +62,10 @@ def run(args: argparse.Namespace, settings: Settings) -> None:
     Raises IxcError.
     """
     from ixc.evaluation.tasks import REFERENCE_GENERATION, check_split, find_task
+    from ixc.models.presets import find_model
 
+    if args.max_patches is not None and args.max_patches < 1:
+        raise BudgetOutOfRange(f"The max patches must be at least 1, not {args.max_patches}.")
     if args.benchmark == eval_nano.NAME:
         eval_nano.run(args, settings)
         return
@@ -71,8 +74,9 @@ def run(args: argparse.Namespace, settings: Settings) -> None:
         raise SettingsError(f"{task.title} needs its questions; name their folder or file with --data.")
     split = check_split(task, args.split or task.default_split)
     generation = replace(REFERENCE_GENERATION, **given(num_beams=args.beams))
-    if args.max_patches is not None and args.max_patches < 1:
-        raise BudgetOutOfRange(f"The max patches must be at least 1, not {args.max_patches}.")
+    # The papers' pixels, which answers in one file must have in common.
+    settings = replace(settings, resize="exact", **given(model=args.model))
+    check_is_xcomposer2(settings.model, find_model(settings.model).layout)
     if args.limit is not None and args.limit < 1:
         raise SettingsError(f"The limit must be at least 1, not {args.limit}.")
     with StatusLine(sys.stderr, is_shown=sys.stderr.isatty()) as status:
@@ -82,8 +86,9 @@ def run(args: argparse.Namespace, settings: Settings) -> None:
         dataset = load_dataset(task, split, args.data)
         from ixc.chat.loading import load_engine  # slow import, and not needed to refuse bad data
 
-        engine = load_engine(replace(settings, **given(model=args.model)), lambda stage, _: status.show(stage))
+        engine = load_engine(settings, lambda stage, _: status.show(stage))
     with closing(engine):
+        check_is_xcomposer2(engine.model_name, engine.layout)  # of one on the Hub it is known only now
         _evaluate(args, dataset, engine, generation, settings.precision)
 
 

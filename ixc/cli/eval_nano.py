@@ -10,6 +10,7 @@ from dataclasses import replace
 from ixc.cli.options import given
 from ixc.cli.status import StatusLine
 from ixc.errors import SettingsError
+from ixc.evaluation.files import make_folder, write_json
 from ixc.settings import Settings
 
 NAME = "nano"
@@ -20,15 +21,20 @@ FILE_NAME = "nano_eval.json"
 
 def run(args: argparse.Namespace, settings: Settings) -> None:
     """Draw unseen documents, ask about them at every budget, print and write. Raises IxcError."""
+    useless = [name for name in ("data", "split", "beams") if getattr(args, name) is not None]
+    if useless:
+        raise SettingsError(f"{NAME} draws its own documents and asks as the app does; leave --{useless[0]} out.")
     num = DEFAULT_NUM if args.limit is None else args.limit
     if num < FEWEST:
         raise SettingsError(f"The limit must be at least {FEWEST} for this benchmark, one document of each kind, not {num}.")
     if args.jobs < 1:
         raise SettingsError(f"The number of jobs must be at least 1, not {args.jobs}.")
+    out = args.out / FILE_NAME
+    make_folder(args.out)
     with StatusLine(sys.stderr, is_shown=sys.stderr.isatty()) as status:
         from ixc.chat.loading import load_engine
         from ixc.evaluation.held_out import Task, make_tasks
-        from ixc.evaluation.nano import BUDGETS, SEED, figures_of, make_signs, write_figures
+        from ixc.evaluation.nano import BUDGETS, SEED, figures_of, make_signs
         from ixc.evaluation.other_programs import make_printed_tasks
         from ixc.evaluation.workers import Workers
 
@@ -60,10 +66,9 @@ def run(args: argparse.Namespace, settings: Settings) -> None:
                 "signs": figures_at(signs, tuple(each for each in budgets if each <= 4) or budgets),
                 "other_programs": figures_at(printed, budgets if len(budgets) == 1 else (16,)) if printed else None,
             }
-    out = args.out / FILE_NAME
-    write_figures(figures, out)
     for budget, figure in figures["budgets"].items():
         print(f"{budget}: {figure['all']['exact']:.1%} of {figure['all']['num']} answers exact")
     if not printed:
         print("Other programs' documents are left out: chromium, libreoffice-calc and matplotlib are missing.", file=sys.stderr)
+    write_json(out, figures)
     print(f"\nwrote {out}", file=sys.stderr)

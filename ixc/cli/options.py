@@ -1,8 +1,9 @@
-"""What several commands share: the budget's bounds, and a value that overrides a setting only when it was given."""
+"""What several commands share: the budget's bounds, what models they run, options that override settings only when given."""
 
 from __future__ import annotations
 
-from ixc.errors import BudgetOutOfRange
+from ixc.errors import BudgetOutOfRange, SettingsError
+from ixc.image_layout import ImageLayout, LayoutKind
 from ixc.settings import Settings
 
 
@@ -14,6 +15,12 @@ def check_budget(max_patches: int, settings: Settings) -> int:
             f"The max patches must be between 1 and {limit}, not {max_patches}; choose another budget or raise IXC_MAX_PATCHES."
         )
     return max_patches
+
+
+def check_is_xcomposer2(model: str, layout: ImageLayout) -> None:
+    """Raises SettingsError for a model whose prompts and parts are INF-LLaVA's."""
+    if layout.kind is LayoutKind.DUAL_PERSPECTIVE:
+        raise SettingsError(f"{model} is an INF-LLaVA model; this command runs InternLM-XComposer2 models only.")
 
 
 def given(**options: object) -> dict[str, object]:

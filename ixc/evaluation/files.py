@@ -24,6 +24,14 @@ def write_json(path: Path, content: object) -> Path:
     return path
 
 
+def make_folder(folder: Path) -> None:
+    """With those above it, unless it is there. Raises EvaluationError."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise unwritable(folder, error) from error
+
+
 def unwritable(path: Path, error: OSError) -> EvaluationError:
     reason = error.strerror or "unknown reason"
     return EvaluationError(f"{path} cannot be written ({reason}); make room or give another --out, and start again.")

@@ -18,7 +18,7 @@ from ixc.chat.engine import Engine
 from ixc.errors import SettingsError
 from ixc.evaluation.answering import ReferenceAnswerer
 from ixc.evaluation.datasets import Dataset
-from ixc.evaluation.files import unwritable, write_json
+from ixc.evaluation.files import make_folder, write_json
 from ixc.evaluation.predictions import PredictionLog
 from ixc.evaluation.samples import Sample
 from ixc.evaluation.tasks import INSTRUCTION, Task
@@ -89,7 +89,7 @@ def settings_for(
         questions=dataset.digest,
         model=engine.model_name,
         weights=weights_digest(model),
-        precision="int8" if precision == "int8" else str(model.dtype).removeprefix("torch."),
+        precision=precision if precision in ("int8", "int4") else str(model.dtype).removeprefix("torch."),
         max_patches=1 if is_single_view else max_patches or dataset.task.budgets[dataset.split],
         num_beams=generation.num_beams,
         max_new_tokens=generation.max_new_tokens,
@@ -110,10 +110,7 @@ def weights_digest(model: torch.nn.Module) -> str:
 
 def open_log(folder: Path, settings: RunSettings) -> PredictionLog:
     """The predictions in ``folder``, which is made and told its settings when it is new. Raises EvaluationError."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise unwritable(folder, error) from error
+    make_folder(folder)
     write_json(folder / "settings.json", asdict(settings) | {"digest": settings.digest})
     return PredictionLog(folder / "predictions.jsonl", settings.digest)
 

@@ -19,6 +19,7 @@ from ixc.serving.callers import address_of, is_known
 from ixc.settings import MEGABYTE, ImageLimits
 
 _UPLOAD = "/gradio_api/upload"
+_PART_SIGNS = (b"[", b"{", b",")
 _WITH_IMAGES = ("/v1/", "/mcp")
 _BASE64 = 4 / 3
 _RETRY_AFTER_S = 60
@@ -38,6 +39,11 @@ class BodyRules:
     min_bytes_per_s: float = 16 * 1024
     small_bytes: int = MEGABYTE // 4
     """So much of a body is not counted: questions without a large picture always get through."""
+    max_parts: int = 200_000
+    """Brackets and commas, of which a text that a model can read has fewer, and a picture in base64 none.
+
+    Parsed, each may take 60 times its byte, and nobody else is served meanwhile.
+    """
     num_largest_held: int = 8
     """So many of the largest bodies with images may be in memory at once, and half of them from one address.
 
@@ -111,7 +117,7 @@ class _Body:
         self._caller = None if is_known(scope) else address_of(scope)
         self._num_held = 0
         self._started_s = time.monotonic()
-        self._num_bytes = 0
+        self._num_bytes = self._num_parts = 0
         self._is_complete = False
         self.refusal: JSONResponse | None = None
 
@@ -134,10 +140,14 @@ class _Body:
         except TimeoutError:
             self.refusal = _refusal(408, "The request came too slowly; send it again over a faster connection.")
             return {"type": "http.disconnect"}
-        self._num_bytes += len(message.get("body", b""))
+        piece = message.get("body", b"")
+        self._num_bytes += len(piece)
+        self._num_parts += sum(map(piece.count, _PART_SIGNS)) if self._room is not None else 0
         self._is_complete = message["type"] != "http.request" or not message.get("more_body", False)
         if self._num_bytes > self._max_bytes:
             self._refuse_large()
+        elif self._num_parts > rules.max_parts:
+            self.refusal = _refusal(413, "The request's JSON has too many parts; send fewer messages or less text.")
         elif not self._fits():
             text = "Too many large requests are here at once; try again in a minute."
             self.refusal = _refusal(503, text, {"Retry-After": str(_RETRY_AFTER_S)})

@@ -48,6 +48,7 @@ def load_checkpoint(folder: Path, device: torch.device | Placement, precision: P
     files = weight_files(folder)
     shapes = read_shapes(files)
     check_tensors(config, shapes, folder)
+    processor, generation_config = load_processor(folder, config), _read_generation_config(folder)
     placement = device if isinstance(device, Placement) else Placement(device)
     if placement.is_split and precision.is_quantised:
         raise SettingsError(f"The precision {precision} needs the model on one device; leave IXC_DEVICE=split out.")
@@ -80,9 +81,17 @@ def load_checkpoint(folder: Path, device: torch.device | Placement, precision: P
             quantise(model, precision, placement.device)
         except torch.OutOfMemoryError as error:
             raise OutOfMemory(_too_large_sentence(folder)) from error
-    has_generation_config = (folder / "generation_config.json").is_file()
-    generation_config = GenerationConfig.from_pretrained(folder) if has_generation_config else None
-    return Checkpoint(model.eval(), load_processor(folder, config), generation_config)
+    return Checkpoint(model.eval(), processor, generation_config)
+
+
+def _read_generation_config(folder: Path) -> GenerationConfig | None:
+    path = folder / "generation_config.json"
+    if not path.is_file():
+        return None
+    try:
+        return GenerationConfig.from_pretrained(folder)
+    except Exception as error:  # as many kinds as a configuration has ways to be wrong
+        raise CheckpointError(f"{path} is not a usable configuration: {_first_line(error)}.") from error
 
 
 def _device_map(config: PreTrainedConfig, dtype: torch.dtype, placement: Placement) -> dict:
@@ -184,7 +193,7 @@ def load_processor(folder: Path, config: PreTrainedConfig) -> ProcessorMixin:
         if (folder / "processor_config.json").is_file():
             return family.processor_class.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
         return family.make_processor(folder, config)
-    except (OSError, RuntimeError, ValueError) as error:
+    except Exception as error:  # tokenizers' and transformers' own, of many kinds
         raise CheckpointError(f"The tokenizer or processor in {folder} cannot be loaded: {_first_line(error)}.") from error
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from ixc.errors import CheckpointError
@@ -17,7 +18,8 @@ def convert_checkpoint(source: Path, target: Path, on_file: Callable[[int, int],
     """Write ``source`` as safetensors into the new folder ``target``, file by file, keeping every tensor's dtype.
 
     Holds one weight file in memory at a time. ``on_file`` is called with (files done, files in all). Returns the weight files
-    written. Raises CheckpointError when ``source`` is not a whole checkpoint or ``target`` is not empty.
+    written. Raises CheckpointError when ``source`` is not a whole checkpoint or ``target`` is not empty, OSError when it cannot
+    be written.
     """
     if target.exists() and any(target.iterdir()):
         raise CheckpointError(f"The folder {target} is not empty; give a new one.")
@@ -29,7 +31,10 @@ def convert_checkpoint(source: Path, target: Path, on_file: Callable[[int, int],
     for index, path in enumerate(files, start=1):
         tensors = _read(path)
         name = "model.safetensors" if len(files) == 1 else f"model-{index:05d}-of-{len(files):05d}.safetensors"
-        save_file(tensors, target / name, metadata={"format": "pt"})
+        try:
+            save_file(tensors, target / name, metadata={"format": "pt"})
+        except SafetensorError as error:  # a full disk, for example
+            raise OSError(str(error)) from error
         weight_map |= dict.fromkeys(tensors, name)
         num_bytes += sum(tensor.numel() * tensor.element_size() for tensor in tensors.values())
         written.append(target / name)

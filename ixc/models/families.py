@@ -79,7 +79,8 @@ def family_of_config(config: PreTrainedConfig) -> ModelFamily:
 
 def family_of_raw_config(raw: Mapping[str, Any]) -> ModelFamily | None:
     """By the ``model_type`` of a config.json; None when no family knows it."""
-    return _BY_TYPE.get(raw.get("model_type"))
+    model_type = raw.get("model_type")
+    return _BY_TYPE.get(model_type) if isinstance(model_type, str) else None
 
 
 _BY_TYPE = {model_type: family for family in FAMILIES for model_type in family.model_types}

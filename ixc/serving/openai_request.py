@@ -208,9 +208,12 @@ def _number(body: Mapping[str, Any], name: str, kind: type, default: Any) -> Any
     if value is None:
         return default
     is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    if not is_number or (kind is int and not float(value).is_integer()):
+    if not is_number or (kind is int and isinstance(value, float) and not value.is_integer()):
         raise SettingsError(f"{name} must be a {'whole ' if kind is int else ''}number.")
-    return kind(value)
+    try:
+        return kind(value)
+    except OverflowError:  # JSON's whole numbers have no bounds
+        raise SettingsError(f"{name} is out of range.") from None
 
 
 def _text(body: Mapping[str, Any], name: str) -> str:

@@ -169,6 +169,8 @@ def failure(arguments, capsys, monkeypatch):
 def test_mistakes_are_found_before_a_model_is_loaded(failure, docvqa, tmp_path):
     assert failure("--beams", 9).startswith("The number of beams (num_beams) must be between 1 and 8")
     assert failure("--max-patches", 0) == "The max patches must be at least 1, not 0."
+    sentence = "inf-nano is an INF-LLaVA model; this command runs InternLM-XComposer2 models only."
+    assert failure("--model", "inf-nano") == sentence
     assert failure("--limit", 0) == "The limit must be at least 1, not 0."
     assert failure("--split", "train").startswith("DocVQA has no split 'train' here")
     assert failure(benchmark="mmbench").startswith("There is no benchmark 'mmbench'; choose one of: docvqa, ")
@@ -181,6 +183,19 @@ def test_mistakes_are_found_before_a_model_is_loaded(failure, docvqa, tmp_path):
     with (docvqa / "docvqa-val.jsonl").open("a") as file:
         file.write('{"id": "7", "ima')
     assert failure().startswith("The line 7 of ")
+
+
+def test_the_papers_pixels_are_used_whatever_the_app_uses(arguments, monkeypatch):
+    ways, answer = [], ReferenceAnswerer.answer
+
+    def remember(self, image, question):
+        ways.append(self._processor.image_processor.is_exact)
+        return answer(self, image, question)
+
+    monkeypatch.setattr(ReferenceAnswerer, "answer", remember)
+    monkeypatch.setenv("IXC_RESIZE", "fast")
+    assert main(arguments("--limit", 2)) == 0
+    assert ways == [True, True]
 
 
 def test_a_damaged_image_stops_the_run_and_what_was_answered_is_kept(arguments, capsys, docvqa, tmp_path):

@@ -109,6 +109,22 @@ def test_a_program_that_fails_is_named(monkeypatch, tmp_path):
         other_programs.make_printed_tasks(1, SEED)
 
 
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (("--max-patches", "0"), "must be at least 1, not 0"),
+        (("--beams", "3"), "leave --beams out"),
+        (("--out", "a-file/results"), "a-file/results cannot be written"),
+    ],
+)
+def test_what_would_fail_at_the_end_is_found_before_anything_is_drawn(options, words, capsys, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a-file").touch()
+    monkeypatch.setattr(held_out, "make_tasks", lambda *_: pytest.fail("documents were drawn"))
+    assert main(["eval", "nano", *options]) == 1
+    assert words in capsys.readouterr().err
+
+
 def test_too_few_documents_are_refused_before_anything_is_drawn(capsys):
     assert main(["eval", "nano", "--limit", "3"]) == 1
     assert "at least 12" in capsys.readouterr().err

@@ -32,6 +32,7 @@ RULES = BodyRules(
     min_bytes_per_s=1_000_000,
     small_bytes=1000,
     num_largest_held=4,
+    max_parts=5000,
 )
 
 
@@ -114,6 +115,17 @@ def test_each_address_has_its_limit(address, path, num_bytes, is_allowed):
         answer = answer_to(peer)  # what is too long is refused before it is sent
     assert answer.startswith(b"HTTP/1.1 200" if is_allowed else b"HTTP/1.1 413"), answer[:200]
     assert is_allowed or b"send a smaller image" in answer
+
+
+@pytest.mark.parametrize(("num_parts", "is_allowed"), [(5000, True), (5001, False)])
+def test_a_body_of_very_many_parts_is_refused_before_it_is_parsed(address, num_parts, is_allowed):
+    body = b"[" + b"{" + b"," * (num_parts - 2) + b"x" * 100_000
+    with connect(address, "/v1/chat/completions", f"Connection: close\r\nContent-Length: {len(body)}") as peer:
+        with suppress(ConnectionError):
+            peer.sendall(body)
+        answer = answer_to(peer)
+    assert answer.startswith(b"HTTP/1.1 200" if is_allowed else b"HTTP/1.1 413"), answer[:200]
+    assert is_allowed or b"too many parts" in answer
 
 
 def test_a_body_of_unknown_length_is_cut_off(address):

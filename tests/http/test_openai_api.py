@@ -124,6 +124,8 @@ def test_a_caller_who_leaves_ends_the_answer(client, model, image_url, http):
         ({"messages": [{"role": "user", "content": "  "}]}, "Type a question"),
         ({"temperature": 9}, "temperature"),
         ({"max_tokens": "many"}, "max_tokens must be a whole number"),
+        ({"max_tokens": 10**400}, "between 1 and"),
+        ({"temperature": 10**400}, "temperature is out of range"),
         ({"n": 2}, "n is not supported"),
         ({"max_patches": 0}, "max_patches must be a whole number from 1 to 64"),
         ({"tools": [{"type": "function"}]}, "tools is not supported"),
@@ -147,6 +149,12 @@ def test_a_lost_backend_is_the_servers_fault_so_that_clients_and_proxies_try_aga
     assert error_body(BackendLost("Lost."))[0] == 503
     assert error_body(BackendFailed("It refused."))[0] == 502
     assert error_body(BackendLost("Lost."))[1]["error"]["type"] == "server_error"
+
+
+def test_half_a_character_is_no_fault_of_the_server(http, model):
+    content = b'{"model": "%s", "max_tokens": 1, "messages": [{"role": "user", "content": "Hi \\ud83d"}]}' % model.encode()
+    answer = http.post("/v1/chat/completions", content=content, headers={"content-type": "application/json"})
+    assert answer.status_code == 200, answer.text
 
 
 def test_another_model_is_not_found(client):

@@ -117,6 +117,23 @@ def test_other_model_and_broken_config_are_said_so(folder, tmp_path):
         load(folder)
 
 
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("config.json", '{"model_type": ["a"]}', r"type \['a'\]"),
+        ("generation_config.json", "{broken", r"generation_config\.json is not a usable configuration"),
+        ("generation_config.json", "[]", r"generation_config\.json is not a usable configuration"),
+        ("tokenizer.model", "broken", "tokenizer or processor in"),
+        ("processor_config.json", "[]", "tokenizer or processor in"),
+    ],
+)
+def test_a_broken_file_is_found_before_the_weights_are_read(folder, monkeypatch, name, text, message):
+    monkeypatch.setattr(XComposer2ForCausalLM, "from_pretrained", lambda *_, **__: pytest.fail("the weights were read"))
+    (folder / name).write_text(text)
+    with pytest.raises(CheckpointError, match=message):
+        load(folder)
+
+
 def test_code_named_by_the_folder_is_never_run(folder):
     (folder / "modeling_evil.py").write_text("raise SystemExit('code from the checkpoint ran')")
     change_config(folder, auto_map={"AutoConfig": "modeling_evil.Evil", "AutoModelForCausalLM": "modeling_evil.Evil"})

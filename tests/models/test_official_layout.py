@@ -1,12 +1,14 @@
 """A small checkpoint in the official repository's layout: pickled shards, flat config.json, tokenizer.model, code files."""
 
 import json
+import resource
 import shutil
 
 import pytest
 import torch
 from safetensors.torch import load_file
 
+from ixc.cli import main
 from ixc.errors import CheckpointError
 from ixc.models.checkpoints import load_checkpoint
 from ixc.models.conversion import convert_checkpoint
@@ -125,3 +127,13 @@ def test_conversion_keeps_every_tensor_and_loads_the_same(folder, tmp_path):
     assert {**configs[0], "_name_or_path": ""} == {**configs[1], "_name_or_path": ""}
     with pytest.raises(CheckpointError, match="not empty"):
         convert_checkpoint(folder, target)
+
+
+def test_a_copy_that_there_is_no_room_for_is_said_in_a_sentence(folder, tmp_path, capsys):
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, before[1]))  # the kernel refuses more, as a full disk does
+    try:
+        assert main(["convert", str(folder), str(tmp_path / "converted")]) == 1
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert "make room, delete it and start again." in capsys.readouterr().err
