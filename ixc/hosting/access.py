@@ -9,6 +9,7 @@ import hmac
 import os
 import stat
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from starlette.routing import BaseRoute, Match
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ixc.errors import SettingsError
+from ixc.hosting.route_path import route_path
 from ixc.serving.callers import network_of, note_user
 
 MIN_PASSWORD_CHARS = 8
@@ -26,6 +28,8 @@ _WRONG_LOGIN_COSTS_S = 0.3
 MAX_GUESSES = 16
 """So many requests of one address may wait once it has guessed wrong; the next is refused."""
 _RETRY_AFTER_S = 5
+_login_from: ContextVar[str] = ContextVar("login_from", default="")
+"""Where the login page comes from that is being looked at."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,27 +132,6 @@ def parse_keys(text: str, source: str) -> tuple[str, ...]:
     return keys
 
 
-class PageLogin:
-    """What Gradio asks when somebody fills in the login page."""
-
-    def __init__(self, access: Access, wrong_costs_s: float = _WRONG_LOGIN_COSTS_S) -> None:
-        self._access = access
-        self._wrong_costs_s = wrong_costs_s
-        self._one_at_a_time = asyncio.Lock()
-
-    def as_function(self) -> Callable[[str, str], Awaitable[bool]]:
-        """A coroutine function: Gradio awaits nothing else."""
-
-        async def check(name: str, password: str) -> bool:
-            async with self._one_at_a_time:
-                if self._access.knows(name, password):
-                    return True
-                await asyncio.sleep(self._wrong_costs_s)
-                return False
-
-        return check
-
-
 @dataclass(slots=True)
 class _Line:
     """Requests of one address, from a wrong guess on."""
@@ -157,20 +140,83 @@ class _Line:
     num_inside: int = 0
 
 
+class GuessLines:
+    """While a wrong guess waits for its answer, whatever else its address sends is not even looked at.
+
+    Else a thousand guesses at once would tell in a moment which one is right.
+    """
+
+    def __init__(self, wrong_costs_s: float = _WRONG_LOGIN_COSTS_S) -> None:
+        self._wrong_costs_s = wrong_costs_s
+        self._lines: dict[str, _Line] = {}
+        """By address; nobody is in here whose guesses are all answered."""
+
+    def is_full(self, address: str) -> bool:
+        """Whether as many of this address wait as may."""
+        return address in self._lines and self._lines[address].num_inside >= MAX_GUESSES
+
+    async def check(self, address: str, who: Callable[[], str | None]) -> str | None:
+        """What ``who`` tells; at once only for one who is known, from an address that has no wrong guess to wait for."""
+        if address not in self._lines and (known := who()) is not None:
+            return known
+        line = self._lines.setdefault(address, _Line())
+        line.num_inside += 1
+        try:
+            async with line.one_at_a_time:
+                known = who()
+                if known is None:
+                    await asyncio.sleep(self._wrong_costs_s)
+                return known
+        finally:
+            line.num_inside -= 1
+            if not line.num_inside:
+                del self._lines[address]
+
+
+class PageLogin:
+    """What Gradio asks when somebody fills in the login page. It tells no address; ``LoginAddress`` does."""
+
+    def __init__(self, access: Access, wrong_costs_s: float = _WRONG_LOGIN_COSTS_S) -> None:
+        self._access = access
+        self.lines = GuessLines(wrong_costs_s)
+
+    def as_function(self) -> Callable[[str, str], Awaitable[bool]]:
+        """A coroutine function: Gradio awaits nothing else."""
+
+        async def check(name: str, password: str) -> bool:
+            who = await self.lines.check(_login_from.get(), lambda: name if self._access.knows(name, password) else None)
+            return who is not None
+
+        return check
+
+
+class LoginAddress:
+    """ASGI middleware: notes for ``login`` where a filled-in page comes from, and refuses it while too many of there wait."""
+
+    def __init__(self, app: ASGIApp, login: PageLogin) -> None:
+        self._app, self._login = app, login
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and scope["method"] == "POST" and route_path(scope).rstrip("/") == "/login":
+            address = network_of(scope)
+            if self._login.lines.is_full(address):
+                await _TOO_MANY_GUESSES(scope, receive, send)
+                return
+            _login_from.set(address)  # each request runs in a context of its own
+        await self._app(scope, receive, send)
+
+
 class GuardedRoutes:
     """ASGI middleware: ``routes``, which Gradio's login does not cover, ask for a header where there are users or keys.
 
-    While a wrong guess waits for its answer, whatever else its address sends is not even looked at: else a thousand guesses at
-    once would tell in a moment which one is right.
+    Wrong ones are answered as ``GuessLines`` says.
     """
 
     def __init__(
         self, app: ASGIApp, access: Access, routes: Sequence[BaseRoute], wrong_costs_s: float = _WRONG_LOGIN_COSTS_S
     ) -> None:
         self._app, self._access, self._routes = app, access, routes
-        self._wrong_costs_s = wrong_costs_s
-        self._lines: dict[str, _Line] = {}
-        """By address; nobody is in here whose guesses are all answered."""
+        self._lines = GuessLines(wrong_costs_s)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if not (self._access.asks_programs and scope["type"] == "http" and self._is_guarded(scope)):
@@ -179,9 +225,9 @@ class GuardedRoutes:
         address, authorization = network_of(scope), _authorization(scope)
         if not authorization:
             await _NO_KEY(scope, receive, send)
-        elif address in self._lines and self._lines[address].num_inside >= MAX_GUESSES:
+        elif self._lines.is_full(address):
             await _TOO_MANY_GUESSES(scope, receive, send)
-        elif (who := await self._who(address, authorization)) is None:
+        elif (who := await self._lines.check(address, lambda: self._access.who(authorization))) is None:
             await _NO_KEY(scope, receive, send)
         else:
             note_user(scope, who)
@@ -190,27 +236,11 @@ class GuardedRoutes:
     def _is_guarded(self, scope: Scope) -> bool:
         return any(route.matches(scope)[0] is not Match.NONE for route in self._routes)
 
-    async def _who(self, address: str, authorization: str) -> str | None:
-        """As ``Access.who``; at once only for one who is known, from an address that has no wrong guess to wait for."""
-        if address not in self._lines and (who := self._access.who(authorization)) is not None:
-            return who
-        line = self._lines.setdefault(address, _Line())
-        line.num_inside += 1
-        try:
-            async with line.one_at_a_time:
-                who = self._access.who(authorization)
-                if who is None:
-                    await asyncio.sleep(self._wrong_costs_s)
-                return who
-        finally:
-            line.num_inside -= 1
-            if not line.num_inside:
-                del self._lines[address]
-
 
 def _refusal(status: int, message: str, kind: str, code: str, headers: Mapping[str, str]) -> JSONResponse:
-    """In the shape of OpenAI's API."""
-    return JSONResponse({"error": {"message": message, "type": kind, "param": None, "code": code}}, status, headers)
+    """In the shape of OpenAI's API and in that of Gradio's."""
+    error = {"message": message, "type": kind, "param": None, "code": code}
+    return JSONResponse({"error": error, "detail": message}, status, headers)
 
 
 _NO_KEY = _refusal(
@@ -222,7 +252,7 @@ _NO_KEY = _refusal(
 )
 _TOO_MANY_GUESSES = _refusal(
     429,
-    "Too many wrong keys come from this address; try again in a few seconds.",
+    "Too many wrong keys or passwords come from this address; try again in a few seconds.",
     "rate_limit_error",
     "rate_limit_exceeded",
     {"Retry-After": str(_RETRY_AFTER_S)},

@@ -15,7 +15,7 @@ import gradio as gr
 from starlette.middleware import Middleware
 
 from ixc.errors import SettingsError
-from ixc.hosting.access import GuardedRoutes, PageLogin
+from ixc.hosting.access import GuardedRoutes, LoginAddress, PageLogin
 from ixc.hosting.body_limits import BodyLimits, BodyRules
 from ixc.hosting.gradio_calls import OnlyUsedCalls
 from ixc.hosting.health import health_routes
@@ -66,17 +66,19 @@ def start(settings: Settings, options: ServerOptions, services: Services | None 
     for_programs = hosted_routes(services, need_key=options.access.asks_programs)
     for_operators = [metrics_route(services, pages)]
     guarded = [*for_programs, *for_operators, status_route(services)] if options.access.is_guarded else for_programs
+    login = PageLogin(options.access)
     _, address, share_address = launch(
         demo,
         routes=[*health_routes(services), *for_programs, *for_operators],
         middleware=[
             Middleware(OnlyUsedCalls),
             Middleware(GuardedRoutes, access=options.access, routes=guarded),
+            Middleware(LoginAddress, login=login),
             Middleware(BodyLimits, rules=BodyRules.of(settings.images)),
             Middleware(CountPages, pages=pages),
             Middleware(UploadRoom, uploads=lambda: demo.upload_file_set, limits=UploadLimits(settings.images.max_bytes)),
         ],
-        auth=PageLogin(options.access).as_function() if options.access.is_guarded else None,
+        auth=login.as_function() if options.access.is_guarded else None,
         share=options.share,
         prevent_thread_lock=True,
     )

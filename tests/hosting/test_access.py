@@ -16,7 +16,7 @@ from starlette.routing import Route
 from starlette.testclient import TestClient
 
 from ixc.errors import SettingsError
-from ixc.hosting.access import MAX_GUESSES, Access, GuardedRoutes, PageLogin, read_users
+from ixc.hosting.access import MAX_GUESSES, Access, GuardedRoutes, LoginAddress, PageLogin, read_users
 from ixc.hosting.options import LogFormat, ServerOptions
 from ixc.serving.callers import network_of, share_caller
 from tests.event_loops import run_apart
@@ -234,6 +234,32 @@ def test_more_guesses_than_may_wait_are_refused_and_keep_no_other_address_waitin
         assert await asyncio.gather(*guarded.start("one guess more", RIGHT)) == [429, 429]
         for elsewhere in ("198.51.100.2", "2001:db8::1"):
             assert await guarded.ask(RIGHT, elsewhere) == 200
+        assert not any(task.done() for task in waiting)
+        for task in waiting:
+            task.cancel()
+
+    run_apart(scene())
+
+
+def test_wrong_passwords_of_one_address_keep_nobody_else_from_logging_in():
+    async def scene():
+        login = PageLogin(USERS, wrong_costs_s=NEVER_S)
+        check = login.as_function()
+
+        async def log_in(request):
+            is_right = await check("alice", request.headers["password"])
+            return PlainTextResponse("in" if is_right else "no", 200 if is_right else 400)
+
+        app = Starlette(routes=[Route("/login", log_in, methods=["POST"])], middleware=[Middleware(LoginAddress, login=login)])
+
+        async def ask(password: str, address: str = "198.51.100.1") -> int:
+            transport = httpx.ASGITransport(app, client=(address, 1))
+            async with asyncio.timeout(20), httpx.AsyncClient(transport=transport, base_url="http://x") as client:
+                return (await client.post("/login", headers={"password": password})).status_code
+
+        waiting = [asyncio.create_task(ask("a guess")) for _ in range(MAX_GUESSES)]
+        assert await asyncio.gather(*(asyncio.create_task(ask("correct horse")) for _ in range(3))) == [429] * 3
+        assert await ask("correct horse", "198.51.100.2") == 200
         assert not any(task.done() for task in waiting)
         for task in waiting:
             task.cancel()
