@@ -255,6 +255,8 @@ class Engine(ChatEngine):
             return _Prefix((), self.runner.new_cache(len(prompt) + ANSWER_ROOM))
         wanted = cut_segments(prompt.segments, len(prompt) - 1)
         prefix.cache.truncate(common_prefix_length(prefix.segments, wanted))
+        if prefix.cache.capacity < len(prompt):  # growing by itself it would take half as much again
+            prefix.cache.reserve(len(prompt) + ANSWER_ROOM)
         return prefix
 
     def _keep(self, job: _Job, prefix: _Prefix) -> None:

@@ -87,6 +87,12 @@ class InPlaceCache(Cache):
         for layer in self.layers:
             layer.crop(min(length - layer.length, 0))
 
+    def reserve(self, capacity: int) -> None:
+        """Make room for ``capacity`` positions where there is less: what is held is copied once, with no more to spare."""
+        for layer in self.layers:
+            if layer.is_initialized and layer.capacity < capacity:
+                layer._grow(capacity)
+
     def shrink_to_fit(self, max_spare: float = 0.0) -> None:
         """Give unused capacity back, before the cache is kept for later.
 

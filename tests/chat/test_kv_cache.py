@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers import DynamicCache
 
-from ixc.chat.kv_cache import InPlaceCache, InPlaceLayer
+from ixc.chat.kv_cache import ANSWER_ROOM, InPlaceCache, InPlaceLayer
 from tests.chat.conftest import GREEDY
 
 
@@ -55,6 +55,32 @@ def test_a_little_spare_room_stays_where_it_is():
         assert (cache.layers[0].keys.data_ptr() != place) is is_copied
         assert cache.num_bytes == 2 * 2 * 4 * (num_used if is_copied else 100)
         assert torch.equal(cache.layers[0].values[:, :, :num_used], keys)
+
+
+def test_room_is_reserved_to_the_position_and_what_is_held_stays():
+    cache, keys = InPlaceCache(1, 8), torch.arange(12.0).view(1, 1, 6, 2)
+    cache.update(keys, -keys, 0)
+    cache.reserve(20)
+    assert cache.capacity == 20  # not half as much again
+    cache.reserve(5)
+    assert (cache.capacity, cache.length) == (20, 6)
+    assert torch.equal(cache.layers[0].keys[:, :, :6], keys)
+    assert torch.equal(cache.layers[0].values[:, :, :6], -keys)
+
+
+def test_a_follow_up_longer_than_the_room_that_is_kept_reserves_it_at_once(new_chat, monkeypatch):
+    grown, grow = [], InPlaceLayer._grow
+    chat = new_chat()
+    chat.ask("What is this?")
+
+    def note(layer, capacity):
+        grown.append((layer.capacity, capacity))
+        grow(layer, capacity)
+
+    monkeypatch.setattr(InPlaceLayer, "_grow", note)
+    num_tokens = chat.ask("word " * 1500).stats.num_prompt_tokens
+    larger = {after for before, after in grown if after > before}
+    assert larger == {num_tokens + ANSWER_ROOM}
 
 
 def test_nothing_is_copied_while_an_ordinary_answer_is_streamed_or_a_second_one_follows(new_chat, landscape, monkeypatch):
