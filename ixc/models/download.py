@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import shutil
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -123,12 +124,14 @@ class _Share:
     def __init__(self, total_bytes: int, on_share: OnShare | None) -> None:
         self._total_bytes, self._on_share = total_bytes, on_share
         self._num_bytes, self._shown = 0, 0.0
+        self._lock = threading.Lock()
 
     def advance(self, num_bytes: int) -> None:
-        self._num_bytes += num_bytes
-        if self._on_share and self._total_bytes:
-            self._shown = max(self._shown, min(self._num_bytes / self._total_bytes, 1.0))
-            self._on_share(self._shown)
+        with self._lock:  # reported inside it too: two threads' reports must not overtake each other
+            self._num_bytes += num_bytes
+            if self._on_share and self._total_bytes:
+                self._shown = max(self._shown, min(self._num_bytes / self._total_bytes, 1.0))
+                self._on_share(self._shown)
 
 
 def _reporting_bar(share: _Share) -> type[tqdm]:

@@ -11,12 +11,12 @@ import pytest
 
 from tests.models.hub import REPOSITORY, StandInHub
 
-PROGRAM = """
+PROGRAM = r"""
 import sys
 from ixc.errors import CheckpointError
 from ixc.models.download import download_checkpoint
 try:
-    folder = download_checkpoint(sys.argv[1], "main", lambda share: print("share", share, flush=True))
+    folder = download_checkpoint(sys.argv[1], "main", lambda share: print(f"share {share}\n", end="", flush=True))
 except CheckpointError as error:
     sys.exit(f"error: {error}")
 print("folder", folder)
