@@ -27,6 +27,17 @@ class ImageLimits:
         _require(self.max_bytes > 0 and self.max_side_px > 0 and self.max_megapixels > 0, "image limits must be positive")
 
 
+GENERATION_LIMITS = {
+    "max_new_tokens": ("answer length (max_new_tokens)", 1, 4096),
+    "temperature": ("temperature", 0.0, 5.0),
+    "top_p": ("top_p", 0.01, 1.0),
+    "repetition_penalty": ("repetition_penalty", 0.5, 3.0),
+    "num_beams": ("number of beams (num_beams)", 1, 8),
+    "prompt_lookup_tokens": ("number of tokens to guess (prompt_lookup_tokens)", 0, 32),
+}
+"""What each is called, its least and its largest value; those of whole numbers are whole."""
+
+
 @dataclass(frozen=True, slots=True)
 class GenerationSettings:
     """How an answer is generated. Defaults: the reference's ``chat`` (reference/ixc2_4khd/README.md, "Prompt (chat)").
@@ -46,14 +57,7 @@ class GenerationSettings:
     """Guess up to so many tokens a step from the text so far: the same answer, sooner where it repeats. 0: off."""
 
     def __post_init__(self) -> None:
-        for name, title, low, high in (
-            ("max_new_tokens", "answer length (max_new_tokens)", 1, 4096),
-            ("temperature", "temperature", 0.0, 5.0),
-            ("top_p", "top_p", 0.01, 1.0),
-            ("repetition_penalty", "repetition_penalty", 0.5, 3.0),
-            ("num_beams", "number of beams (num_beams)", 1, 8),
-            ("prompt_lookup_tokens", "number of tokens to guess (prompt_lookup_tokens)", 0, 32),
-        ):
+        for name, (title, low, high) in GENERATION_LIMITS.items():
             value = getattr(self, name)
             is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
             _require(is_number and low <= value <= high, f"the {title} must be between {low} and {high}, not {value!r:.40}")

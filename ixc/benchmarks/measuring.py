@@ -87,9 +87,10 @@ def _time_ms(work: Work, device: torch.device, clock: Callable[[], float]) -> fl
         return (clock() - start_s) * 1000
     synchronize(device)
     start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
-    start.record()
+    stream = torch.cuda.current_stream(device)  # which need not be that of the current GPU
+    start.record(stream)
     work()
-    end.record()
+    end.record(stream)
     synchronize(device)
     return start.elapsed_time(end)
 

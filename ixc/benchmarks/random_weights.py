@@ -8,6 +8,7 @@ from pathlib import Path
 
 import torch
 
+from ixc.models.attention import attention_implementation
 from ixc.models.checkpoints import Checkpoint, load_processor, read_config
 from ixc.models.placement import Placement
 from ixc.models.precision import Precision, load_dtype, quantise
@@ -72,6 +73,7 @@ def random_model(
 
     They are drawn in ``value_dtype`` (None: ``dtype``) by one generator on ``device``, tensor by tensor.
     """
+    config._attn_implementation = attention_implementation(device, dtype)  # as a checkpoint is loaded
     with torch.device("meta"):
         model = XComposer2ForCausalLM(config)
     model = model.to(dtype).to_empty(device=device).eval()

@@ -25,7 +25,7 @@ from ixc.models.onednn_linear import use_onednn
 from ixc.models.placement import parse_placement
 from ixc.models.precision import parse_precision
 from ixc.models.presets import ModelPreset, find_model
-from ixc.settings import GenerationSettings, Settings
+from ixc.settings import GENERATION_LIMITS, GenerationSettings, Settings
 
 logger = logging.getLogger(__name__)
 
@@ -64,6 +64,7 @@ def load_engine(
     report(f"Loading {preset.title}", None)
     checkpoint = load(folder, placement, precision)
     checkpoint.processor.image_processor.is_exact = settings.resize == "exact"
+    generation = _default_generation(checkpoint)
     report("Warming up", 0.9)
     if device.type == "cpu":
         bound_kernel_caches()
@@ -79,7 +80,7 @@ def load_engine(
         name=preset.title,
         device=_device_name(checkpoint.model),
         note=preset.note,
-        default_generation=replace(_default_generation(checkpoint), prompt_lookup_tokens=settings.prompt_lookup_tokens),
+        default_generation=replace(generation, prompt_lookup_tokens=settings.prompt_lookup_tokens),
         default_system=checkpoint.processor.default_system,
         chat_format=checkpoint.processor.chat_format,
         layout=layout_of_config(checkpoint.model.config.to_dict()),
@@ -113,6 +114,11 @@ def _default_generation(checkpoint: Checkpoint) -> GenerationSettings:
     own = checkpoint.generation_config
     names = ("max_new_tokens", "do_sample", "temperature", "top_p", "repetition_penalty", "num_beams")
     said = {name: value for name in names if own is not None and (value := getattr(own, name, None)) is not None}
+    for name, (_, low, high) in GENERATION_LIMITS.items():  # it may allow more than a user may ask for
+        if isinstance(said.get(name), (int, float)) and not low <= said[name] <= high:
+            bounded = min(max(said[name], low), high)
+            logger.warning("generation_config.json says %s=%s, taken as %s", name, said[name], bounded)
+            said[name] = bounded
     return GenerationSettings(**said)
 
 

@@ -61,7 +61,8 @@ class ModelRunner:
             _raise_if(should_stop())
             features.append(self.model.encode_views(chunk_NCHW))
             on_progress(sum(map(len, features)), len(views_NCHW))
-        return self.model.vision_proj(self.model.lay_out(torch.cat(features), grid))
+        embeds = self.model.vision_proj(self.model.lay_out(torch.cat(features), grid))
+        return embeds.to(self.model.device)  # of a model that is spread, tower and projector may be elsewhere
 
     def prefill(
         self,

@@ -69,6 +69,7 @@ class TokenReader:
 
     def __init__(self, device: torch.device) -> None:
         is_cuda = device.type == "cuda"
+        self._device = device
         self._token_1 = torch.zeros(1, dtype=torch.long, pin_memory=is_cuda)
         self._copied = torch.cuda.Event() if is_cuda else None
 
@@ -76,7 +77,7 @@ class TokenReader:
         """Queue the copy of a token [1]."""
         self._token_1.copy_(token_1, non_blocking=self._copied is not None)
         if self._copied is not None:
-            self._copied.record()
+            self._copied.record(torch.cuda.current_stream(self._device))  # which need not be the current GPU
 
     def wait(self) -> int:
         """The token that ``start`` was given last."""

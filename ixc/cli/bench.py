@@ -59,6 +59,7 @@ def run(args: argparse.Namespace, settings: Settings) -> None:
         _check(args, settings)
         return
     from ixc.benchmarks.inference import BenchmarkOptions
+    from ixc.chat.memory import give_memory_back
 
     precisions = _precisions(args, settings)
     default_budgets = _FULL_BUDGETS if args.preset == "full" else [9, 25]
@@ -77,6 +78,8 @@ def run(args: argparse.Namespace, settings: Settings) -> None:
                 own = _with_targets(options, engine, precision, is_first=number == 0, is_only=len(precisions) == 1)
                 record = record or _record(engine, args, precisions, own)
                 _measure(engine, own, record, status)
+            del engine  # the next model must not be measured, or loaded, beside this one
+            give_memory_back()
         record.is_complete = True
     except KeyboardInterrupt:
         print("stopped: what was measured so far is kept", file=sys.stderr)

@@ -47,14 +47,14 @@ def load_checkpoint(folder: Path, device: torch.device | Placement, precision: P
     config = read_config(folder)
     files = weight_files(folder)
     shapes = read_shapes(files)
-    check_tensors(config, shapes, folder)
+    empty_model = check_tensors(config, shapes, folder)
     processor, generation_config = load_processor(folder, config), _read_generation_config(folder)
     placement = device if isinstance(device, Placement) else Placement(device)
     if placement.is_split and precision.is_quantised:
         raise SettingsError(f"The precision {precision} needs the model on one device; leave IXC_DEVICE=split out.")
     num_parameters = sum(math.prod(shape) for shape in shapes.values())
     dtype = load_dtype(precision, placement.device, num_parameters)
-    device_map = {"": torch.device("cpu")} if precision.is_quantised else _device_map(config, dtype, placement)
+    device_map = {"": torch.device("cpu")} if precision.is_quantised else device_map_for(empty_model.to(dtype), placement)
     # accelerate takes a map's single parameters for a mistake: it looks for modules only.
     warnings.filterwarnings("ignore", "The following device_map keys do not match any submodules")
     try:
@@ -94,16 +94,27 @@ def _read_generation_config(folder: Path) -> GenerationConfig | None:
         raise CheckpointError(f"{path} is not a usable configuration: {_first_line(error)}.") from error
 
 
-def _device_map(config: PreTrainedConfig, dtype: torch.dtype, placement: Placement) -> dict:
-    with init_empty_weights():
-        model = family_of_config(config).model_class(config)
-    return device_map_for(model.to(dtype), placement)
+def _empty_model(config: PreTrainedConfig, folder: Path) -> PreTrainedModel:
+    """The architecture on the meta device. Raises CheckpointError for a configuration that no model can be built from."""
+    try:
+        with init_empty_weights():
+            return family_of_config(config).model_class(config)
+    except Exception as error:  # sizes that cannot be, names of activations that nobody knows
+        raise CheckpointError(f"{folder / 'config.json'} is not a usable configuration: {_first_line(error)}.") from error
 
 
-def check_tensors(config: PreTrainedConfig, shapes: Mapping[str, tuple[int, ...]], folder: Path) -> None:
-    """Compare a checkpoint's tensors with what ``config`` needs. Raises CheckpointError naming the first that is wrong."""
-    with init_empty_weights():
-        model = family_of_config(config).model_class(config)
+def check_tensors(config: PreTrainedConfig, shapes: Mapping[str, tuple[int, ...]], folder: Path) -> PreTrainedModel:
+    """Compare a checkpoint's tensors with what ``config`` needs. Raises CheckpointError naming the first that is wrong.
+
+    Returns the model that was compared with, on the meta device.
+    """
+    num_layers = config.num_hidden_layers + config.vision_config.num_hidden_layers
+    if num_layers > len(shapes):  # a layer has several tensors; to build 100 million of them takes all memory
+        raise CheckpointError(
+            f"The checkpoint in {folder} has {len(shapes)} tensors and its config.json asks for {num_layers} layers; the files "
+            "do not belong together."
+        )
+    model = _empty_model(config, folder)
     expected = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
     for kind, names in (
         ("lacks the tensor", sorted(expected.keys() - shapes.keys())),
@@ -120,6 +131,7 @@ def check_tensors(config: PreTrainedConfig, shapes: Mapping[str, tuple[int, ...]
                 f"The checkpoint in {folder} has {name} with shape {list(shapes[name])} where its config.json asks for "
                 f"{list(shape)}; the files do not belong together."
             )
+    return model
 
 
 def read_config(folder: Path) -> PreTrainedConfig:
@@ -174,10 +186,14 @@ def weight_files(folder: Path) -> list[Path]:
         index = folder / index_name
         if index.is_file():
             try:
-                names = json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()
-            except (OSError, ValueError, KeyError, AttributeError) as error:
+                content = json.loads(index.read_text(encoding="utf-8"))
+                names = sorted(set(content["weight_map"].values()))
+                is_usable = "metadata" in content and all(Path(name).name == name for name in names)
+            except (OSError, ValueError, KeyError, AttributeError, TypeError) as error:
                 raise CheckpointError(f"{index} is damaged; copy or download the checkpoint again.") from error
-            return [folder / Path(name).name for name in sorted(set(names))]
+            if not is_usable:  # transformers would look for a path wherever it leads
+                raise CheckpointError(f"{index} names weights outside its folder, or lacks its metadata; do not use it.")
+            return [folder / name for name in names]
         if (folder / single_name).is_file():
             return [folder / single_name]
     names = " or ".join(name for pair in _WEIGHT_NAMES for name in pair)

@@ -10,6 +10,8 @@ from torch import nn
 from ixc.errors import SettingsError
 
 _MAX_FLOAT32_PARAMETERS = 1_000_000_000
+_FIRST_WITH_BFLOAT16 = (8, 0)
+"""Compute capability; older GPUs only emulate it."""
 _INT4_GROUP_SIZES = (128, 64, 32)
 """Weights that share a scale; the kernels take these."""
 
@@ -48,7 +50,7 @@ def load_dtype(precision: Precision, device: torch.device, num_parameters: int) 
     if precision is Precision.INT4:
         return torch.bfloat16  # the only one that the int4 kernel takes on a GPU, and the fastest of the CPU's
     if device.type == "cuda":
-        return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float16
+        return torch.bfloat16 if torch.cuda.get_device_capability(device) >= _FIRST_WITH_BFLOAT16 else torch.float16
     return torch.float32 if num_parameters <= _MAX_FLOAT32_PARAMETERS else torch.bfloat16
 
 

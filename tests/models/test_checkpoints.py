@@ -2,15 +2,18 @@
 
 import json
 import shutil
+from contextlib import closing
 
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from ixc.chat.loading import load_engine
 from ixc.errors import CheckpointError
 from ixc.models.checkpoints import load_checkpoint
 from ixc.models.precision import Precision
 from ixc.models.xcomposer2 import XComposer2ForCausalLM, XComposer2ImageProcessor, XComposer2Processor
+from ixc.settings import Settings
 from tests.checkpoints import real_tokenizer, tiny_model
 
 
@@ -132,6 +135,55 @@ def test_a_broken_file_is_found_before_the_weights_are_read(folder, monkeypatch,
     (folder / name).write_text(text)
     with pytest.raises(CheckpointError, match=message):
         load(folder)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"hidden_act": "gelu_9000"}, "not a usable configuration"),
+        ({"plora_rank": 0}, "not a usable configuration"),
+        ({"pad_token_id": 10**6}, "not a usable configuration"),
+        ({"num_hidden_layers": 10**8}, "asks for 1000000\\d\\d layers; the files do not belong together"),
+    ],
+)
+def test_a_configuration_that_no_model_can_be_built_from_is_said_so(folder, changes, message):
+    change_config(folder, **changes)
+    with pytest.raises(CheckpointError, match=message):
+        load(folder)
+
+
+@pytest.mark.parametrize("kernels", ["flash_attention_2", "someone/their-kernels"])
+def test_the_folder_does_not_choose_what_attends(folder, kernels):
+    """The official file asks for flash-attn, which need not be there; transformers takes other names for code on the Hub."""
+    change_config(folder, attn_implementation=kernels)
+    model = load(folder).model
+    assert model.config._attn_implementation == model.vit.clip.config._attn_implementation == "sdpa"
+
+
+@pytest.mark.parametrize(
+    "index",
+    [
+        {"metadata": {}, "weight_map": {"model.norm.weight": "../elsewhere.safetensors"}},
+        {"metadata": {}, "weight_map": {"model.norm.weight": 3}},
+        {"metadata": {}, "weight_map": {"model.norm.weight": 3, "output.weight": "a.safetensors"}},
+        {"weight_map": {"model.norm.weight": "model.safetensors"}},
+        {"metadata": {}, "weight_map": ["model.safetensors"]},
+    ],
+)
+def test_an_index_that_leads_elsewhere_is_refused(folder, index):
+    (folder / "model.safetensors").rename(folder.parent / "elsewhere.safetensors")
+    (folder / "model.safetensors.index.json").write_text(json.dumps(index))
+    with pytest.raises(CheckpointError, match=r"index\.json (is damaged|names weights outside its folder)"):
+        load(folder)
+
+
+def test_a_checkpoint_may_want_more_than_a_user_may_ask_for(folder, caplog):
+    path = folder / "generation_config.json"
+    path.write_text(json.dumps({"max_new_tokens": 8192, "repetition_penalty": 1.01, "do_sample": False}))
+    with closing(load_engine(Settings(model=str(folder), device="cpu"), measure=False)) as engine:
+        assert engine.default_generation.max_new_tokens == 4096
+        assert engine.default_generation.repetition_penalty == 1.01
+    assert "max_new_tokens=8192, taken as 4096" in caplog.text
 
 
 def test_code_named_by_the_folder_is_never_run(folder):

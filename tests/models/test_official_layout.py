@@ -20,10 +20,11 @@ SHARDS = ("pytorch_model-00001-of-00002.bin", "pytorch_model-00002-of-00002.bin"
 
 
 def official_config() -> dict:
-    """The official fields and auto_map, and beside them what the official code hard-codes and a small model must change."""
+    """The official fields, kernels and auto_map, and what the official code hard-codes and a small model must change."""
     config = json.loads((REFERENCE / "config.json").read_text())
     hard_coded = config.pop("_tiny_parameters_hard_coded_in_the_official_code")
     return config | {
+        "attn_implementation": "flash_attention_2",
         "auto_map": {
             "AutoConfig": "configuration_internlm_xcomposer2.InternLMXcomposer2Config",
             "AutoModelForCausalLM": "modeling_internlm_xcomposer2.InternLMXComposer2ForCausalLM",

@@ -39,7 +39,7 @@ def test_on_a_gpu_without_bf16_it_is_fp16(monkeypatch):
         (False, (7, 5), torch.float16, "sdpa"),
         (True, (8, 0), torch.bfloat16, "flash_attention_2"),
     ):
-        monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation, has_bf16=has_bf16: has_bf16)
+        monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _, has_bf16=has_bf16: (8, 0) if has_bf16 else (7, 5))
         monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device, capability=capability: capability)
         assert load_dtype(Precision.AUTO, gpu, 8 * 10**9) == dtype
         assert attention_implementation(gpu, dtype) == attention

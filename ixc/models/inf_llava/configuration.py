@@ -48,6 +48,7 @@ class InfLlavaConfig(LlamaConfig):
     """Placeholder of a visual token in ``input_ids``; lies outside the vocabulary, so that no text can contain it."""
 
     def __post_init__(self, **kwargs: object) -> None:
+        kwargs.pop("attn_implementation", None)  # what runs here, the loader decides
         max_length = kwargs.get("tokenizer_model_max_length")
         if isinstance(max_length, int):
             self.max_context_tokens = max_length

@@ -21,7 +21,7 @@ class InfLlavaPreTrainedModel(LlamaPreTrainedModel):
 
     config_class = InfLlavaConfig
     base_model_prefix = "model"
-    _no_split_modules = ("LlamaDecoderLayer", "CLIPEncoderLayer", "CLIPVisionEmbeddings")
+    _no_split_modules = ("LlamaDecoderLayer", "CLIPEncoderLayer", "CLIPVisionEmbeddings", "DualPerspectiveEnhancement")
 
 
 class InfLlavaModel(InfLlavaPreTrainedModel, LlamaModel):
@@ -108,7 +108,7 @@ class InfLlavaForCausalLM(InfLlavaPreTrainedModel, GenerationMixin):
             enhanced = enhancement(local, feat_VBPD[num_cells:-1])
         else:
             enhanced = enhancement.short_cut(local, low_BPD)  # the low-resolution view is the centre strided one
-        return ((enhanced + low_BPD) / 2)[0]
+        return ((enhanced.to(low_BPD.device) + low_BPD) / 2)[0]  # of a model that is spread, they may come from two devices
 
     def encode_images(self, squares_BCHW: Tensor) -> Tensor:
         """Padded squares uint8 [B, 3, side, side] -> embeddings [B, 576, D]."""

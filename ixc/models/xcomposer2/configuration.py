@@ -64,6 +64,7 @@ class XComposer2Config(PreTrainedConfig):
 
     def __post_init__(self, **kwargs: object) -> None:
         kwargs.pop("rope_scaling", None)  # null in the official file; transformers would replace rope_theta by it
+        kwargs.pop("attn_implementation", None)  # flash_attention_2 in the official file; what runs here, the loader decides
         max_length = kwargs.pop("max_length", None)  # a generation setting to transformers, the context limit here
         if isinstance(max_length, int):
             self.max_context_tokens = max_length
