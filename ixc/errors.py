@@ -43,6 +43,10 @@ class SettingsError(IxcError):
     """A setting (environment variable, option or request field) has an unusable value."""
 
 
+class TrainingDiverged(IxcError):
+    """The loss of a training run is not a finite number any more."""
+
+
 class EngineBusy(IxcError):
     """Too many requests are waiting."""
 

@@ -35,7 +35,7 @@ def add_command(commands: argparse._SubParsersAction) -> None:
         help="measure a model on a benchmark",
         description="Measure a model on DocVQA, ChartQA, InfographicVQA, TextVQA or OCRBench, with the reference's prompt, "
         "budget and beams. The same command again goes on where an interrupted one stopped. 'nano' draws documents of its own, "
-        "for the small model, and asks about them at budgets 1, 4, 9, 16 and 25.",
+        "for the small model, and asks about them at budgets 1, 4, 9, 16 and 25; it keeps each budget that it has finished.",
     )
     parser.add_argument("benchmark", metavar="BENCHMARK", help="docvqa, chartqa, infovqa, textvqa, ocrbench or nano")
     parser.add_argument(

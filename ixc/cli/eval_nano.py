@@ -10,13 +10,15 @@ from dataclasses import replace
 from ixc.cli.options import given
 from ixc.cli.status import StatusLine
 from ixc.errors import SettingsError
-from ixc.evaluation.files import make_folder, write_json
+from ixc.evaluation.files import make_folder, read_json, write_json
 from ixc.settings import Settings
 
 NAME = "nano"
 DEFAULT_NUM = 1000
 FEWEST = 12
 FILE_NAME = "nano_eval.json"
+PARTIAL_NAME = "nano_eval.partial.json"
+"""What an interrupted run has measured: whole budgets."""
 
 
 def run(args: argparse.Namespace, settings: Settings) -> None:
@@ -29,32 +31,42 @@ def run(args: argparse.Namespace, settings: Settings) -> None:
         raise SettingsError(f"The limit must be at least {FEWEST} for this benchmark, one document of each kind, not {num}.")
     if args.jobs < 1:
         raise SettingsError(f"The number of jobs must be at least 1, not {args.jobs}.")
-    out = args.out / FILE_NAME
+    out, partial = args.out / FILE_NAME, args.out / PARTIAL_NAME
     make_folder(args.out)
+    others = read_json(out)  # what other commands have put there stays
+    kept = read_json(partial)
     with StatusLine(sys.stderr, is_shown=sys.stderr.isatty()) as status:
         from ixc.chat.loading import load_engine
         from ixc.evaluation.held_out import Task, make_tasks
         from ixc.evaluation.nano import BUDGETS, SEED, figures_of, make_signs
-        from ixc.evaluation.other_programs import make_printed_tasks
+        from ixc.evaluation.other_programs import make_printed_tasks, missing_programs
+        from ixc.evaluation.run import weights_digest
         from ixc.evaluation.workers import Workers
 
         settings = replace(settings, **given(model=args.model))
         with closing(load_engine(settings, lambda stage, _: status.show(stage))) as engine:  # whether it loads is said at once
             model_name, default_max_patches = engine.model_name, engine.default_max_patches
+            weights = weights_digest(engine.runner.model)
         status.show("Drawing documents")
         signs, documents = make_signs(max(num // 5, 10)), make_tasks(num, SEED)
         printed = make_printed_tasks(max(num // 10, 6), SEED)
         budgets = BUDGETS if args.max_patches is None else (args.max_patches,)
+        measured_of = {"weights": weights, "precision": settings.precision, "seed": SEED, "num_documents": num}
+        measured = kept.get("measured", {}) if kept.get("of") == measured_of else {}
         with Workers(settings, args.jobs) as workers:
 
-            def figures_at(tasks: list[Task], at: tuple[int, ...]) -> dict[str, dict]:
+            def figures_at(part: str, tasks: list[Task], at: tuple[int, ...]) -> dict[str, dict]:
                 figures = {}
                 for budget in at:
-                    readings = []
+                    name, readings = f"{part} at {budget}: {len(tasks)}", []
+                    if name in measured:
+                        figures[f"HD-{budget}"] = measured[name]
+                        continue
                     for reading in workers.readings(tasks, budget):
                         readings.append(reading)
                         status.show(f"HD-{budget}: {len(readings)} of {len(tasks)}")
-                    figures[f"HD-{budget}"] = figures_of(readings)
+                    figures[f"HD-{budget}"] = measured[name] = figures_of(readings)
+                    write_json(partial, {"of": measured_of, "measured": measured})
                 return figures
 
             figures = {
@@ -62,13 +74,16 @@ def run(args: argparse.Namespace, settings: Settings) -> None:
                 "seed": SEED,
                 "num_documents": num,
                 "default_max_patches": default_max_patches,
-                "budgets": figures_at(documents, budgets),
-                "signs": figures_at(signs, tuple(each for each in budgets if each <= 4) or budgets),
-                "other_programs": figures_at(printed, budgets if len(budgets) == 1 else (16,)) if printed else None,
+                "budgets": figures_at("documents", documents, budgets),
+                "signs": figures_at("signs", signs, tuple(each for each in budgets if each <= 4) or budgets),
+                "other_programs": None,
             }
+            if printed:
+                figures["other_programs"] = figures_at("other programs", printed, budgets if len(budgets) == 1 else (16,))
     for budget, figure in figures["budgets"].items():
         print(f"{budget}: {figure['all']['exact']:.1%} of {figure['all']['num']} answers exact")
-    if not printed:
-        print("Other programs' documents are left out: chromium, libreoffice-calc and matplotlib are missing.", file=sys.stderr)
-    write_json(out, figures)
+    if missing := missing_programs():
+        print(f"Documents of programs that are missing are left out; install {', '.join(missing.values())}.", file=sys.stderr)
+    write_json(out, {**others, **figures})
+    partial.unlink(missing_ok=True)
     print(f"\nwrote {out}", file=sys.stderr)

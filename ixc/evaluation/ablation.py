@@ -19,8 +19,9 @@ import torch
 
 from ixc.conversation import TURN_END, ImageView, Turn, build_prompt
 from ixc.errors import IxcError
+from ixc.evaluation.files import make_folder, read_json, write_json
 from ixc.evaluation.held_out import Task, make_tasks
-from ixc.evaluation.nano import SEED, Reading, measure, write_figures
+from ixc.evaluation.nano import SEED, Reading, measure
 from ixc.imaging.decode import decode_image
 from ixc.imaging.resize import cut_tiles, resize_and_pad
 from ixc.settings import ImageLimits
@@ -47,7 +48,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--results", type=Path, required=True, help="file of ixc eval nano that the table is put into")
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
+    if min(options.steps, options.documents, *options.max_patches) < 1:
+        parser.error("steps, documents and budgets must be at least 1")
     try:
+        results = read_json(options.results)
+        make_folder(options.results.parent)
+        make_folder(options.out)
         config = load_config(options.config)
         tasks = make_tasks(options.documents, SEED)
         table = {}
@@ -56,11 +62,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             figures = measure(partial(answer_without, kit, without=without), tasks, options.max_patches, _quiet)
             table[name] = {budget: figure["all"] for budget, figure in figures.items()}
             logging.getLogger(__name__).info("%s: %s", name, json.dumps(table[name]))
+        write_json(options.results, {**results, "ablation": table, "ablation_steps": options.steps})
     except IxcError as error:
         logging.getLogger(__name__).error("%s", error)
         return 1
-    results = json.loads(options.results.read_text(encoding="utf-8")) if options.results.exists() else {}
-    write_figures({**results, "ablation": table, "ablation_steps": options.steps}, options.results)
     return 0
 
 
@@ -79,15 +84,15 @@ def answer_without(kit: Kit, task: Task, max_patches: int, without: str) -> Read
     model, processor = kit.model, kit.processor
     image = decode_image(task.file, ImageLimits())
     plan = plan_tiles(image.size_px, max_patches)
-    tiles = torch.from_numpy(cut_tiles(resize_and_pad(image.pixels_HWC, plan), plan))
-    kept = torch.from_numpy(kept_tokens(plan.grid, without))
+    tiles = torch.from_numpy(cut_tiles(resize_and_pad(image.pixels_HWC, plan), plan)).to(model.device)
+    kept = torch.from_numpy(kept_tokens(plan.grid, without)).to(model.device)
     visual_ND = model.vision_proj(model.vision_features(tiles, [plan.grid])[0][kept])
     view = ImageView(image.image_id, max_patches)
     turns = (Turn(*task.earlier, view),) if task.earlier else ()
     before, after = (
         processor.encode_part(part, i) for i, part in enumerate(_parts(processor.default_system, turns, task, view))
     )
-    ids = torch.tensor([before + [processor.image_token_id] * len(visual_ND) + after])
+    ids = torch.tensor([before + [processor.image_token_id] * len(visual_ND) + after], device=model.device)
     im_mask = ids == processor.image_token_id
     embeds = model.model.tok_embeddings(ids).masked_scatter(im_mask[..., None], visual_ND)
     out = model.generate(

@@ -23,7 +23,7 @@ from ixc.errors import EvaluationError
 from ixc.evaluation.layouts import read_official
 from ixc.evaluation.metrics import NUM_TEXTVQA_ANSWERS
 from ixc.evaluation.samples import Sample, make_sample, parse_json, read_text, text_field
-from ixc.evaluation.tasks import Task
+from ixc.evaluation.tasks import FORMULA_GROUP, Task
 
 _HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+", re.ASCII)
 
@@ -99,6 +99,15 @@ def _check(dataset: Dataset, source: Path) -> None:
         if task.is_mean_of_groups and not sample.group:
             raise EvaluationError(
                 f"The question {sample.id!r} in {source} has no group, and {task.title} averages over groups."
+            )
+        if task.group_metrics and not sample.group:
+            raise EvaluationError(
+                f"The question {sample.id!r} in {source} has no group, and {task.title} scores {FORMULA_GROUP!r} its own way."
+            )
+        if task.groups and sample.group not in task.groups:
+            raise EvaluationError(
+                f"The question {sample.id!r} in {source} has the group {sample.group!r}; {task.title} has "
+                f"{' and '.join(task.groups)}."
             )
     _check_images(samples)
 

@@ -9,6 +9,19 @@ from pathlib import Path
 from ixc.errors import EvaluationError
 
 
+def read_json(path: Path) -> dict:
+    """A JSON object that was written here; an empty one where there is no such file. Raises EvaluationError."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError):
+        found = None
+    if not isinstance(found, dict):
+        raise EvaluationError(f"{path} is not what an evaluation wrote; move it away or name another file.")
+    return found
+
+
 def write_json(path: Path, content: object) -> Path:
     """Whole or not at all. Raises EvaluationError."""
     half = path.with_name(f".{path.name}.{os.getpid()}")

@@ -19,8 +19,9 @@ from ixc.chat.engine import Engine
 from ixc.chat.loading import load_engine
 from ixc.dual_perspective import plan_dual_perspective
 from ixc.errors import IxcError
+from ixc.evaluation.files import make_folder, write_json
 from ixc.evaluation.held_out import Task, make_tasks
-from ixc.evaluation.nano import SEED, Reading, answer_task, make_signs, measure, summarise, write_figures
+from ixc.evaluation.nano import SEED, Reading, answer_task, make_signs, measure, summarise
 from ixc.settings import Settings
 from ixc.tiling import SizePx
 from ixc.training.asking import TOO_SMALL
@@ -56,10 +57,13 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument(
         "--documents", type=int, default=100, help="documents of all kinds, half of them in new fonts and layouts"
     )
-    parser.add_argument("--out", type=Path, default=Path("assets/results/inf_nano_eval.json"))
+    parser.add_argument("--out", type=Path, default=Path("eval-results/inf_nano_eval.json"))
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
+    if min(options.num, options.documents) < 2:
+        parser.error("signs and documents must be at least 2 each, one in type that training never saw")
     try:
+        make_folder(options.out.parent)
         signs, tasks = make_signs(options.num), make_tasks(options.documents, SEED)
         inputs = {f"HD-{n}": f"{plan_dual_perspective(SQUARE_PX, n).input_px} px" for n in DOCUMENT_BUDGETS["inf-nano"]}
         figures: dict[str, object] = {"model": "inf-nano", "seed": SEED, "inputs": inputs}
@@ -73,10 +77,10 @@ def main(arguments: list[str] | None = None) -> int:
                 for budget, figure in measured.items():
                     share, num = 100 * figure["all"]["exact"], figure["all"]["num"]
                     logger.info("%s, %s: %.1f %% of %d %s exact", name, budget, share, num, what)
+        write_json(options.out, {**figures, "documents": documents})
     except IxcError as error:
         logger.error("%s", error)
         return 1
-    write_figures({**figures, "documents": documents}, options.out)
     return 0
 
 

@@ -5,8 +5,6 @@ Everything goes the way a user's upload goes: a file's bytes, decoding, plan, ti
 
 from __future__ import annotations
 
-import json
-import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +16,7 @@ from ixc.chat.events import TextDelta
 from ixc.chat.request import ChatRequest, StopFlag
 from ixc.conversation import ImageView, Turn
 from ixc.evaluation.held_out import HELD_OUT, KNOWN, Task
+from ixc.evaluation.metrics import levenshtein
 from ixc.imaging.decode import decode_image
 from ixc.settings import ImageLimits
 from ixc.training import asking
@@ -51,7 +50,7 @@ class Reading:
 
     @property
     def character_errors(self) -> int:
-        return edit_distance(fold(self.answer), fold(self.task.answer))
+        return levenshtein(fold(self.answer), fold(self.task.answer))
 
     @property
     def says_too_small(self) -> bool:
@@ -158,21 +157,3 @@ def _share(values: Iterable[bool]) -> float | None:
 def fold(text: str) -> str:
     """Case and white space folded."""
     return " ".join(text.casefold().split())
-
-
-def edit_distance(first: str, second: str) -> int:
-    """Insertions, deletions and replacements that turn one string into the other."""
-    row = list(range(len(second) + 1))
-    for index, char in enumerate(first, start=1):
-        above_left, row[0] = row[0], index
-        for place, other in enumerate(second, start=1):
-            above_left, row[place] = row[place], min(row[place] + 1, row[place - 1] + 1, above_left + (char != other))
-    return row[-1]
-
-
-def write_figures(figures: dict, path: Path) -> None:
-    """Whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(path.name + ".partial")
-    aside.write_text(json.dumps(figures, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    os.replace(aside, path)

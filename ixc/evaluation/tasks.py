@@ -44,6 +44,8 @@ class Task:
     published: tuple[PublishedScore, ...]
     is_mean_of_groups: bool = False
     """The score is the mean over the groups' means, not over all questions."""
+    groups: tuple[str, ...] = ()
+    """Their names, where there must be no others."""
     is_count: bool = False
     """The benchmark itself reports the number of right answers; the papers' tables show it as a share."""
     group_metrics: Mapping[str, Callable[[str, Sequence[str]], float]] | None = None
@@ -113,6 +115,7 @@ _ALL = (
         budgets={"test": 25},
         published=_published(81.0, 72.6, None, (78.2, 75.8, 80.1, 79.1, 80.3, 79.4)),
         is_mean_of_groups=True,
+        groups=("human", "augmented"),
     ),
     Task(
         name="infovqa",

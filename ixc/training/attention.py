@@ -84,8 +84,10 @@ def attend_one_by_one(
 def attend_causally(
     module: nn.Module, query: Tensor, key: Tensor, value: Tensor, attention_mask: Tensor | None, scaling: float, **_: object
 ) -> tuple[Tensor, None]:
-    """[B, heads, S, d] each, without a cache and padded on the right only -> [B, S, heads, d]."""
-    query = query * scaling
+    """[B, heads, S, d], keys and values perhaps with fewer heads, no cache, padded on the right only -> [B, S, heads, d]."""
+    query, num_sharing = query * scaling, query.shape[1] // key.shape[1]
+    if num_sharing > 1:  # heads that share keys and values lie side by side
+        key, value = (each.repeat_interleave(num_sharing, dim=1) for each in (key, value))
     if (seen := _watched.get()) is not None and module.layer_idx in seen:
         seen[module.layer_idx] = Attended(query, key)
     out = torch.stack([_attend_row(q, k, v) for q, k, v in zip(query, key, value, strict=True)])

@@ -40,7 +40,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def average_models(models: Sequence[tuple[Path, float]], out: Path) -> None:
-    """Write the mean of ``models``, folders with their shares, into ``out``. Raises CheckpointError when they do not fit."""
+    """Write the mean of ``models``, folders with their shares, into ``out``.
+
+    Raises CheckpointError when they do not fit, SettingsError when ``out`` is one of them.
+    """
+    if any(out.resolve() == folder.resolve() for folder, _ in models):
+        raise SettingsError(f"{out} is one of the models to be averaged; give another --out.")
     total = sum(share for _, share in models)
     mean: dict[str, Tensor] = {}
     for folder, share in models:
@@ -53,7 +58,9 @@ def average_models(models: Sequence[tuple[Path, float]], out: Path) -> None:
     for file in models[-1][0].iterdir():
         if file.is_file() and file.name != WEIGHTS_FILE:
             shutil.copy2(file, out)
-    save_file(mean, out / WEIGHTS_FILE, metadata={"format": "pt"})
+    aside = out / f"{WEIGHTS_FILE}.partial"  # what stands there may be in use
+    save_file(mean, aside, metadata={"format": "pt"})
+    aside.replace(out / WEIGHTS_FILE)
 
 
 def _weights(folder: Path) -> dict[str, Tensor]:

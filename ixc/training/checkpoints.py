@@ -11,12 +11,19 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from ixc.errors import CheckpointError
+
 logger = logging.getLogger(__name__)
 
 
 def save_checkpoint(folder: Path, step: int, state: dict, *, keep: int = 2) -> Path:
-    """Write ``state`` as the checkpoint of ``step``; the ``keep`` newest stay. Atomic: it is there whole or not at all."""
+    """Write ``state`` as the checkpoint of ``step``; the ``keep`` newest stay. Atomic: it is there whole or not at all.
+
+    One process writes into a folder: what a killed one left half written is removed first.
+    """
     folder.mkdir(parents=True, exist_ok=True)
+    for left in folder.glob("step-*.partial"):
+        left.unlink()
     buffer = io.BytesIO()
     torch.save({"step": step, **state}, buffer)
     content = buffer.getvalue()
@@ -42,10 +49,19 @@ def load_checkpoint(folder: Path) -> dict | None:
     return None
 
 
-def load_result(folder: Path) -> dict[str, Tensor] | None:
-    """The weights that are a stage's result so far: their mean over the steps where it keeps one. None without a checkpoint."""
-    state = load_checkpoint(folder)
-    return None if state is None else state.get("mean", state["model"])
+def load_result(out: Path, stage: str, num_steps: int = 0) -> dict[str, Tensor]:
+    """The weights that are a stage's result: their mean over the steps where it keeps one.
+
+    Raises CheckpointError when it was not trained, or not for all of ``num_steps``.
+    """
+    state = load_checkpoint(out / stage)
+    if state is None:
+        raise CheckpointError(f"There is no {stage} stage in {out}; train it first with --stage {stage}.")
+    if state["step"] < num_steps:
+        raise CheckpointError(
+            f"The {stage} stage in {out} stands at step {state['step']} of {num_steps}; go on with --stage {stage} first."
+        )
+    return state.get("mean", state["model"])
 
 
 def _newest_first(folder: Path) -> list[Path]:

@@ -34,6 +34,8 @@ class Codebook:
     stands, so that columns and lines can be followed; its last channel is constant. An empty first slot has a code too; other
     empty slots are zero.
 
+    The codes lie in the memory of the CPU, where batches are made, and go to the device of whatever they are used with.
+
     ``margin`` is the logit of a character whose code is present exactly; half of it is the logit of "empty".
     """
 
@@ -61,12 +63,13 @@ class Codebook:
 
     def embed(self, targets: Tensor) -> Tensor:
         """Targets of views [..., 12, 12, K] -> their codes [..., 12, 12, D]. Ignored slots count as empty."""
-        targets = targets.clamp(min=EMPTY)
-        return sum((self.codes_KVD[slot][targets[..., slot]] for slot in range(self.num_slots)), start=self.places_TTD)
+        targets, codes_KVD = targets.clamp(min=EMPTY), self.codes_KVD.to(targets.device)
+        places_TTD = self.places_TTD.to(targets.device)
+        return sum((codes_KVD[slot][targets[..., slot]] for slot in range(self.num_slots)), start=places_TTD)
 
     def logits(self, tokens: Tensor) -> Tensor:
         """Visual tokens [..., D] -> class logits per slot [..., K, V]."""
-        logits = torch.einsum("...d,kvd->...kv", tokens, self.codes_KVD) * self._scale
+        logits = torch.einsum("...d,kvd->...kv", tokens, self.codes_KVD.to(tokens.device)) * self._scale
         logits[..., 1:, EMPTY] = self.margin / 2
         return logits
 

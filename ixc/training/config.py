@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
 from typing import ClassVar
@@ -12,6 +13,9 @@ from huggingface_hub.errors import StrictDataclassError
 from ixc.errors import SettingsError
 from ixc.models.xcomposer2 import XComposer2Config
 from ixc.training.kinds import KIND_SHARES
+
+LARGEST_GLOBAL_BUDGET = 4
+"""Global views are drawn for the vision stage at these budgets only, where they can be read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +49,11 @@ class StageConfig:
         require(0 <= self.mean_decay < 1, "mean_decay must be at least 0 and less than 1")
         _check_kind_weights(self.kind_weights)
 
+    def kind_shares(self) -> Mapping[str, float]:
+        """Shares of the kinds of documents that the stage draws; they add up to 1."""
+        weighted = {kind: share * self.kind_weights.get(kind, 1.0) for kind, share in KIND_SHARES.items()}
+        return {kind: share / sum(weighted.values()) for kind, share in weighted.items()}
+
 
 @dataclass(frozen=True, slots=True)
 class LanguageConfig(StageConfig):
@@ -76,9 +85,9 @@ class LanguageConfig(StageConfig):
 class VisionConfig(StageConfig):
     """The vision tower and projector learn to emit codes.
 
-    ``page_share``: dense pages at the first and at the last step, the rest are views of signs; ``page_advance_px``: bounds of
-    their characters' mean width. ``mark_weight``: how many characters a coloured shape counts as. Where it was 1, a tower that
-    named nine of ten characters saw no shape at all: there are few, and they are told in one cell but seen from far around.
+    ``page_share``: dense pages at the first and at the last step, the rest are views of documents; ``page_advance_px``: bounds
+    of their characters' mean width. ``mark_weight``: how many characters a coloured shape counts as. Where it was 1, a tower
+    that named nine of ten characters saw no shape at all: there are few, told in one cell but seen from far around.
     """
 
     batch_size: int = 8
@@ -95,9 +104,12 @@ class VisionConfig(StageConfig):
         require(all(0 <= share <= 1 for share in self.page_share), "page_share must be between 0 and 1")
         require(self.patch_weight >= 0, "patch_weight must not be negative")
         require(self.mark_weight > 0, "mark_weight must be positive")
+        require(len(self.page_advance_px) == 2, "page_advance_px must be two widths between 4 and 200, the smaller first")
         low, high = self.page_advance_px
         require(4 <= low < high <= 200, "page_advance_px must be two widths between 4 and 200, the smaller first")
         require(all(budget >= 1 for budget in self.budgets) and self.budgets, "budgets must be 1 or more")
+        can_show_all = any(budget <= LARGEST_GLOBAL_BUDGET for budget in self.budgets)
+        require(can_show_all, f"budgets must hold one of at most {LARGEST_GLOBAL_BUDGET}, for the global views")
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,20 +162,17 @@ class TrainingConfig:
     """Checkpoint folder with the weights to begin with; empty: random ones. What then has a stage of its own is trained on."""
     eyes_from: str = ""
     """Checkpoint folder with the vision tower and projector to begin with, where not all weights are taken over."""
-    only_signs: bool = False
-    """One-line signs and labels instead of documents of all kinds."""
     default_max_patches: int = 4
     checkpoint_every_s: float = 180.0
     log_every_steps: int = 20
 
     def __post_init__(self) -> None:
-        require(1 <= self.num_slots <= 16, "num_slots must be between 1 and 16")
+        check_run(self)
         require(self.default_max_patches >= 1, "default_max_patches must be at least 1")
         is_taught = self.language is None or self.language.num_steps
         require(is_taught or self.start_from, "language: num_steps may be 0 only where start_from names a model to begin with")
         rehearses = any(stage is not None and stage.rehearsal_share for stage in (self.reading, self.joint))
         require(self.language is not None or not rehearses, "rehearsal_share needs the settings of a language stage")
-        require(self.checkpoint_every_s > 0 and self.log_every_steps >= 1, "checkpoint and log intervals must be positive")
 
     def trains(self, name: str) -> bool:
         """Whether the stage of this name is part of the run."""
@@ -184,9 +193,13 @@ def load_config(path: Path) -> TrainingConfig:
             raw[name] = build(kind, raw.get(name), f"{path.name}: {name}")
     config = build(TrainingConfig, raw, path.name)
     try:
-        config.model_config(vocab_size=400, image_token_id=3)
+        num_heads = config.model_config(vocab_size=400, image_token_id=3).num_attention_heads
     except (StrictDataclassError, TypeError, ValueError, AttributeError) as error:
         raise SettingsError(f"{path.name}: model: {error.__cause__ or error}.") from None
+    stages = (config.language, config.reading, config.joint)
+    points = any(stage is not None and stage.pointing_weight for stage in stages)
+    if points and num_heads < config.num_slots:
+        raise SettingsError(f"{path.name}: num_slots may be at most {num_heads}: with pointing_weight each takes a head.")
     return config
 
 
@@ -194,7 +207,7 @@ def read_mapping(path: Path) -> dict[str, object]:
     """A YAML file's settings by name. Raises SettingsError when it is no such file."""
     try:
         raw = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, yaml.YAMLError) as error:
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise SettingsError(f"{path} cannot be read as YAML: {str(error).splitlines()[0]}.") from None
     if not isinstance(raw, dict):
         raise SettingsError(f"{path} must hold a mapping of settings.")
@@ -227,9 +240,20 @@ def _typed(value: object, kind: str, where: str) -> object:
         return float(value)
     if kind.startswith("tuple") and isinstance(value, list):
         return tuple(_typed(item, kind[6:].split(",")[0], where) for item in value)
-    if kind not in ("int", "float") and not kind.startswith("tuple"):
-        return value
-    raise SettingsError(f"{where} must be {'a list of numbers' if kind.startswith('tuple') else 'a number'}, not {value!r}.")
+    if kind in ("int", "float") or kind.startswith("tuple"):
+        raise SettingsError(
+            f"{where} must be {'a list of numbers' if kind.startswith('tuple') else 'a number'}, not {value!r}."
+        )
+    if kind == "str" and not isinstance(value, str):
+        raise SettingsError(f"{where} must be a text, not {value!r}.")
+    return value
+
+
+def check_run(config: object) -> None:
+    """What every run has: seed, slots and intervals. Raises SettingsError."""
+    require(config.seed >= 0, "seed must not be negative")
+    require(1 <= config.num_slots <= 16, "num_slots must be between 1 and 16")
+    require(config.checkpoint_every_s > 0 and config.log_every_steps >= 1, "checkpoint and log intervals must be positive")
 
 
 def _check_kind_weights(weights: object) -> None:

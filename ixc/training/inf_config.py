@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from ixc.training.config import StageConfig, build, read_mapping, require
+from ixc.errors import SettingsError
+from ixc.training.config import StageConfig, build, check_run, read_mapping, require
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +34,7 @@ class InfStageConfig(StageConfig):
         require(self.num_tower_layers >= 0, "num_tower_layers must not be negative")
         require(0 < self.tower_lr_scale <= 1, "tower_lr_scale must be above 0 and at most 1")
         require(0 < self.language_lr_scale <= 1, "language_lr_scale must be above 0 and at most 1")
+        require(self.tile_weight == 0, "tile_weight must be 0: these visual tokens lie in no tiles")
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,10 +50,16 @@ class InfTrainingConfig:
     checkpoint_every_s: float = 120.0
     log_every_steps: int = 20
 
+    def __post_init__(self) -> None:
+        check_run(self)
+
 
 def load_inf_config(path: Path) -> InfTrainingConfig:
     """Read and check a YAML file. Raises SettingsError naming what is wrong."""
     raw = read_mapping(path)
     for name in ("vision", "lessons"):
         raw[name] = build(InfStageConfig, raw.get(name), f"{path.name}: {name}")
-    return build(InfTrainingConfig, raw, path.name)
+    config = build(InfTrainingConfig, raw, path.name)
+    if not (Path(config.start_from) / "model.safetensors").is_file():
+        raise SettingsError(f"{path.name}: start_from: there are no weights in {config.start_from}; name an ixc-nano's folder.")
+    return config

@@ -42,13 +42,13 @@ from ixc.training.inf_lessons import (
 from ixc.training.layout import Document, lay_out_page
 from ixc.training.lessons import Lesson, Row, answer_loss, collate, draw_training_paper
 from ixc.training.loop import train_stage
+from ixc.training.outputs import make_out
 from ixc.training.painting import paint
-from ixc.training.stages import Batch, bfloat16, generator_for, process_rank
+from ixc.training.stages import Batch, bfloat16, data_seed, generator_for, process_rank, training_device
 
 MAX_NEW_TOKENS = 128
 PAGE_ADVANCE_PX = (7.0, 24.0)
 """Bounds of the mean width of a dense page's characters where the page is 336 pixels wide."""
-_SEED_STRIDE = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,11 +64,12 @@ class InfKit:
 
     @classmethod
     def make(cls, config: InfTrainingConfig) -> InfKit:
+        """A fresh kit on the device that trains."""
         processor = InfLlavaProcessor(InfLlavaImageProcessor(), byte_tokenizer(), default_system="")
         processor.tokenizer.pad_token = processor.tokenizer.eos_token
         model = initial_inf_model(config.model, processor.tokenizer, Path(config.start_from), config.seed)
         codebook = TokenCodebook(config.num_slots, model.config.hidden_size)
-        return cls(config, model, processor, codebook, config.seed + _SEED_STRIDE * process_rank())
+        return cls(config, model.to(training_device()), processor, codebook, data_seed(config.seed))
 
 
 class VisionStage:
@@ -109,7 +110,7 @@ class VisionStage:
         if rng.random() < self.config.page_share:
             document = lay_out_page(rng, self._fonts, PAGE_ADVANCE_PX)
         else:
-            document = draw_training_paper(rng, self._fonts).document
+            document = draw_training_paper(rng, self._fonts, kinds=self.config.kind_shares()).document
         input_px = VIEW_PX if rng.random() < self.config.small_share else SQUARE_PX
         return document, DualPerspectivePlan(document.size_px, input_px)
 
@@ -162,7 +163,7 @@ class LessonStage(VisionStage):
         rng = generator_for(self._kit.data_seed, self.name, step)
         lessons: list[Lesson] = []
         while len(lessons) < self.config.batch_size:
-            lesson = draw_inf_lesson(rng, self._fonts, self.config.small_share)
+            lesson = draw_inf_lesson(rng, self._fonts, self.config.small_share, self.config.kind_shares())
             if lessons or lesson.document is not None:  # a batch shows something
                 lessons.append(lesson)
         rows = [self._row(lesson) for lesson in lessons]
@@ -224,7 +225,9 @@ def main(arguments: list[str] | None = None) -> int:
     if "WORLD_SIZE" in os.environ:  # set by torchrun
         distributed.init_process_group("gloo")
     try:
-        kit = InfKit.make(load_inf_config(options.config))
+        config = load_inf_config(options.config)
+        make_out(options.out)
+        kit = InfKit.make(config)
         for stage in STAGES:
             train_stage(stage(kit), kit, options.out / stage.name)
         if process_rank() == 0:

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 from transformers import CLIPVisionModel
@@ -52,19 +53,25 @@ def start_from(model: XComposer2ForCausalLM, folder: Path, parts: tuple[str, ...
 
     ``parts``: beginnings of the names of those weights that are meant.
 
-    Raises CheckpointError when the folder holds no such weights or their shapes differ.
+    Raises CheckpointError when the folder holds no such weights, not all of them, a deeper model's, or others' shapes differ.
     """
-    path = folder / "model.safetensors"
-    if not path.is_file():
-        raise CheckpointError(f"There are no weights to start from in {folder}; correct start_from in the configuration.")
-    weights = load_file(path)
-    num_layers = len(model.model.layers)
-    num_earlier = 1 + max(int(name.split(".")[2]) for name in weights if name.startswith("model.layers."))
+    try:
+        weights = load_file(folder / "model.safetensors")
+    except (OSError, SafetensorError):
+        raise CheckpointError(f"There are no weights to start from in {folder}; correct the configuration.") from None
+    own, num_layers = model.state_dict(), len(model.model.layers)
+    num_earlier = 1 + max((int(name.split(".")[2]) for name in weights if name.startswith("model.layers.")), default=-1)
+    if num_earlier > num_layers:
+        raise CheckpointError(f"The model in {folder} has {num_earlier} layers; {num_layers} cannot start from it.")
     places = [layer_after_deepening(index, num_earlier, num_layers) for index in range(num_earlier)]
     moved = {_moved(name, places): value for name, value in weights.items() if name.startswith(parts)}
-    for index in set(range(num_layers)) - set(places) if "" in parts else ():
+    new_layers = tuple(f"model.layers.{index}." for index in set(range(num_layers)) - set(places))
+    missing = [name for name in own if name.startswith(parts) and not name.startswith(new_layers) and name not in moved]
+    if missing:
+        raise CheckpointError(f"The model in {folder} has no {missing[0]}; start from one of the same kind.")
+    for layer in new_layers if "" in parts else ():
         for name in ("attention.wo.weight", "feed_forward.w2.weight"):
-            moved[f"model.layers.{index}.{name}"] = torch.zeros_like(model.state_dict()[f"model.layers.{index}.{name}"])
+            moved[layer + name] = torch.zeros_like(own[layer + name])
     try:
         model.load_state_dict(moved, strict=False)
     except RuntimeError as error:

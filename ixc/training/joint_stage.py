@@ -1,4 +1,4 @@
-"""Everything trains end to end on painted signs at mixed budgets. Paper: supervised fine-tuning with mixed resolution."""
+"""Everything trains end to end on painted documents at mixed budgets. Paper: supervised fine-tuning with mixed resolution."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ixc.errors import CheckpointError
 from ixc.imaging.resize import cut_tiles, resize_and_pad
 from ixc.models.xcomposer2.vision import make_views, normalise
 from ixc.tiling import Grid
@@ -42,7 +41,8 @@ class JointStage:
         self.config = getattr(kit.config, self.name)
         self._fonts = fonts or training_fonts()
         self.extra = TileSense(kit.model.config.hidden_size)
-        self._rehearsal = LanguageStage(kit, self._fonts, self.extra) if self.config.rehearsal_share else None
+        rehearses = self.config.rehearsal_share > 0
+        self._rehearsal = LanguageStage(kit, self._fonts, self.extra, f"{self.name} rehearsal") if rehearses else None
 
     def learning_rate_scale(self, name: str) -> float:
         if name.startswith(EYES):
@@ -56,7 +56,7 @@ class JointStage:
         if is_rehearsal:  # in every process at once
             return self._rehearsal.make_batch(self._rehearsal.config.num_steps + step)
         rng = generator_for(self._kit.data_seed, self.name, step)
-        kinds = self._kit.kinds(self.config)
+        kinds = self.config.kind_shares()
         turns = self.config.max_turns
         first = draw_lesson(rng, self._fonts, self.config.budgets, kinds=kinds, max_turns=turns)
         lessons = [first]
@@ -80,7 +80,7 @@ class JointStage:
             return self._rehearsal.loss(batch)
         model, input_ids = self._kit.model, batch["input_ids"]
         embeds_BSD = model.model.tok_embeddings(input_ids)
-        auxiliary, metrics = torch.zeros(()), {}
+        auxiliary, metrics = embeds_BSD.new_zeros(()), {}
         with bfloat16(model):
             if "tiles" in batch:
                 grid = Grid(*batch["grid"])
@@ -122,16 +122,14 @@ class ReadingStage(JointStage):
     name = "reading"
 
 
-def join_parts(kit: Kit, out: Path) -> None:
+def join_parts(kit: Kit, out: Path, *, as_they_are: bool = False) -> None:
     """Put the finished language and vision stages together in ``kit.model``, those that the configuration has.
 
-    Raises CheckpointError naming what is missing.
+    ``as_they_are``: also stages that are not finished. Raises CheckpointError naming what is missing.
     """
     for name in ("language", "vision"):
         if not kit.config.trains(name):
             continue
-        weights = load_result(out / name)
-        if weights is None:
-            raise CheckpointError(f"There is no finished {name} stage in {out}; train it first with --stage {name}.")
+        weights = load_result(out, name, 0 if as_they_are else getattr(kit.config, name).num_steps)
         parts = {key: value for key, value in weights.items() if key.startswith(EYES) == (name == "vision")}
         kit.model.load_state_dict(parts, strict=False)

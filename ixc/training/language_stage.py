@@ -32,8 +32,12 @@ class LanguageStage:
 
     name = "language"
 
-    def __init__(self, kit: Kit, fonts: Sequence[FontFile] | None = None, extra: TileSense | None = None) -> None:
+    def __init__(
+        self, kit: Kit, fonts: Sequence[FontFile] | None = None, extra: TileSense | None = None, series: str = name
+    ) -> None:
+        """``series``: which endless series of batches is drawn; a rehearsal has its own, lest it repeat what was learned."""
         self._kit = kit
+        self._series = series
         self.config = kit.config.language
         self._fonts = fonts or training_fonts()
         self.extra = extra or TileSense(kit.model.config.hidden_size)
@@ -44,15 +48,13 @@ class LanguageStage:
 
     def make_batch(self, step: int) -> Batch:
         """As many lessons of about one length as ``tokens_per_batch`` allows; ids, labels and ``visual`` [tokens, D]."""
-        rng = generator_for(self._kit.data_seed, self.name, step)
+        rng = generator_for(self._kit.data_seed, self._series, step)
         is_short = step < self.config.num_short_steps or rng.random() < self.config.short_share
         shortest, longest = 0, 0
         rows: list[Row] = []
         visual: list[Tensor] = []
         for _ in range(MAX_DRAWS):
-            lesson = draw_lesson(
-                rng, self._fonts, self.config.budgets, only_lookups=is_short, kinds=self._kit.kinds(self.config)
-            )
+            lesson = draw_lesson(rng, self._fonts, self.config.budgets, only_lookups=is_short, kinds=self.config.kind_shares())
             ids = LessonIds.of(lesson, self._kit.processor)
             codes, places = self._codes(rng, lesson, is_short)
             num_tokens = ids.num_tokens(len(codes))

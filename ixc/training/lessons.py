@@ -255,7 +255,7 @@ def answer_metrics(logits_MV: Tensor, labels_BS: Tensor) -> dict[str, float]:
     starts = is_answer.clone()
     starts[:, 1:] &= ~is_answer[:, :-1]
     answer_of = starts.flatten().cumsum(0)[is_answer.flatten()] - 1
-    wrong = torch.zeros(int(answer_of[-1]) + 1).index_add_(0, answer_of, (~right).float())
+    wrong = torch.zeros(int(answer_of[-1]) + 1, device=labels_BS.device).index_add_(0, answer_of, (~right).float())
     return {"tokens_right": float(right.float().mean()), "answers_right": float((wrong == 0).float().mean())}
 
 

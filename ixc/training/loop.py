@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from torch import nn
+from torch import distributed, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
+from ixc.errors import CheckpointError
 from ixc.training.attention import fast_attention
 from ixc.training.checkpoints import load_checkpoint, save_checkpoint
 from ixc.training.optim import Optimizers, accumulate, average_gradients, warmup_stable_decay
@@ -43,6 +46,8 @@ class _Training:
     model: nn.Module
     extra: nn.Module
     optimizers: Optimizers
+    run: dict[str, str]
+    """Which run this is, see ``describe_run``."""
     mean: AveragedModel | None = None
     """Of the model's weights over the steps."""
 
@@ -50,14 +55,20 @@ class _Training:
         state = {each: getattr(self, each).state_dict() for each in ("model", "extra", "optimizers")}
         if self.mean is not None:
             state["mean"] = self.mean.module.state_dict()
-        save_checkpoint(folder, step, {**state, "curve": curve})
+        save_checkpoint(folder, step, {**state, "curve": curve, "run": self.run})
         (folder / "curve.json").write_text(json.dumps(curve, indent=0), encoding="utf-8")
 
     def resume(self, folder: Path) -> tuple[int, list[dict]]:
-        """The step to go on with, and the loss curve up to it."""
+        """The step to go on with, and the loss curve up to it. Raises CheckpointError when another run left the checkpoint."""
         state = load_checkpoint(folder)
         if state is None:
             return 0, []
+        saved = state.get("run", {})
+        differing = [name for name, value in self.run.items() if saved.get(name) != value]
+        if differing:
+            raise CheckpointError(
+                f"{folder} holds checkpoints of another run, whose {', '.join(differing)} differ; give another --out."
+            )
         for each in ("model", "extra", "optimizers"):
             getattr(self, each).load_state_dict(state[each])
         if self.mean is not None and "mean" in state:
@@ -76,7 +87,9 @@ def train_stage(stage: Stage, kit: Kit, folder: Path, *, num_workers: int = 1, s
     """Train ``stage`` to its end, or up to step ``stop_at``, resuming from ``folder`` if it holds a checkpoint.
 
     Several processes of one ``torch.distributed`` group train together: each on documents of its own, with averaged gradients.
-    Returns the loss curve. The model in ``kit`` holds the result. Raises FloatingPointError when the loss is not finite.
+    Returns the loss curve; when it returns, the checkpoint is there for all of them. The model in ``kit`` holds the result.
+
+    Raises TrainingDiverged when the loss is not finite, CheckpointError when ``folder`` belongs to another run.
     """
     config, model = stage.config, kit.model
     device = next(model.parameters()).device
@@ -84,7 +97,7 @@ def train_stage(stage: Stage, kit: Kit, folder: Path, *, num_workers: int = 1, s
     named = [*model.named_parameters(), *((f"extra.{name}", each) for name, each in stage.extra.named_parameters())]
     optimizers = Optimizers(named, stage.learning_rate_scale, muon_lr=config.muon_lr, adamw_lr=config.adamw_lr)
     mean = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(config.mean_decay)) if config.mean_decay else None
-    training = _Training(model, stage.extra, optimizers, mean)
+    training = _Training(model, stage.extra, optimizers, describe_run(kit, stage, [name for name, _ in named]), mean)
     first, curve = training.resume(folder)
     last = min(config.num_steps, stop_at or config.num_steps)
     if config.num_threads:
@@ -98,7 +111,8 @@ def train_stage(stage: Stage, kit: Kit, folder: Path, *, num_workers: int = 1, s
     )
     model.train()
     recent: dict[str, list[float]] = {}
-    started, saved = time.monotonic(), time.monotonic()
+    saved = time.monotonic()
+    started = saved - (curve[-1]["elapsed_s"] if curve else 0.0)  # what a killed run did after its last entry is not counted
     progress = tqdm(loader, initial=first, total=config.num_steps, desc=stage.name, mininterval=10)
     with fast_attention(model):
         for step, batch in enumerate(progress, start=first):
@@ -122,4 +136,27 @@ def train_stage(stage: Stage, kit: Kit, folder: Path, *, num_workers: int = 1, s
                 training.save(folder, step + 1, curve)
                 saved = time.monotonic()
     training.finish()
+    if distributed.is_initialized():  # the next stage begins with this checkpoint, in every process
+        distributed.barrier()
     return curve
+
+
+def describe_run(kit: Kit, stage: Stage, names: Sequence[str]) -> dict[str, str]:
+    """What may not change between the checkpoints of a stage, in words and as text; rates, lengths and documents may."""
+    config = kit.config
+    trained = [name for name in names if stage.learning_rate_scale(name) > 0]
+    return {
+        "stage": stage.name,
+        "seed": str(config.seed),
+        "number of slots": str(config.num_slots),
+        "model": json.dumps(config.model, sort_keys=True),
+        "start_from": _digest(config.start_from),
+        "eyes_from": _digest(getattr(config, "eyes_from", "")),
+        "without": getattr(stage.config, "without", ""),
+        "trained weights": hashlib.sha256("\n".join(trained).encode()).hexdigest(),
+    }
+
+
+def _digest(folder: str) -> str:
+    """Of the weights in a checkpoint folder; of no folder nothing."""
+    return hashlib.sha256((Path(folder) / "model.safetensors").read_bytes()).hexdigest() if folder else ""

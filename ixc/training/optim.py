@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Sequence
 import torch
 from torch import Tensor, distributed, nn
 
+from ixc.errors import TrainingDiverged
 from ixc.training.initial import EYES
 
 MUON_EXCLUDED = ("embed", "output.weight", "extra.")
@@ -96,10 +97,10 @@ def layerwise_decay(name: str, num_layers: int, decay: float) -> float:
 
 
 def accumulate(loss: Tensor) -> float:
-    """Backward pass; returns the loss as a number. Raises FloatingPointError when it is not finite."""
+    """Backward pass; returns the loss as a number. Raises TrainingDiverged when it is not finite."""
     value = float(loss.detach())
     if not math.isfinite(value):
-        raise FloatingPointError(f"the loss became {value}; lower the learning rate")
+        raise TrainingDiverged(f"The loss became {value}; lower the learning rates and start again from the last checkpoint.")
     loss.backward()
     return value
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -16,7 +16,6 @@ from ixc.training.codebook import Codebook
 from ixc.training.config import StageConfig, TrainingConfig
 from ixc.training.initial import EYES, initial_model, start_from
 from ixc.training.initial_language import prepare_reading
-from ixc.training.kinds import KIND_SHARES
 from ixc.training.vocabulary import IMAGE_TOKEN, write_tokenizer_model
 
 Batch = dict[str, object]
@@ -49,16 +48,9 @@ class Kit:
     data_seed: int
     """Of the documents; another one in each of several processes that train together."""
 
-    def kinds(self, stage: StageConfig) -> Mapping[str, float]:
-        """Shares of the kinds of documents that a stage draws."""
-        if self.config.only_signs:
-            return {"sign": 1.0}
-        weighted = {kind: share * stage.kind_weights.get(kind, 1.0) for kind, share in KIND_SHARES.items()}
-        return {kind: share / sum(weighted.values()) for kind, share in weighted.items()}
-
     @classmethod
     def make(cls, config: TrainingConfig, folder: Path) -> Kit:
-        """A fresh kit; the tokenizer file is written into ``folder``."""
+        """A fresh kit on the device that trains; the tokenizer file is written into ``folder``. Raises CheckpointError."""
         folder.mkdir(parents=True, exist_ok=True)
         path = folder / "tokenizer.model"
         write_tokenizer_model(path)
@@ -73,7 +65,8 @@ class Kit:
             start_from(model, Path(config.eyes_from), EYES)
         if config.start_from:
             start_from(model, Path(config.start_from))
-        return cls(config, model, processor, codebook, config.seed + _SEED_STRIDE * process_rank())
+        model.to(training_device())
+        return cls(config, model, processor, codebook, data_seed(config.seed))
 
 
 def generator_for(seed: int, stage: str, step: int, row: int = 0) -> np.random.Generator:
@@ -81,9 +74,21 @@ def generator_for(seed: int, stage: str, step: int, row: int = 0) -> np.random.G
     return np.random.default_rng([seed, *stage.encode(), step, row])
 
 
+def data_seed(seed: int) -> int:
+    """Of a run's documents in this process: those that train together draw different ones."""
+    return seed + _SEED_STRIDE * process_rank()
+
+
 def process_rank() -> int:
     """Number of this process among those that train together; 0 where there is one."""
     return distributed.get_rank() if distributed.is_initialized() else 0
+
+
+def training_device() -> torch.device:
+    """This process's GPU; the CPU where there is none."""
+    if not torch.cuda.is_available():
+        return torch.device("cpu")
+    return torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)) % torch.cuda.device_count())  # set by torchrun
 
 
 def bfloat16(module: nn.Module) -> torch.autocast:

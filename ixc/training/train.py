@@ -17,13 +17,14 @@ from pathlib import Path
 
 from torch import distributed
 
-from ixc.errors import CheckpointError, IxcError
+from ixc.errors import IxcError, SettingsError
 from ixc.training.checkpoints import load_result
 from ixc.training.config import TrainingConfig, load_config
 from ixc.training.export import export_checkpoint
 from ixc.training.joint_stage import JointStage, ReadingStage, join_parts
 from ixc.training.language_stage import LanguageStage
 from ixc.training.loop import train_stage
+from ixc.training.outputs import make_out
 from ixc.training.stages import Kit, process_rank
 from ixc.training.vision_stage import VisionStage
 
@@ -41,6 +42,9 @@ def main(arguments: list[str] | None = None) -> int:
         distributed.init_process_group("gloo")
     try:
         config = load_config(options.config)
+        if options.stage in STAGES and not config.trains(options.stage):
+            raise SettingsError(f"{options.config.name} has no {options.stage} stage; give it one, or leave --stage out.")
+        make_out(options.out)
         if options.stage == "join":
             join(config, options.out)
             return 0
@@ -57,16 +61,13 @@ def run_stage(config: TrainingConfig, name: str, out: Path) -> None:
 
     After the reading stage there is one in ``out/reading/model``, to be measured or averaged with.
 
-    Raises CheckpointError when a stage before it is missing.
+    Raises CheckpointError when a stage before it is missing or not finished.
     """
     if not config.trains(name):
         return
     kit = Kit.make(config, out)
     if name == "joint" and config.reading is not None:
-        weights = load_result(out / "reading")
-        if weights is None:
-            raise CheckpointError(f"There is no finished reading stage in {out}; train it first with --stage reading.")
-        kit.model.load_state_dict(weights)
+        kit.model.load_state_dict(load_result(out, "reading", config.reading.num_steps))
     elif name in ("reading", "joint"):
         join_parts(kit, out)
     train_stage(STAGES[name](kit), kit, out / name)
@@ -75,9 +76,9 @@ def run_stage(config: TrainingConfig, name: str, out: Path) -> None:
 
 
 def join(config: TrainingConfig, out: Path) -> None:
-    """Write the finished language and vision stages together into ``out/joined/model``. Raises CheckpointError without them."""
+    """Write what language and vision stages have learned so far into ``out/joined/model``. Raises CheckpointError."""
     kit = Kit.make(config, out)
-    join_parts(kit, out)
+    join_parts(kit, out, as_they_are=True)
     export_checkpoint(kit, out / "joined" / "model")
 
 

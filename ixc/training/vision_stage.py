@@ -18,6 +18,7 @@ from ixc.imaging.resize import cut_tiles, resize_and_pad
 from ixc.models.xcomposer2.vision import make_views, merge_patches, normalise
 from ixc.tiling import TILE_PX, TOKENS_PER_SIDE, TilePlan, plan_tiles
 from ixc.training.cells import EMPTY, NUM_CHARACTER_CLASSES, Glyphs, cell_targets, patch_targets, view_glyphs
+from ixc.training.config import LARGEST_GLOBAL_BUDGET
 from ixc.training.fonts import FontFile, training_fonts
 from ixc.training.initial import EYES
 from ixc.training.layout import Document, lay_out_page
@@ -28,7 +29,6 @@ from ixc.training.stages import Batch, Kit, bfloat16, generator_for
 GLOBAL_SHARE = 0.4
 """Share of global views among the views of documents; they are drawn at small budgets only, where they can be read."""
 
-LARGEST_GLOBAL_BUDGET = 4
 TINY_SHARE = 0.1
 TINY_ADVANCE_PX = (4.0, 13.5)
 """Pages that cannot be read, so that the tower learns to say so, and by how much."""
@@ -73,7 +73,7 @@ class VisionStage:
             tokens_NTTD = model.vision_proj(merge_patches(feat_NPD))
             ends = model.vision_proj(torch.cat((model.plora_sub_GN.view(1, -1), model.plora_glb_GN.view(1, -1))))
         loss, metrics = codebook.loss(tokens_NTTD, batch["targets"], self.config.mark_weight)
-        end_codes = torch.stack((codebook.newline_D, codebook.separator_D))
+        end_codes = torch.stack((codebook.newline_D, codebook.separator_D)).to(ends.device)
         ends_loss = (ends.float() - end_codes).square().mean()
         patch_loss, metrics["patches_right"] = self._patch_loss(patch_logits_NPV.float(), batch["patches"].flatten(1))
         return loss + ends_loss + self.config.patch_weight * patch_loss, metrics
@@ -93,9 +93,7 @@ class VisionStage:
             advance_px = TINY_ADVANCE_PX if rng.random() < TINY_SHARE else self.config.page_advance_px
             view, glyphs = self._page(lay_out_page(rng, self._fonts, advance_px))
         else:
-            view, glyphs = self._view_of(
-                rng, draw_training_paper(rng, self._fonts, kinds=self._kit.kinds(self.config)).document
-            )
+            view, glyphs = self._view_of(rng, draw_training_paper(rng, self._fonts, kinds=self.config.kind_shares()).document)
         cells = cell_targets(glyphs, self._kit.config.num_slots, TOKENS_PER_SIDE, TOKENS_PER_SIDE)
         return view, cells, patch_targets(glyphs)
 

@@ -80,6 +80,10 @@ def test_what_a_metric_needs_is_checked_before_hours_of_answering(own):
         own(QUESTION, name="textvqa")
     with pytest.raises(EvaluationError, match="has no group, and ChartQA averages over groups"):
         own(QUESTION, name="chartqa")
+    with pytest.raises(EvaluationError, match="has the group 'Human'; ChartQA has human and augmented"):
+        own(QUESTION | {"group": "Human"}, name="chartqa")
+    with pytest.raises(EvaluationError, match="has no group, and OCRBench scores 'Handwritten Mathematical"):
+        own(QUESTION, name="ocrbench")
 
 
 def test_a_file_that_is_not_text_or_not_there(tmp_path):

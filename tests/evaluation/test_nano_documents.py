@@ -2,9 +2,11 @@
 
 import io
 import itertools
+import json
 import subprocess
 from contextlib import closing
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -145,3 +147,45 @@ def test_several_processes_answer_as_one_does(tasks):
         together = list(workers.readings(few, 1))
     assert [reading.answer for reading in together] == alone
     assert [reading.task for reading in together] == few
+
+
+@pytest.fixture
+def counted(monkeypatch, tasks):
+    """``ixc eval nano`` about few documents; the budgets that are asked at, and one that Ctrl-C comes at."""
+    asked = []
+
+    def readings(self, tasks, budget):
+        if budget == counted.interrupted_at:
+            raise KeyboardInterrupt
+        asked.append(budget)
+        yield from (nano.Reading(task, budget, task.answer) for task in tasks)
+
+    counted = SimpleNamespace(asked=asked, interrupted_at=None)
+    monkeypatch.setattr(Workers, "readings", readings)
+    monkeypatch.setattr(held_out, "make_tasks", lambda *_: tasks)
+    monkeypatch.setattr(nano, "make_signs", lambda *_: tasks[:3])
+    monkeypatch.setattr(other_programs, "make_printed_tasks", lambda *_: [])
+    return counted
+
+
+def test_an_interrupted_evaluation_goes_on_with_the_budgets_that_are_missing(counted, tmp_path):
+    command = ["eval", "nano", "--limit", "12", "--out", str(tmp_path)]
+    counted.interrupted_at = 9
+    assert main(command) == 130
+    assert counted.asked == [1, 4]
+    counted.interrupted_at = None
+    assert main(command) == 0
+    assert counted.asked == [1, 4, 9, 16, 25, 1, 4], "the documents' rest, then the signs"
+    figures = json.loads((tmp_path / "nano_eval.json").read_text())
+    assert {budget: each["all"]["exact"] for budget, each in figures["budgets"].items()} == dict.fromkeys(
+        ("HD-1", "HD-4", "HD-9", "HD-16", "HD-25"), 1.0
+    )
+    assert [path.name for path in tmp_path.iterdir()] == ["nano_eval.json"]
+
+
+def test_what_others_have_written_into_the_file_stays(counted, tmp_path):
+    (tmp_path / "nano_eval.json").write_text(json.dumps({"ablation": {"full": {}}, "num_documents": 3}))
+    assert main(["eval", "nano", "--limit", "12", "--max-patches", "4", "--out", str(tmp_path)]) == 0
+    figures = json.loads((tmp_path / "nano_eval.json").read_text())
+    assert figures["ablation"] == {"full": {}}
+    assert figures["num_documents"] == 12

@@ -6,6 +6,8 @@ import pytest
 import yaml
 
 import ixc.training
+from ixc.evaluation import held_out
+from ixc.training import inf_llava, joint_stage, language_stage, vision_stage
 from ixc.training.config import load_config
 from ixc.training.fonts import BUILT_IN
 from ixc.training.stages import Kit
@@ -16,6 +18,14 @@ CONFIG = Path(ixc.training.__file__).parent / "configs" / "nano.yaml"
 @pytest.fixture(scope="session")
 def fonts():
     return (BUILT_IN,)
+
+
+@pytest.fixture(autouse=True)
+def no_font_packages(monkeypatch):
+    """Where no fonts are given, documents are set in that typeface too: the tests need no font package, and draw alike."""
+    for module in (held_out, inf_llava, joint_stage, language_stage, vision_stage):
+        monkeypatch.setattr(module, "training_fonts", lambda: (BUILT_IN,))
+    monkeypatch.setattr(held_out, "held_out_fonts", lambda: (BUILT_IN,))
 
 
 @pytest.fixture
@@ -37,7 +47,7 @@ def write_config(tmp_path):
 @pytest.fixture
 def tiny_config(raw_config, write_config):
     """The shipped configuration with a tiny model and short stages."""
-    raw_config["model"] |= {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 1, "num_attention_heads": 2}
+    raw_config["model"] |= {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 1, "num_attention_heads": 4}
     raw_config["model"] |= {"num_key_value_heads": 1, "plora_rank": 4}
     vision = {"hidden_size": 64, "intermediate_size": 64, "num_hidden_layers": 1, "num_attention_heads": 2}
     raw_config["model"]["vision_config"] |= vision

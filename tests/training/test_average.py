@@ -44,6 +44,8 @@ def test_what_has_no_mean_is_refused(models, tmp_path, caplog):
         assert main([str(first), str(second), "--out", out]) == 1
         assert main([str(first), str(tmp_path / "none"), "--out", out]) == 1
         assert main([str(first), f"{first}:-1", "--out", out]) == 1
+        assert main([str(first), str(second), "--out", str(first)]) == 1
+    assert "is one of the models to be averaged" in caplog.messages[3]
     assert "has other tensors than" in caplog.messages[0]
     assert "There is no readable model.safetensors" in caplog.messages[1]
     assert "must be more than 0, not -1" in caplog.messages[2]

@@ -4,7 +4,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ixc.evaluation.held_out import KNOWN, Task
-from ixc.evaluation.nano import Reading, edit_distance, fold, summarise
+from ixc.evaluation.metrics import levenshtein
+from ixc.evaluation.nano import Reading, fold, summarise
 from ixc.tiling import SizePx
 from ixc.training import asking
 
@@ -22,7 +23,7 @@ def test_edit_distance_is_the_shortest_way(first, second):
                 grown |= {text[:place] + char + text[place:] for char in "abc"}
                 grown |= {text[:place] + text[place + 1 :]} | {text[:place] + char + text[place + 1 :] for char in "abc"}
         frontier, steps = {text for text in grown if len(text) <= 5}, steps + 1
-    assert edit_distance(first, second) == steps
+    assert levenshtein(first, second) == steps
 
 
 def reading(text, answer):

@@ -19,7 +19,6 @@ from ixc.tiling import SizePx
 from ixc.training.asking import TOO_SMALL, TOO_SMALL_AT_336
 from ixc.training.cells import Glyphs, classes_of
 from ixc.training.conversations import Exchange, draw_paper
-from ixc.training.fonts import training_fonts
 from ixc.training.inf_config import load_inf_config
 from ixc.training.inf_lessons import (
     as_seen,
@@ -55,11 +54,6 @@ def config_file(tmp_path_factory):
 @pytest.fixture(scope="module")
 def kit(config_file):
     return InfKit.make(load_inf_config(config_file))
-
-
-@pytest.fixture(scope="module")
-def fonts():
-    return training_fonts()
 
 
 def test_tower_and_language_model_begin_as_nanos(config_file):
@@ -201,10 +195,23 @@ def test_a_run_is_resumed_and_its_model_answers(kit, config_file, tmp_path):
         engine.close()
 
 
-def test_a_bad_setting_is_named_before_any_work(tmp_path):
-    raw = yaml.safe_load(CONFIG.read_text())
-    raw["lessons"]["num_stepz"] = 1
+@pytest.mark.parametrize(
+    ("place", "value", "message"),
+    [
+        (("lessons", "num_stepz"), 1, "num_stepz"),
+        (("lessons", "tile_weight"), 0.2, "tile_weight must be 0"),
+        (("start_from",), "nowhere", "there are no weights in nowhere"),
+        (("log_every_steps",), 0, "intervals must be positive"),
+        (("num_slots",), 40, "num_slots must be between 1 and 16"),
+    ],
+)
+def test_a_bad_setting_is_named_before_any_work(tmp_path, place, value, message):
+    raw = target = yaml.safe_load(CONFIG.read_text())
+    raw["start_from"] = str(NANO)
+    for key in place[:-1]:
+        target = target[key]
+    target[place[-1]] = value
     path = tmp_path / "inf.yaml"
     path.write_text(yaml.safe_dump(raw))
-    with pytest.raises(SettingsError, match="num_stepz"):
+    with pytest.raises(SettingsError, match=message):
         load_inf_config(path)

@@ -8,7 +8,6 @@ import torch
 
 from ixc.training.attention import Attended, fast_attention, watching
 from ixc.training.conversations import KINDS, draw_paper
-from ixc.training.fonts import training_fonts
 from ixc.training.initial_language import pointing_layers
 from ixc.training.joint_stage import JointStage
 from ixc.training.language_stage import LanguageStage
@@ -17,11 +16,6 @@ from ixc.training.lessons import FIXED_ANSWERS
 from ixc.training.pointers import NOWHERE, answer_glyphs, pointing_loss
 from ixc.training.stages import Kit
 from ixc.training.wording import CHARACTERS, Split
-
-
-@pytest.fixture(scope="module")
-def fonts():
-    return training_fonts()
 
 
 @pytest.mark.parametrize("kind", [kind for kind in KINDS if kind not in ("shapes", "photograph")])

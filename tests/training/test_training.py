@@ -1,8 +1,7 @@
-"""The run: checkpoints, resuming, the three stages, and the finished folder."""
+"""The run: its stages, what each goes on from, and the finished folder."""
 
 import dataclasses
 import json
-import logging
 
 import numpy as np
 import pytest
@@ -11,22 +10,22 @@ from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS
 from transformers.models.llama.modeling_llama import eager_attention_forward
 
-from ixc.errors import CheckpointError, SettingsError
+from ixc.errors import CheckpointError, SettingsError, TrainingDiverged
 from ixc.models.xcomposer2 import InternLM2Tokenizer, XComposer2ForCausalLM, XComposer2Processor
 from ixc.training import train
 from ixc.training.attention import QUERY_BLOCK, attend_causally, fast_attention
-from ixc.training.checkpoints import load_checkpoint, load_result, save_checkpoint
+from ixc.training.checkpoints import load_checkpoint
 from ixc.training.config import load_config
 from ixc.training.export import export_checkpoint
 from ixc.training.fonts import BUILT_IN
 from ixc.training.initial import cosine_filters
 from ixc.training.initial_language import LOOKS_BACK
-from ixc.training.joint_stage import JointStage, join_parts
+from ixc.training.joint_stage import JointStage, ReadingStage, join_parts
 from ixc.training.kinds import KIND_SHARES
 from ixc.training.language_stage import LanguageStage
 from ixc.training.lessons import JUMP_WEIGHT, NO_LABEL, LessonIds, draw_lesson, draw_training_paper
 from ixc.training.loop import train_stage
-from ixc.training.optim import Optimizers, layerwise_decay, warmup_stable_decay
+from ixc.training.optim import Optimizers, accumulate, layerwise_decay, warmup_stable_decay
 from ixc.training.pointers import NOWHERE
 from ixc.training.stages import Kit
 from ixc.training.vision_stage import VisionStage
@@ -35,67 +34,16 @@ from ixc.training.vocabulary import write_tokenizer_model
 STAGES = (VisionStage, LanguageStage, JointStage)
 
 
-def test_a_damaged_checkpoint_is_passed_over(tmp_path, caplog):
-    save_checkpoint(tmp_path, 10, {"value": torch.ones(3)})
-    newest = save_checkpoint(tmp_path, 20, {"value": torch.zeros(3)})
-    content = bytearray(newest.read_bytes())
-    content[len(content) // 2] ^= 1
-    newest.write_bytes(content)
-    with caplog.at_level(logging.WARNING):
-        state = load_checkpoint(tmp_path)
-    assert state["step"] == 10
-    assert torch.equal(state["value"], torch.ones(3))
-    assert "damaged" in caplog.text
+def test_rehearsals_do_not_repeat_what_the_stages_before_have_shown(tiny_config, fonts, tmp_path):
+    always = dataclasses.replace(tiny_config.joint, rehearsal_share=0.999)
+    kit = Kit.make(dataclasses.replace(tiny_config, joint=always, reading=always), tmp_path)
+    first, second = (stage(kit, fonts).make_batch(1)["input_ids"] for stage in (ReadingStage, JointStage))
+    assert first.shape != second.shape or not torch.equal(first, second)
 
 
-def test_an_unfinished_or_empty_folder_has_no_checkpoint(tmp_path):
-    assert load_checkpoint(tmp_path / "absent") is None
-    path = save_checkpoint(tmp_path, 1, {"value": 1})
-    path.rename(tmp_path / f"{path.name}.partial")  # as a kill between writing and renaming leaves it
-    assert load_checkpoint(tmp_path) is None
-
-
-def test_only_the_newest_checkpoints_are_kept(tmp_path):
-    for step in range(5):
-        save_checkpoint(tmp_path, step, {"value": step})
-    assert sorted(path.name[:12] for path in tmp_path.iterdir()) == ["step-0000003", "step-0000004"]
-
-
-@pytest.mark.parametrize("stage_class", STAGES)
-def test_a_killed_run_goes_on_at_the_same_loss(make_kit, fonts, tmp_path, stage_class):
-    def losses(folder, *stops):
-        for stop in stops:
-            kit = make_kit()
-            curve = train_stage(stage_class(kit, fonts), kit, tmp_path / folder, num_workers=0, stop_at=stop)
-        return [point["loss"] for point in curve]
-
-    whole, resumed = losses("whole", 4), losses("resumed", 2, 4)
-    assert len(whole) == 4
-    assert resumed == pytest.approx(whole, abs=1e-3)
-
-
-def test_the_mean_of_the_weights_is_the_result(tiny_config, fonts, tmp_path):
-    """Half of the mean before and half of each step's weights; a killed run goes on with the mean that it had."""
-    joint = dataclasses.replace(tiny_config.joint, mean_decay=0.5)
-    config = dataclasses.replace(tiny_config, joint=joint)
-
-    def run(folder, *stops):
-        """The last step's weights after each stop, and the result."""
-        steps = []
-        for stop in stops:
-            kit = Kit.make(config, tmp_path / "kit")
-            train_stage(JointStage(kit, fonts), kit, tmp_path / folder, num_workers=0, stop_at=stop)
-            steps.append(load_checkpoint(tmp_path / folder)["model"])
-        return steps, kit.model.state_dict()
-
-    (first, second, third), resumed = run("resumed", 1, 2, 3)
-    _, whole = run("whole", 3)
-    saved = load_result(tmp_path / "resumed")
-    for name, weight in resumed.items():
-        assert torch.allclose(weight, 0.25 * first[name] + 0.25 * second[name] + 0.5 * third[name], atol=1e-6), name
-        assert torch.equal(weight, saved[name])
-        assert torch.allclose(weight, whole[name], atol=1e-5)
-    assert any(not torch.equal(weight, third[name]) for name, weight in resumed.items())
+def test_a_loss_that_is_no_number_ends_the_run_in_a_sentence():
+    with pytest.raises(TrainingDiverged, match="The loss became nan; lower the learning rates"):
+        accumulate(torch.tensor(float("nan"), requires_grad=True))
 
 
 def test_vision_and_language_stages_train_their_own_parts_only(make_kit, fonts, tmp_path):
@@ -153,10 +101,9 @@ def test_joint_training_rehearses_codes_in_all_processes_at_once(tiny_config, fo
     train_stage(stage, kit, tmp_path / "joint", num_workers=0)
 
 
-def test_kinds_are_drawn_as_often_as_their_weights_say(tiny_config, tmp_path):
+def test_kinds_are_drawn_as_often_as_their_weights_say(tiny_config):
     joint = dataclasses.replace(tiny_config.joint, kind_weights={"sign": 0.0, "table": 3})
-    kit = Kit.make(dataclasses.replace(tiny_config, joint=joint), tmp_path)
-    kinds = kit.kinds(joint)
+    kinds = joint.kind_shares()
     assert kinds["sign"] == 0
     assert sum(kinds.values()) == pytest.approx(1)
     assert kinds["table"] / kinds["form"] == pytest.approx(3 * KIND_SHARES["table"] / KIND_SHARES["form"])
@@ -266,16 +213,19 @@ def test_heads_look_back_before_any_training(raw_config, write_config, tmp_path)
 def test_joining_needs_both_parts(make_kit, fonts, tmp_path):
     kit = make_kit()
     train_stage(LanguageStage(kit, fonts), kit, tmp_path / "language", num_workers=0, stop_at=1)
-    with pytest.raises(CheckpointError, match="no finished vision stage"):
+    with pytest.raises(CheckpointError, match=r"language stage in .* stands at step 1 of 4; go on with --stage language"):
+        join_parts(make_kit(), tmp_path)
+    train_stage(LanguageStage(kit, fonts), kit, tmp_path / "language", num_workers=0)
+    with pytest.raises(CheckpointError, match="no vision stage"):
         join_parts(make_kit(), tmp_path)
 
 
 def test_each_stage_goes_on_from_the_one_before(tiny_config, tmp_path, monkeypatch):
     """The joint stage begins with what the reading stage left; without a reading stage in the configuration, none is run."""
-    monkeypatch.setattr(train, "train_stage", lambda *args, **kwargs: train_stage(*args, num_workers=0, stop_at=1))
-    with pytest.raises(CheckpointError, match="no finished language stage"):
+    monkeypatch.setattr(train, "train_stage", lambda *args: train_stage(*args, num_workers=0))
+    with pytest.raises(CheckpointError, match="no language stage"):
         train.run_stage(tiny_config, "reading", tmp_path)
-    with pytest.raises(CheckpointError, match="no finished reading stage"):
+    with pytest.raises(CheckpointError, match="no reading stage"):
         train.run_stage(tiny_config, "joint", tmp_path)
     for name in ("language", "vision", "reading"):
         train.run_stage(tiny_config, name, tmp_path)
@@ -298,7 +248,7 @@ def test_joining_takes_each_part_from_its_own_stage(make_kit, fonts, tmp_path):
         train_stage(stage_class(kit, fonts), kit, tmp_path / name, num_workers=0, stop_at=1)
         trained[name] = kit.model.state_dict()
     joined = make_kit()
-    join_parts(joined, tmp_path)
+    join_parts(joined, tmp_path, as_they_are=True)
     for key, value in joined.model.state_dict().items():
         source = "vision" if key.startswith(("vit.", "vision_proj.", "plora_")) else "language"
         assert torch.equal(value, trained[source][key]), key
@@ -351,7 +301,7 @@ def test_layerwise_decay_counts_the_layers_above():
 
 
 def test_a_continued_run_keeps_what_it_does_not_train(tiny_config, make_kit, tmp_path, monkeypatch):
-    monkeypatch.setattr(train, "train_stage", lambda *args, **kwargs: train_stage(*args, num_workers=0, stop_at=1))
+    monkeypatch.setattr(train, "train_stage", lambda *args: train_stage(*args, num_workers=0))
     export_checkpoint(make_kit(), tmp_path / "earlier")
     frozen = dataclasses.replace(tiny_config.joint, muon_lr=1e-30, adamw_lr=1e-30)
     begun = {"start_from": str(tmp_path / "earlier"), "vision": None, "reading": None, "joint": frozen, "seed": 7}
@@ -368,7 +318,7 @@ def test_a_continued_run_keeps_what_it_does_not_train(tiny_config, make_kit, tmp
 
 
 def test_a_language_stage_of_no_steps_is_there_for_rehearsals_only(tiny_config, make_kit, tmp_path, monkeypatch):
-    monkeypatch.setattr(train, "train_stage", lambda *args, **kwargs: train_stage(*args, num_workers=0, stop_at=1))
+    monkeypatch.setattr(train, "train_stage", lambda *args: train_stage(*args, num_workers=0))
     rehearsals = dataclasses.replace(tiny_config.language, num_steps=0, num_warmup=0)
     with pytest.raises(SettingsError, match="only where start_from names"):
         dataclasses.replace(tiny_config, language=rehearsals)

@@ -37,6 +37,12 @@ def test_the_configurations_that_come_along_can_be_used(path):
         (("joint", "tile_weight"), -1, "joint: pointing_weight and tile_weight must not be negative"),
         (("joint", "kind_weights"), [2], "joint: kind_weights must be a mapping"),
         (("num_slots",), 99, "num_slots must be between 1 and 16"),
+        (("num_slots",), 5, "num_slots may be at most 4: with pointing_weight each takes a head"),
+        (("seed",), -1, "seed must not be negative"),
+        (("start_from",), 3, "start_from must be a text, not 3"),
+        (("vision", "page_advance_px"), [12], "vision: page_advance_px must be two widths"),
+        (("vision", "budgets"), [9, 16], "vision: budgets must hold one of at most 4, for the global views"),
+        (("log_every_steps",), 0, "checkpoint and log intervals must be positive"),
         (("model", "num_key_value_heads"), 5, "model: .*must divide each other"),
     ],
 )
@@ -53,9 +59,10 @@ def test_a_bad_setting_is_named_before_any_work(raw_config, write_config, tmp_pa
     assert not out.exists()
 
 
-def test_a_file_that_is_no_yaml_is_refused(tmp_path):
+@pytest.mark.parametrize("content", [b"seed: [1,", b"seed: \xff\xfe"])
+def test_a_file_that_is_no_yaml_is_refused(tmp_path, content):
     path = tmp_path / "config.yaml"
-    path.write_text("seed: [1,", encoding="utf-8")
+    path.write_bytes(content)
     with pytest.raises(SettingsError, match="cannot be read as YAML"):
         load_config(path)
 
@@ -74,3 +81,15 @@ def test_a_config_that_begins_with_a_model_may_leave_stages_out(raw_config, writ
     assert config.vision is None
     assert config.reading is None
     assert config.language.num_steps == raw["language"]["num_steps"]
+
+
+def test_a_stage_that_the_configuration_does_not_have_is_not_passed_over_in_silence(raw_config, write_config, tmp_path, caplog):
+    path = write_config({name: value for name, value in raw_config.items() if name != "reading"})
+    assert train.main(["--config", str(path), "--out", str(tmp_path / "out"), "--stage", "reading"]) == 1
+    assert "config.yaml has no reading stage" in caplog.text
+
+
+def test_a_folder_that_cannot_be_written_is_found_before_any_work(raw_config, write_config, tmp_path, caplog):
+    (tmp_path / "file").touch()
+    assert train.main(["--config", str(write_config(raw_config)), "--out", str(tmp_path / "file" / "out")]) == 1
+    assert "cannot be written" in caplog.text
