@@ -71,7 +71,7 @@ def draw_fields(rng: np.random.Generator, split: Split, kind: str) -> Record:
     if kind in ("receipt", "invoice", "form") or rng.random() < 0.5:
         _heading(rng, record, split)
     if kind in ("receipt", "invoice") and rng.random() < 0.6:
-        _articles(rng, record, split)
+        _articles(rng, record)
     colon, align = str(rng.choice((":", ":", ""))), Align.RIGHT if rng.random() < 0.4 else Align.LEFT
     is_one_text = rng.random() < 0.3
     for each in chosen:
@@ -95,7 +95,7 @@ def draw_table(rng: np.random.Generator, split: Split) -> Record:
     if rng.random() < 0.5:
         _heading(rng, record, split)
     num_rows, num_cols = int(rng.integers(2, 6)), int(rng.integers(1, 4))
-    rows, cols = _names(rng, split, num_rows), _columns(rng, num_cols)
+    rows, cols = _names(rng, num_rows), _columns(rng, num_cols)
     head_align, cell_align = Align.RIGHT, Align.RIGHT
     if split is Split.TRAINING:
         head_align, cell_align = _TABLE_ALIGNS[rng.integers(len(_TABLE_ALIGNS))]
@@ -116,7 +116,7 @@ def draw_table(rng: np.random.Generator, split: Split) -> Record:
         if rng.random() < 0.3:
             needs = (f"row {row}", *(f"{row}/{c}" for c in cols))
             record.questions.append(Question("table row", asking.ROW, " ".join((row, *values)), needs, names={"name": row}))
-    _absent_name(rng, record, rows, asking.CELL, split, col=cols[0])
+    _absent_name(rng, record, rows, asking.CELL, col=cols[0])
     _kind(record, (f"col {cols[0]}",))
     return record
 
@@ -125,7 +125,7 @@ def draw_chart(rng: np.random.Generator, split: Split, kind: str) -> Record:
     """One of ``CHARTS``, with its values printed; those of a pie chart are percentages."""
     record = Record(kind, Sheet(), [])
     _heading(rng, record, split, share=0.8)
-    names = _names(rng, split, int(rng.integers(2, 6)))
+    names = _names(rng, int(rng.integers(2, 6)))
     if kind == "pie chart":
         values: list[float] = _percentages(rng, len(names))
         texts = [f"{value:g}%" for value in values]
@@ -145,7 +145,7 @@ def draw_chart(rng: np.random.Generator, split: Split, kind: str) -> Record:
             index = values.index(pick(values))
             answer = f"{names[index]} {texts[index]}"
             record.questions.append(Question("chart extreme", (*phrasings, own[kind]), answer, everything))
-    _absent_name(rng, record, names, asking.CHART, split)
+    _absent_name(rng, record, names, asking.CHART)
     _kind(record, (names[0],))
     return record
 
@@ -215,9 +215,9 @@ def _heading(rng: np.random.Generator, record: Record, split: Split, share: floa
         record.sheet.gap()
 
 
-def _articles(rng: np.random.Generator, record: Record, split: Split) -> None:
+def _articles(rng: np.random.Generator, record: Record) -> None:
     currency = str(rng.choice(("", "", "$", "€", "£")))
-    for name in _names(rng, split, int(rng.integers(1, 4))):
+    for name in _names(rng, int(rng.integers(1, 4))):
         price = fields.money(rng, currency)
         record.sheet.add(Item(name, 0, f"row {name}"), Item(price, 1, name, Align.RIGHT))
         needs = (f"row {name}", name)
@@ -233,9 +233,9 @@ def _about(name: str, asked: str, answer: str, needs: tuple[str, ...] = ()) -> Q
 
 
 def _absent_name(
-    rng: np.random.Generator, record: Record, present: Sequence[str], phrasings: tuple[str, ...], split: Split, **more: str
+    rng: np.random.Generator, record: Record, present: Sequence[str], phrasings: tuple[str, ...], **more: str
 ) -> None:
-    name = _names(rng, split, 1, frozenset(present))[0]
+    name = _names(rng, 1, frozenset(present))[0]
     needs = tuple(f"row {each}" for each in present)
     record.questions.append(Question("absent", phrasings, asking.NOT_THERE, needs, (), {"name": name, "row": name, **more}))
 
@@ -244,8 +244,8 @@ def _kind(record: Record, needs: tuple[str, ...]) -> None:
     record.questions.append(Question("kind", asking.KIND, f"This is {KIND_NAMES[record.kind]}.", needs))
 
 
-def _names(rng: np.random.Generator, split: Split, num: int, taken: frozenset[str] = frozenset()) -> list[str]:
-    """Different names of one sort: articles, cities, people, months or days."""
+def _names(rng: np.random.Generator, num: int, taken: frozenset[str] = frozenset()) -> list[str]:
+    """Different names of one sort: articles, cities, people, months or days. Training and evaluation share them."""
     sort = int(rng.integers(6))
     if sort == 5:
         pool = list(wording.MONTHS if rng.random() < 0.6 else wording.DAYS)

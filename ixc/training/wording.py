@@ -1,4 +1,7 @@
-"""What signs and labels say, and how people ask about them. Texts of training and evaluation never coincide."""
+"""What signs, labels and notices say, and the words that names are made of.
+
+What is drawn for one ``Split`` never coincides with what the other one says; single words and names may.
+"""
 
 from __future__ import annotations
 
