@@ -1,4 +1,4 @@
-# make app, make test, make lint. The environment lives in .venv and is installed again only when the requirements change.
+# make app, make install, make test, make lint. The environment lives in .venv and is installed again only when the requirements change.
 #
 #   PYTHON=python3.12 make app      another interpreter (3.11 or newer)
 #   make test ARGS="-m 'not browser' -k tiling"
@@ -7,7 +7,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help app test test-vllm lint format browser clean
+.PHONY: help app install test test-vllm lint format browser clean
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 ARGS ?=
@@ -19,6 +19,8 @@ help:  ## list the targets
 
 app: .venv/.installed-app  ## install what is needed and serve the demo on http://127.0.0.1:7860
 	@.venv/bin/python app.py
+
+install: .venv/.installed-app  ## install what is needed; the program is then .venv/bin/ixc
 
 test: .venv/.installed-dev browser  ## install what is needed and run every test; ARGS="..." goes to pytest
 	@.venv/bin/python -m pytest $(ARGS)

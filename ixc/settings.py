@@ -91,7 +91,8 @@ class Settings:
     model: str = "ixc-nano"
     """A preset's name or a checkpoint folder."""
     models: str = ""
-    """What the page offers besides, separated by commas; empty: every preset where only this machine reaches the page."""
+    """What the page offers besides, separated by commas; empty: every preset where the page is on loopback,
+    without login, keys and share link, and none elsewhere."""
     precision: str = "auto"
     """auto, bf16, fp16, fp32, int8 or int4."""
     device: str = "auto"
@@ -108,6 +109,8 @@ class Settings:
     """How images are resized: fast, at most 1 of 255 from the reference's pixels, or exact, by Pillow in twice the time."""
     host: str = "127.0.0.1"
     port: int = 7860
+    origins: str = ""
+    """Web addresses, separated by commas, whose pages may use this server from a browser besides its own; "*": all."""
     backend: str = ""
     """Address of an OpenAI-compatible server that runs the model in place of this process; empty: none."""
     backend_key: str = field(default="", repr=False)
@@ -159,6 +162,7 @@ _TOP_VARIABLES = {
     "IXC_RESIZE": "resize",
     "IXC_HOST": "host",
     "IXC_PORT": "port",
+    "IXC_ORIGINS": "origins",
     "IXC_BACKEND": "backend",
     "IXC_BACKEND_KEY": "backend_key",
     "IXC_BACKEND_PARALLEL": "backend_parallel",

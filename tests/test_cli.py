@@ -102,6 +102,15 @@ def test_plan_prints_an_aligned_table(image):
     )
 
 
+def test_plan_without_a_budget_takes_one_that_is_served(capsys, image, monkeypatch):
+    monkeypatch.setenv("IXC_MAX_PATCHES", "9")
+    assert main(["plan", str(image)]) == 0
+    assert "of at most 9\n" in capsys.readouterr().out
+    monkeypatch.setenv("IXC_MAX_PATCHES", "64")
+    assert main(["plan", str(image)]) == 0
+    assert "of at most 25\n" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("size", "max_patches", "remark"),
     [

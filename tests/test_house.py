@@ -36,6 +36,7 @@ FILES = tracked_files()
 PACKAGE_SOURCES = [path for path in FILES if path.suffix == ".py" and path.is_relative_to(ROOT / "ixc")]
 SOURCES = [path for path in FILES if path.suffix == ".py"]
 TEXT_SUFFIXES = {"", ".py", ".md", ".txt", ".toml", ".yaml", ".yml", ".json", ".css", ".js", ".html", ".sh", ".cfg", ".csv"}
+TEXT_SUFFIXES |= {".conf", ".service"}
 TEXTS = [path for path in FILES if path.suffix in TEXT_SUFFIXES]
 
 
@@ -168,11 +169,14 @@ def test_links_and_pictures_of_the_readme_are_there():
     assert not [target for target in local if not (ROOT / target).exists()]
 
 
-def test_every_setting_is_in_the_readme():
-    source = (ROOT / "ixc" / "settings.py").read_text(encoding="utf-8")
-    variables = set(re.findall(r'"(IXC_[A-Z_]+)"', source))
-    assert variables
-    assert variables == set(re.findall(r"`(IXC_[A-Z_]+)`", README)) & variables
+def test_every_variable_that_is_read_is_in_the_readme_and_no_other():
+    """Those of the package, of the tests and of the scripts, as the sources quote them."""
+    scripts = [path for path in FILES if path.parent.name in (".ci", "deploy")]
+    texts = [path.read_text(encoding="utf-8") for path in [*SOURCES, *scripts]]
+    variables = {name for text in texts for name in re.findall(r"""["'](IXC_[A-Z_]+[A-Z])["']|\$\{(IXC_[A-Z_]+)""", text)}
+    variables = {name or in_script for name, in_script in variables}
+    assert len(variables) > 30
+    assert variables == set(re.findall(r"`(IXC_[A-Z_]+[A-Z])\b", README))
 
 
 def test_every_make_target_of_the_readme_exists():

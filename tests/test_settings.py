@@ -23,6 +23,7 @@ VARIABLES = {  # variable, text, where it lands, value there
     "IXC_RESIZE": ("exact", "resize", "exact"),
     "IXC_HOST": ("0.0.0.0", "host", "0.0.0.0"),
     "IXC_PORT": ("8000", "port", 8000),
+    "IXC_ORIGINS": ("https://chat.example.org", "origins", "https://chat.example.org"),
     "IXC_BACKEND": ("http://127.0.0.1:8000", "backend", "http://127.0.0.1:8000"),
     "IXC_BACKEND_KEY": ("secret", "backend_key", "secret"),
     "IXC_BACKEND_PARALLEL": ("4", "backend_parallel", 4),

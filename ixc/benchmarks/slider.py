@@ -9,8 +9,6 @@ from __future__ import annotations
 import argparse
 import io
 import logging
-import os
-import shutil
 import statistics
 import sys
 import time
@@ -20,6 +18,7 @@ from PIL import Image
 
 from ixc.benchmarks.app_process import AppProcess, describe_hardware
 from ixc.benchmarks.page_client import PageClient
+from ixc.chromium import launch_options
 
 logger = logging.getLogger(__name__)
 
@@ -77,15 +76,15 @@ def measure_http(url: str, picture: bytes, num_rounds: int) -> tuple[list[float]
 
 def measure_browser(url: str, picture: bytes, num_rounds: int) -> list[float] | None:
     """Milliseconds of each move in Chromium; None when that or Playwright is missing."""
-    chromium = os.environ.get("IXC_CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
     try:
         from playwright.sync_api import sync_playwright
     except ImportError:
         return None
-    if chromium is None:
-        return None
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=list(CHROMIUM_FLAGS))
+        options = launch_options(playwright.chromium.executable_path)
+        if options is None:
+            return None
+        browser = playwright.chromium.launch(args=list(CHROMIUM_FLAGS), **options)
         page = browser.new_page(viewport={"width": 1440, "height": 900})
         page.goto(url)
         page.set_input_files("#ixc-file", {"name": "picture.jpg", "mimeType": "image/jpeg", "buffer": picture})

@@ -9,6 +9,7 @@ import torch
 from transformers import ProcessorMixin
 
 from ixc.chat.costs import CostModel
+from ixc.chat.kv_cache import ANSWER_ROOM
 from ixc.chat.memory import free_memory_bytes
 from ixc.chat.prompt import EncodedPrompt, ImageSegment, encode_prompt
 from ixc.chat.request import ChatRequest
@@ -44,9 +45,10 @@ class Admission:
         max_context_tokens: int,
         free_bytes: Callable[[torch.device], int | None] = free_memory_bytes,
         held: Callable[[str, EncodedPrompt], Held] = lambda session_id, prompt: _NOTHING,
+        spare_bytes: Callable[[str], int] = lambda session_id: 0,
         make_room: Callable[[str, int], None] = lambda session_id, num_bytes: None,
     ) -> None:
-        """``held`` tells what a session keeps; ``make_room`` frees so many bytes of what others keep."""
+        """``held`` tells what a session keeps, ``spare_bytes`` how much all others do; ``make_room`` frees some of that."""
         self._processor = processor
         self._costs = costs
         self._device = device
@@ -54,6 +56,7 @@ class Admission:
         self._longest_piece = max(map(len, processor.tokenizer.get_vocab()))
         self.free_bytes = free_bytes
         self._held = held
+        self._spare_bytes = spare_bytes
         self._make_room = make_room
 
     def admit(self, request: ChatRequest) -> EncodedPrompt:
@@ -85,29 +88,35 @@ class Admission:
                 "hold; ask about a shorter text or clear the conversation."
             )
 
-    def shortage(self, prompt: EncodedPrompt, num_beams: int = 1, held: Held = _NOTHING) -> tuple[int, int] | None:
+    def shortage(
+        self, prompt: EncodedPrompt, num_beams: int = 1, held: Held = _NOTHING, num_answer_tokens: int = ANSWER_ROOM
+    ) -> tuple[int, int] | None:
         """(bytes needed, bytes free) when ``prompt`` does not fit; None when it does, or nobody can tell."""
         free = self.free_bytes(self._device)
-        needed = self._memory_bytes(prompt, num_beams, held)
+        needed = self._memory_bytes(prompt, num_beams, held, num_answer_tokens)
         return None if free is None or needed <= free else (needed, free)
 
     def _check_memory(self, prompt: EncodedPrompt, request: ChatRequest) -> None:
         num_beams, held = request.generation.num_beams, self._held(request.session_id, prompt)
-        if (shortage := self.shortage(prompt, num_beams, held)) is None:
+        num_answer_tokens = _num_answer_tokens(request)
+        if (shortage := self.shortage(prompt, num_beams, held, num_answer_tokens)) is None:
             return
-        self._make_room(request.session_id, shortage[0] - shortage[1])
-        if (shortage := self.shortage(prompt, num_beams, held)) is None:
-            return
+        missing, spare = shortage[0] - shortage[1], self._spare_bytes(request.session_id)
+        if missing <= spare:  # else others would lose what they keep, and this one be refused all the same
+            self._make_room(request.session_id, missing)
+            if (shortage := self.shortage(prompt, num_beams, held, num_answer_tokens)) is None:
+                return
+            spare = self._spare_bytes(request.session_id)
         needed, free = shortage
         message = f"This question needs about {needed / _GIGABYTE:.1f} GB of memory and {free / _GIGABYTE:.1f} GB are free"
-        fitting = self._largest_fitting_budget(prompt, request, free)
+        fitting = self._largest_fitting_budget(prompt, request, free + spare)
         if fitting is None:
             raise OutOfMemory(f"{message}; clear the conversation or use a device with more memory.")
         raise OutOfMemory(f"{message}; lower the max patches to {fitting}.")
 
-    def _memory_bytes(self, prompt: EncodedPrompt, num_beams: int, held: Held) -> int:
-        """Beam search holds the prompt's keys and values once more for every beam."""
-        copies = (num_beams if num_beams > 1 else 0) * len(prompt) * self._costs.bytes_per_token
+    def _memory_bytes(self, prompt: EncodedPrompt, num_beams: int, held: Held, num_answer_tokens: int) -> int:
+        """Beam search holds the prompt's keys and values, and the answer's, once more for every beam."""
+        copies = (num_beams if num_beams > 1 else 0) * (len(prompt) + num_answer_tokens) * self._costs.bytes_per_token
         unseen, position = {}, 0
         for segment in prompt.segments:
             position += len(segment)
@@ -119,6 +128,7 @@ class Admission:
             max((plan.num_tiles for plan in unseen.values()), default=0),
             num_cached=held.num_tokens,
             capacity=held.capacity,
+            num_answer_tokens=num_answer_tokens,
         )
 
     def _largest_fitting_budget(self, prompt: EncodedPrompt, request: ChatRequest, free_bytes: int) -> int | None:
@@ -134,6 +144,12 @@ class Admission:
             )
             smaller = EncodedPrompt(segments)
             held = self._held(request.session_id, smaller)
-            if self._memory_bytes(smaller, request.generation.num_beams, held) <= free_bytes:
+            needed = self._memory_bytes(smaller, request.generation.num_beams, held, _num_answer_tokens(request))
+            if needed <= free_bytes:
                 return budget
         return None
+
+
+def _num_answer_tokens(request: ChatRequest) -> int:
+    """Of the answer, so many find room beside the prompt from the start; few answers are longer."""
+    return min(request.generation.max_new_tokens, ANSWER_ROOM)

@@ -9,7 +9,7 @@ import torch
 from transformers import PreTrainedConfig
 
 from ixc.chat.interface import CostEstimate
-from ixc.chat.kv_cache import InPlaceCache
+from ixc.chat.kv_cache import ANSWER_ROOM, InPlaceCache
 from ixc.models.xcomposer2 import XComposer2ForCausalLM
 from ixc.single_view import ImagePlan
 
@@ -59,18 +59,26 @@ class CostModel:
         """For a first question of ``num_text_tokens`` about an image cut by ``plan``."""
         num_tokens = plan.num_visual_tokens + num_text_tokens
         time_ms = self._time_ms(plan.num_views, num_tokens, corrected=True)
-        return CostEstimate(self.memory_bytes(num_tokens, plan.num_visual_tokens, plan.num_tiles), time_ms)
+        memory_bytes = self.memory_bytes(num_tokens, plan.num_visual_tokens, plan.num_tiles, num_answer_tokens=ANSWER_ROOM)
+        return CostEstimate(memory_bytes, time_ms)
 
     def memory_bytes(
-        self, num_tokens: int, num_visual_tokens: int, num_tiles: int, *, num_cached: int = 0, capacity: int = 0
+        self,
+        num_tokens: int,
+        num_visual_tokens: int,
+        num_tiles: int,
+        *,
+        num_cached: int = 0,
+        capacity: int = 0,
+        num_answer_tokens: int = 0,
     ) -> int:
         """Peak on top of what is held for a prompt of ``num_tokens``, with ``num_visual_tokens`` of images not seen before.
 
         ``num_tiles`` is the largest such image's. Of the prompt ``num_cached`` tokens have their keys and values already, in a
-        cache with room for ``capacity``.
+        cache with room for ``capacity``. The answer's keys and values are counted for its first ``num_answer_tokens``.
         """
         config, vision = self._config, self._config.vision_config
-        kv = max(0, num_tokens - capacity) * self.bytes_per_token
+        kv = max(0, num_tokens + num_answer_tokens - capacity) * self.bytes_per_token
         embeddings = num_visual_tokens * config.hidden_size * self._itemsize
         patches = min(self._views_per_pass, num_tiles + 1) * ((self._view_px // vision.patch_size) ** 2 + 1)
         view_bytes = self._view_px**2 * 3

@@ -20,7 +20,7 @@ from ixc.chat.costs import CostModel
 from ixc.chat.events import AnswerStats, Event, Finished, FinishReason, PrefillProgress, TextDelta
 from ixc.chat.interface import ChatEngine, CostEstimate, ModelInfo
 from ixc.chat.kv_cache import ANSWER_ROOM, InPlaceCache
-from ixc.chat.memory import give_memory_back, is_out_of_memory
+from ixc.chat.memory import give_memory_back, is_out_of_memory, make_current
 from ixc.chat.prompt import (
     EncodedPrompt,
     ImageSegment,
@@ -49,9 +49,9 @@ _MAX_SPARE = 0.25
 """Of a kept cache, unused for each position in use: copying it smaller would hold up the answer's end and the next turn."""
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class _Job:
-    """One request on its way through the worker."""
+    """One request on its way through the worker; equal only to itself."""
 
     request: ChatRequest
     prompt: EncodedPrompt
@@ -84,16 +84,17 @@ class Engine(ChatEngine):
         self.processor = processor
         self._costs = costs
         self._max_waiting = settings.max_waiting
+        self._store = SessionStore(settings.cache)
         self.admission = Admission(
             processor,
             costs,
             runner.model.device,
             runner.model.config.max_context_tokens,
             held=self._held,
+            spare_bytes=self._store.bytes_of_others,
             make_room=self._make_room,
         )
-        self._store = SessionStore(settings.cache)
-        self._worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="ixc-model")
+        self._worker = ThreadPoolExecutor(1, "ixc-model", initializer=make_current, initargs=(runner.model.device,))
         self._jobs: list[_Job] = []
         self._lock = threading.Lock()
         self._closed = threading.Event()
@@ -177,7 +178,11 @@ class Engine(ChatEngine):
     # --- in the worker --------------------------------------------------------------------------------------------
 
     def _work(self, job: _Job) -> None:
-        outcome = self._outcome(job)
+        outcome: Finished | BaseException
+        try:
+            outcome = self._outcome(job)
+        except BaseException as error:  # noqa: BLE001 - after a failure, giving memory back may fail too; the caller must not wait
+            outcome = error
         with self._lock:  # before the last event, so that whoever got it finds the engine done with the request
             self._jobs.remove(job)
         job.events.put(outcome)
@@ -207,8 +212,8 @@ class Engine(ChatEngine):
                     job.generated_ids.append(token_id)
         except Stopped:
             reason = FinishReason.STOPPED
-        finally:
-            self._keep(job, prefix)
+        # Not after an error: a pass that broke off leaves a cache whose first layers hold more than its last.
+        self._keep(job, prefix)
         ended_s = time.perf_counter()
         is_streamed = job.request.generation.num_beams == 1  # else the first token comes after the whole search
         if first_token_s is not None and num_cached == 0 and is_streamed:
@@ -255,7 +260,7 @@ class Engine(ChatEngine):
             return _Prefix((), self.runner.new_cache(len(prompt) + ANSWER_ROOM))
         wanted = cut_segments(prompt.segments, len(prompt) - 1)
         prefix.cache.truncate(common_prefix_length(prefix.segments, wanted))
-        if prefix.cache.capacity < len(prompt):  # growing by itself it would take half as much again
+        if prefix.cache.capacity < len(prompt):  # growing by itself it would be copied with every chunk
             prefix.cache.reserve(len(prompt) + ANSWER_ROOM)
         return prefix
 

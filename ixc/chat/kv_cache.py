@@ -7,8 +7,10 @@ from torch import Tensor
 from transformers.cache_utils import Cache, CacheLayerMixin, DynamicCache
 
 ANSWER_ROOM = 256
-"""Positions of a new cache beyond its prompt: most answers fit, so that nothing is copied while they are streamed."""
-_GROWTH = 1.5
+"""Positions of a new cache beyond its prompt: most answers fit, so that nothing is copied while they are streamed.
+
+A longer answer grows its cache by as much again, each time: a share of a long prompt would be more than anybody counted on.
+"""
 
 
 class InPlaceLayer(CacheLayerMixin):
@@ -33,7 +35,7 @@ class InPlaceLayer(CacheLayerMixin):
             self.lazy_initialization(key_states, value_states)
         stop = self.length + key_states.shape[-2]
         if stop > self.capacity:
-            self._grow(max(stop, int(self.capacity * _GROWTH)))
+            self._grow(max(stop, self.capacity + ANSWER_ROOM))
         self.keys[:, :, self.length : stop] = key_states
         self.values[:, :, self.length : stop] = value_states
         self.length = stop

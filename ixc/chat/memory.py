@@ -10,6 +10,7 @@ import torch
 from ixc.chat.heap import trim_heap
 
 _MEMINFO = Path("/proc/meminfo")
+_NO_MEMORY_LEFT = ("allocate memory", "CUBLAS_STATUS_ALLOC_FAILED", "CUDA error: out of memory")
 
 
 def free_memory_bytes(device: torch.device) -> int | None:
@@ -29,10 +30,16 @@ def free_memory_bytes(device: torch.device) -> int | None:
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """PyTorch reports a failed allocation on a CPU as a plain RuntimeError."""
+    """PyTorch reports a failed allocation on a CPU, and one of CUDA's own libraries or driver, as a plain RuntimeError."""
     if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
         return True
-    return isinstance(error, RuntimeError) and "allocate memory" in str(error)
+    return isinstance(error, RuntimeError) and any(words in str(error) for words in _NO_MEMORY_LEFT)
+
+
+def make_current(device: torch.device) -> None:
+    """What names no GPU (streams, events, other libraries' kernels) means this one in this thread; in a new one, the first."""
+    if device.type == "cuda" and device.index is not None:
+        torch.cuda.set_device(device)
 
 
 def give_memory_back() -> None:

@@ -74,6 +74,11 @@ class SessionStore:
                 num_dropped += self._entries.pop(place).num_bytes
             return num_dropped
 
+    def bytes_of_others(self, session_id: str) -> int:
+        """What ``free`` could drop without touching ``session_id``."""
+        with self._lock:
+            return sum(entry.num_bytes for place, entry in self._entries.items() if place[0] != session_id)
+
     def expire(self) -> None:
         """Drop what is too old; nobody may ask again."""
         with self._lock:

@@ -11,21 +11,21 @@ from typing import TYPE_CHECKING
 from ixc.cli.options import check_budget
 from ixc.errors import SettingsError
 from ixc.plan_facts import plan_facts
-from ixc.settings import Settings
+from ixc.settings import DEFAULT_MAX_PATCHES, Settings
 from ixc.tiling import NUM_GLOBAL_TOKENS, TilePlan, plan_tiles, suggest_max_patches
 
 if TYPE_CHECKING:
     from ixc.imaging.decode import DecodedImage
-
-DEFAULT_MAX_PATCHES = 25
-"""HD-25, the paper's balance of detail and cost."""
 
 
 def add_command(commands: argparse._SubParsersAction) -> None:
     parser = commands.add_parser("plan", help="show how an image is cut", description="Show how an image is cut into tiles.")
     parser.add_argument("image", metavar="IMAGE", type=Path, help="JPEG, PNG, WebP, AVIF, GIF, TIFF or BMP file")
     parser.add_argument(
-        "--max-patches", metavar="N", type=int, default=DEFAULT_MAX_PATCHES, help="most tiles to cut (default: %(default)s)"
+        "--max-patches",
+        metavar="N",
+        type=int,
+        help=f"most tiles to cut (default: {DEFAULT_MAX_PATCHES}, or IXC_MAX_PATCHES where that is less)",
     )
     parser.add_argument("--tiles", action="store_true", help="list every tile with its pixels and tokens")
     parser.add_argument("--json", action="store_true", help="print everything about the plan as JSON instead of a table")
@@ -38,9 +38,9 @@ def run(args: argparse.Namespace, settings: Settings) -> None:
     """Decode, plan, print, and write the drawings asked for. Raises IxcError."""
     from ixc.imaging.decode import decode_image
 
-    check_budget(args.max_patches, settings)
+    max_patches = settings.default_max_patches if args.max_patches is None else check_budget(args.max_patches, settings)
     image = decode_image(args.image, settings.images)
-    plan = plan_tiles(image.size_px, args.max_patches)
+    plan = plan_tiles(image.size_px, max_patches)
     _write_drawings(args, image, plan)
     if args.json:
         print(json.dumps(plan_facts(plan, max_patches_limit=settings.max_patches_limit), indent=2))

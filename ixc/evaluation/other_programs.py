@@ -9,7 +9,6 @@ import csv
 import html
 import importlib.util
 import io
-import os
 import shutil
 import subprocess
 import tempfile
@@ -19,6 +18,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from ixc.chromium import find_chromium
 from ixc.errors import SettingsError
 from ixc.evaluation.held_out import Task
 from ixc.tiling import SizePx
@@ -35,6 +35,15 @@ _SHEET_DPI = 150
 _SHEET_TOP_PX = 158
 """Below the page's header; the picture ends above its footer."""
 _TIMEOUT_S = 60
+_PARTS = {"chromium": ("chromium",), "libreoffice": ("soffice", "pdftoppm"), "matplotlib": ("matplotlib",)}
+"""What each program is made of."""
+_PACKAGES = {
+    "chromium": "chromium",
+    "soffice": "libreoffice-calc",
+    "pdftoppm": "poppler-utils",
+    "matplotlib": "requirements-dev.txt",
+}
+"""What brings each part: a package of Debian, or the file that pip takes."""
 
 
 def make_printed_tasks(num: int, seed: int) -> list[Task]:
@@ -60,12 +69,23 @@ def make_printed_tasks(num: int, seed: int) -> list[Task]:
 
 def found_programs() -> tuple[str, ...]:
     """Those of chromium, libreoffice and matplotlib that are installed."""
+    missing = missing_programs()
+    return tuple(name for name, parts in _PARTS.items() if not missing.keys() & set(parts))
+
+
+def missing_programs() -> dict[str, str]:
+    """What is not installed of chromium, soffice, pdftoppm and matplotlib, each with what brings it.
+
+    That is the name of a Debian package, or the requirements file for pip. With any of them missing the mixture of
+    documents, and so the figure, is another.
+    """
     is_there = {
-        "chromium": _chromium() is not None,
-        "libreoffice": all(shutil.which(program) for program in ("soffice", "pdftoppm")),
+        "chromium": find_chromium() is not None,
+        "soffice": shutil.which("soffice") is not None,
+        "pdftoppm": shutil.which("pdftoppm") is not None,
         "matplotlib": importlib.util.find_spec("matplotlib") is not None,
     }
-    return tuple(name for name, found in is_there.items() if found)
+    return {name: _PACKAGES[name] for name, found in is_there.items() if not found}
 
 
 def _draw_record(rng: np.random.Generator, program: str, turn: int) -> Record:
@@ -90,16 +110,12 @@ def _choose(rng: np.random.Generator, record: Record) -> Question:
     return askable[rng.integers(len(askable))]
 
 
-def _chromium() -> str | None:
-    return os.environ.get("IXC_CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
-
-
 def _print_by_chromium(folder: Path, rng: np.random.Generator, record: Record) -> tuple[bytes, SizePx]:
     page, picture = folder / "page.html", folder / "page.png"
     page.write_text(_page(rng, record), encoding="utf-8")
     window = f"--window-size={_WINDOW_PX.width},{_WINDOW_PX.height}"
     flags = ["--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", window, f"--screenshot={picture}"]
-    _run([_chromium(), *flags, page.as_uri()])
+    _run([find_chromium(), *flags, page.as_uri()])
     return _cut_to_ink(picture)
 
 

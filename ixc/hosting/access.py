@@ -13,6 +13,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse
 from starlette.routing import BaseRoute, Match
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -184,7 +185,10 @@ class PageLogin:
         """A coroutine function: Gradio awaits nothing else."""
 
         async def check(name: str, password: str) -> bool:
-            who = await self.lines.check(_login_from.get(), lambda: name if self._access.knows(name, password) else None)
+            address = _login_from.get()
+            if self.lines.is_full(address):  # others came while this one's form was on its way
+                raise HTTPException(429, _TOO_MANY_GUESSES_TEXT, {"Retry-After": str(_RETRY_AFTER_S)})
+            who = await self.lines.check(address, lambda: name if self._access.knows(name, password) else None)
             return who is not None
 
         return check
@@ -250,9 +254,10 @@ _NO_KEY = _refusal(
     "invalid_api_key",
     {"WWW-Authenticate": 'Basic realm="ixc"'},
 )
+_TOO_MANY_GUESSES_TEXT = "Too many wrong keys or passwords come from this address; try again in a few seconds."
 _TOO_MANY_GUESSES = _refusal(
     429,
-    "Too many wrong keys or passwords come from this address; try again in a few seconds.",
+    _TOO_MANY_GUESSES_TEXT,
     "rate_limit_error",
     "rate_limit_exceeded",
     {"Retry-After": str(_RETRY_AFTER_S)},

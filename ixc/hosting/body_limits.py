@@ -15,7 +15,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ixc.hosting.body_room import BodyRoom
 from ixc.hosting.route_path import route_path
-from ixc.serving.callers import address_of, is_known
+from ixc.serving.callers import is_known, network_of
 from ixc.settings import MEGABYTE, ImageLimits
 
 _UPLOAD = "/gradio_api/upload"
@@ -39,13 +39,15 @@ class BodyRules:
     min_bytes_per_s: float = 16 * 1024
     small_bytes: int = MEGABYTE // 4
     """So much of a body is not counted: questions without a large picture always get through."""
+    max_wait_to_send_s: float = 120.0
+    """For a caller to take some of its answer, once the buffers between are full. Until it is over, its body is held."""
     max_parts: int = 200_000
     """Brackets and commas, of which a text that a model can read has fewer, and a picture in base64 none.
 
     Parsed, each may take 60 times its byte, and nobody else is served meanwhile.
     """
     num_largest_held: int = 8
-    """So many of the largest bodies with images may be in memory at once, and half of them from one address.
+    """So many of the largest bodies with images may be in memory at once, and half of them from one network.
 
     Who has a key may take all of them: a page elsewhere, which has this server as its backend, asks for all its users.
     """
@@ -75,7 +77,7 @@ class BodyRules:
 class BodyLimits:
     """ASGI middleware. A body against ``rules`` is answered with 413, 408 or 503, and the app behind sees it break off.
 
-    Keys are checked before it.
+    A caller who never reads its answer is given up. Keys are checked before it.
     """
 
     def __init__(self, app: ASGIApp, rules: BodyRules) -> None:
@@ -86,20 +88,26 @@ class BodyLimits:
             await self._app(scope, receive, send)
             return
         body = _Body(scope, receive, self._rules, self._room)
-        has_begun = False
+        has_begun = is_given_up = False
 
         async def send_unless_refused(message: Message) -> None:
-            nonlocal has_begun
-            if body.refusal is None or has_begun:
-                has_begun = True
-                await send(message)
+            nonlocal has_begun, is_given_up
+            if body.refusal is not None and not has_begun:
+                return
+            has_begun = True
+            try:
+                async with asyncio.timeout(0 if is_given_up else self._rules.max_wait_to_send_s):
+                    await send(message)
+            except TimeoutError:
+                is_given_up = True
+                raise
 
         body.check_announced(scope)
         try:
             if body.refusal is None:
                 await self._app(scope, body.receive, send_unless_refused)
         except Exception:
-            if body.refusal is None:
+            if body.refusal is None and not is_given_up:
                 raise
         finally:
             body.leave()
@@ -114,7 +122,7 @@ class _Body:
         path = route_path(scope)
         self._receive, self._rules, self._max_bytes = receive, rules, rules.max_bytes(path)
         self._room = None if path.startswith(_UPLOAD) else room  # uploads go to the disk
-        self._caller = None if is_known(scope) else address_of(scope)
+        self._caller = None if is_known(scope) else network_of(scope)
         self._num_held = 0
         self._started_s = time.monotonic()
         self._num_bytes = self._num_parts = 0

@@ -16,6 +16,10 @@ class Kind(StrEnum):
     ZERO = "zero"
 
 
+ZERO_GPU_CHUNK_TOKENS = 2048
+"""Prompt tokens per pass on ZeroGPU: few enough that Stop, which travels with the events, is answered soon."""
+
+
 @dataclass(frozen=True, slots=True)
 class Hardware:
     """``memory_gb`` is what a model has: of one GPU, or the machine's; in units of 10^9 bytes, as sold."""

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
+from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -34,14 +38,17 @@ class OpenPages:
 
 
 class CountPages:
-    """ASGI middleware that counts heartbeats and turns newcomers away while ``pages`` is full; open pages go on."""
+    """ASGI middleware that counts heartbeats and turns newcomers away while ``pages`` is full; open pages go on.
 
-    def __init__(self, app: ASGIApp, pages: OpenPages) -> None:
-        self._app, self._pages = app, pages
+    Of heartbeats only those that ``is_page`` says come from a page: Gradio answers anybody's, logged in or not.
+    """
+
+    def __init__(self, app: ASGIApp, pages: OpenPages, is_page: Callable[[Scope], bool] = lambda scope: True) -> None:
+        self._app, self._pages, self._is_page = app, pages, is_page
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         path = route_path(scope) if scope["type"] == "http" else ""
-        if path.startswith(_HEARTBEAT):
+        if path.startswith(_HEARTBEAT) and self._is_page(scope):
             self._pages.num_open += 1
             try:
                 await self._app(scope, receive, send)
@@ -60,3 +67,10 @@ class CountPages:
         if path == _PAGE:
             return HTMLResponse(FULL_PAGE.format(max_users=max_users), **options)
         return JSONResponse({"detail": f"This app serves {max_users} users at a time; try again in a minute."}, **options)
+
+
+def is_logged_in(app: Any, scope: Scope) -> bool:
+    """Whether a request to Gradio's ``app`` carries the cookie of somebody who gave a name and password, as Gradio tells it."""
+    cookies = Request(scope).cookies
+    token = cookies.get(f"access-token-{app.cookie_id}") or cookies.get(f"access-token-unsecure-{app.cookie_id}")
+    return app.tokens.get(token) is not None

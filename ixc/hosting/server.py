@@ -13,6 +13,7 @@ from types import FrameType
 
 import gradio as gr
 from starlette.middleware import Middleware
+from starlette.types import Scope
 
 from ixc.errors import SettingsError
 from ixc.hosting.access import GuardedRoutes, LoginAddress, PageLogin
@@ -21,13 +22,15 @@ from ixc.hosting.gradio_calls import OnlyUsedCalls
 from ixc.hosting.health import health_routes
 from ixc.hosting.logs import configure_logging, log_answer
 from ixc.hosting.metrics import metrics_route
-from ixc.hosting.open_pages import CountPages, OpenPages
+from ixc.hosting.open_pages import CountPages, OpenPages, is_logged_in
 from ixc.hosting.options import ServerOptions, is_zero_gpu
+from ixc.hosting.origins import OnlyOwnPages, Origins
 from ixc.hosting.routes import hosted_routes
 from ixc.hosting.upload_room import UploadLimits, UploadRoom
 from ixc.imaging.large_work import take_pictures_whole
 from ixc.settings import Settings
 from ixc.ui.app import build_app, launch
+from ixc.ui.model_choice import is_loopback, offering_one_model
 from ixc.ui.services import Services
 from ixc.ui.status import status_route
 
@@ -38,7 +41,6 @@ _END_WITHIN_S = 10.0
 _FLUSH_WITHIN_S = 2.0
 """How long the last words may take to the browsers; a page that is gone never fetches its own."""
 _LOOK_EVERY_S = 0.05
-_LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
 def serve(settings: Settings, options: ServerOptions | None = None) -> None:
@@ -47,6 +49,7 @@ def serve(settings: Settings, options: ServerOptions | None = None) -> None:
     configure_logging(options.log_format)
     take_pictures_whole()
     check_address(settings)
+    settings = settings_for_visitors(settings, options)
     stopping = _stop_signals()
     demo = start(settings, options, _zero_gpu_services(settings))
     stopping.wait()
@@ -57,9 +60,19 @@ def serve(settings: Settings, options: ServerOptions | None = None) -> None:
         os._exit(0)
 
 
+def settings_for_visitors(settings: Settings, options: ServerOptions) -> Settings:
+    """With a login, keys or a share link others come, though behind a server with TLS the app itself stays on loopback."""
+    others_come = options.share or options.access.asks_programs
+    return offering_one_model(settings) if others_come and not settings.models else settings
+
+
 def start(settings: Settings, options: ServerOptions, services: Services | None = None) -> gr.Blocks:
-    """Build the page and start the server's threads; the model loads in the background."""
+    """Build the page and start the server's threads; the model loads in the background.
+
+    ``services`` that are running already have settings of their own, which then count.
+    """
     services = services or Services.start(settings)
+    settings = services.settings
     services.traffic.listen(log_answer)
     demo = build_app(settings, services)
     pages = OpenPages(options.max_users)
@@ -67,25 +80,33 @@ def start(settings: Settings, options: ServerOptions, services: Services | None 
     for_operators = [metrics_route(services, pages)]
     guarded = [*for_programs, *for_operators, status_route(services)] if options.access.is_guarded else for_programs
     login = PageLogin(options.access)
+    only_local = is_loopback(settings.host) and not options.access.is_guarded
+    origins = Origins.of(settings.origins, os.environ, only_local=only_local)
+
+    def is_page(scope: Scope) -> bool:
+        return not options.access.is_guarded or is_logged_in(demo.app, scope)
+
     _, address, share_address = launch(
         demo,
         routes=[*health_routes(services), *for_programs, *for_operators],
         middleware=[
             Middleware(OnlyUsedCalls),
             Middleware(GuardedRoutes, access=options.access, routes=guarded),
+            Middleware(OnlyOwnPages, origins=origins),
             Middleware(LoginAddress, login=login),
             Middleware(BodyLimits, rules=BodyRules.of(settings.images)),
-            Middleware(CountPages, pages=pages),
+            Middleware(CountPages, pages=pages, is_page=is_page),
             Middleware(UploadRoom, uploads=lambda: demo.upload_file_set, limits=UploadLimits(settings.images.max_bytes)),
         ],
         auth=login.as_function() if options.access.is_guarded else None,
         share=options.share,
         prevent_thread_lock=True,
     )
+    origins.allow(share_address or "")
     logger.info("the page is at %s", address)
     if options.share:
         logger.info("everybody who knows a password can use it at %s", share_address or "no share link: it could not be made")
-    if settings.host not in _LOOPBACK and not options.access.is_guarded:
+    if not is_loopback(settings.host) and not options.access.is_guarded:
         logger.warning(
             "everybody who reaches %s:%d can use the page; --auth FILE asks for a password", settings.host, demo.server_port
         )

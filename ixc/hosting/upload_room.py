@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import time
+from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -10,12 +12,14 @@ from pathlib import Path
 
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import PlainTextResponse
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ixc.hosting.route_path import route_path
+from ixc.serving.callers import network_of
 
 _UPLOAD = "/gradio_api/upload"
 _RETRY_AFTER_S = 60
+_MAX_ANSWER_BYTES = 64 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +31,8 @@ class UploadLimits:
     max_age_s: float = 3600.0
     num_largest: int = 40
     """So many of the largest files that are allowed fit in: more than may wait in line."""
+    share: float = 0.5
+    """Of all that, for one network: whoever fills it keeps nobody elsewhere from uploading."""
 
     @property
     def max_bytes(self) -> int:
@@ -34,44 +40,101 @@ class UploadLimits:
 
 
 class UploadRoom:
-    """ASGI middleware that refuses uploads with 503 while too many wait to be opened.
+    """ASGI middleware that refuses uploads with 503 while too many wait to be opened, of all callers or of one network.
 
     ``uploads`` gives the set of paths that the app has taken. Those that are gone are removed from it, old files are deleted.
     """
 
     def __init__(self, app: ASGIApp, uploads: Callable[[], set[str]], limits: UploadLimits) -> None:
         self._app, self._uploads, self._limits = app, uploads, limits
-        self._num_coming = 0
+        self._coming: list[_Coming] = []
+        self._owners: dict[str, str] = {}
+        """Networks by the paths that the app answered them with."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http" or scope["method"] != "POST" or not route_path(scope).startswith(_UPLOAD):
             await self._app(scope, receive, send)
             return
-        self._num_coming += 1
+        coming = _Coming(network_of(scope), self._most_bytes(scope))
+        self._coming.append(coming)
         try:
-            if await run_in_threadpool(self._is_full):
+            if await run_in_threadpool(self._is_full, coming.network):
                 text = "Too many uploads wait to be opened; try again in a minute."
                 refusal = PlainTextResponse(text, 503, {"Retry-After": str(_RETRY_AFTER_S), "Connection": "close"})
                 await refusal(scope, receive, send)
                 return
-            await self._app(scope, receive, send)
+            await self._app(scope, receive, self._noting_owner(send, coming.network))
         finally:
-            self._num_coming -= 1
+            self._coming.remove(coming)
 
-    def _is_full(self) -> bool:
-        """Uploads on their way count as the largest that are allowed."""
-        uploads, num_bytes = self._uploads(), self._num_coming * self._limits.max_file_bytes
+    def _most_bytes(self, scope: Scope) -> int:
+        """What may be coming: as much as was announced, and never more than the largest that is allowed."""
+        announced = next((value for name, value in scope["headers"] if name == b"content-length"), b"")
+        return min(int(announced), self._limits.max_file_bytes) if announced.isdigit() else self._limits.max_file_bytes
+
+    def _noting_owner(self, send: Send, network: str) -> Send:
+        status, answer = 0, bytearray()
+
+        async def send_and_note(message: Message) -> None:
+            nonlocal status
+            status = message.get("status", status)
+            if status == 200 and len(answer) < _MAX_ANSWER_BYTES:
+                answer.extend(message.get("body", b""))
+                if message["type"] == "http.response.body" and not message.get("more_body", False):
+                    self._owners.update(dict.fromkeys(_paths_in(bytes(answer)) & self._uploads(), network))
+            await send(message)
+
+        return send_and_note
+
+    def _is_full(self, network: str) -> bool:
+        uploads = self._uploads()
+        num_files, num_bytes = Counter[str](), Counter[str]()
+        for coming in tuple(self._coming):
+            num_files[coming.network] += 1
+            num_bytes[coming.network] += coming.num_bytes
         for name in tuple(uploads):
-            path = Path(name)
-            try:
-                found = path.stat()
-                if time.time() - found.st_mtime < self._limits.max_age_s:
-                    num_bytes += found.st_size
-                    continue
-                path.unlink()
-            except OSError:
-                pass  # opened and deleted meanwhile
-            with suppress(OSError):
-                path.parent.rmdir()  # each has a folder of its own
-            uploads.discard(name)
-        return len(uploads) + self._num_coming > self._limits.max_files or num_bytes > self._limits.max_bytes
+            size = self._size_unless_old(Path(name))
+            if size is None:
+                uploads.discard(name)
+                self._owners.pop(name, None)
+            else:
+                owner = self._owners.get(name, "")
+                num_files[owner] += 1
+                num_bytes[owner] += size
+        limits = self._limits
+        return (
+            num_files.total() > limits.max_files
+            or num_bytes.total() > limits.max_bytes
+            or num_files[network] > limits.max_files * limits.share
+            or num_bytes[network] > limits.max_bytes * limits.share
+        )
+
+    def _size_unless_old(self, path: Path) -> int | None:
+        """In bytes. None: it was opened and deleted meanwhile, or is old and deleted now."""
+        try:
+            found = path.stat()
+            if time.time() - found.st_mtime < self._limits.max_age_s:
+                return found.st_size
+            path.unlink()
+        except OSError:
+            pass
+        with suppress(OSError):
+            path.parent.rmdir()  # each has a folder of its own
+        return None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Coming:
+    """An upload on its way."""
+
+    network: str
+    num_bytes: int
+
+
+def _paths_in(answer: bytes) -> set[str]:
+    """Of the files that an answer of Gradio's names."""
+    try:
+        named = json.loads(answer)
+    except ValueError:
+        return set()
+    return {path for path in named if isinstance(path, str)} if isinstance(named, list) else set()

@@ -25,20 +25,21 @@ from ixc.chat.costs import CostModel
 from ixc.chat.engine import Engine
 from ixc.chat.events import Event
 from ixc.chat.interface import ChatEngine, CostEstimate
-from ixc.chat.loading import load_engine
+from ixc.chat.loading import VIEWS_PER_PASS, load_engine
 from ixc.chat.request import ChatRequest, StopFlag
 from ixc.chat.runner import ModelRunner
-from ixc.errors import EngineBusy, IxcError
+from ixc.errors import EngineBusy, IxcError, SettingsError
+from ixc.hosting.hardware import ZERO_GPU_CHUNK_TOKENS
+from ixc.models.precision import Precision
 from ixc.models.xcomposer2 import XComposer2Processor
 from ixc.settings import CacheLimits, Settings
 from ixc.single_view import ImagePlan
 from ixc.ui.engine_provider import EngineProvider
+from ixc.ui.model_choice import offering_one_model
 from ixc.ui.services import Services
 
 logger = logging.getLogger(__name__)
 
-_VIEWS_PER_PASS, _CHUNK_TOKENS = 16, 2048
-"""Small enough that Stop, which travels with the events, is answered soon."""
 _WORKER_CACHE = CacheLimits(max_bytes=8 * 1024**3, max_age_s=300.0, max_sessions=16)
 """A worker is not told when a page closes until its next answer, so it forgets by itself soon."""
 _NUM_FLAGS, _NUM_REMEMBERED = 256, 256
@@ -67,16 +68,20 @@ def start_services(settings: Settings) -> Services:
     """Load the model in this thread, where ``spaces`` emulates CUDA, and before the page is launched, which packs it."""
     import spaces  # only on ZeroGPU: it patches PyTorch
 
-    engine = load_zero_gpu_engine(replace(settings, models=settings.model), spaces.GPU, device="cuda")
+    settings = offering_one_model(settings)  # no other could be loaded later
+    engine = load_zero_gpu_engine(settings, spaces.GPU, device="cuda")
     return Services.start(settings, EngineProvider(settings, load=lambda _, on_progress: engine))
 
 
 def load_zero_gpu_engine(settings: Settings, decorate: Decorate, device: str) -> ZeroGpuEngine:
     """``decorate`` is ``spaces.GPU``. ``device`` is where workers run the model. Raises CheckpointError or SettingsError."""
+    if settings.precision == Precision.INT4:  # torchao packs it for the device it is made on, and that is no GPU yet
+        raise SettingsError("On ZeroGPU int4 weights cannot be used; set IXC_PRECISION to int8 or leave it out.")
     loaded = load_engine(replace(settings, device="cpu", decode="dynamic"), measure=False)  # compiling is not supported there
     loaded.close()
     model = loaded.runner.model.to(device)
-    chunks = {"prefill_chunk_tokens": settings.prefill_chunk_tokens or _CHUNK_TOKENS, "views_per_pass": _VIEWS_PER_PASS}
+    chunk_tokens = settings.prefill_chunk_tokens or ZERO_GPU_CHUNK_TOKENS
+    chunks = {"prefill_chunk_tokens": chunk_tokens, "views_per_pass": VIEWS_PER_PASS["cuda"]}
     loaded.info = replace(loaded.info, device=_DEVICE_NAME)
     parts = EngineParts(
         ModelRunner(model, stop_ids=loaded.runner.stop_ids, **chunks),

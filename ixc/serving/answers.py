@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import threading
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
+
+from starlette.requests import Request
 
 from ixc.chat.events import Event, Finished, FinishReason, TextDelta
 from ixc.chat.request import ChatRequest, StopFlag
 from ixc.errors import EngineBusy
 from ixc.imaging.decode import DecodedImage, OpenedImage, open_image
 from ixc.imaging.large_work import is_large
+from ixc.serving.callers import line_caller, session_caller
 from ixc.serving.fair_threads import FairThreads, Shares
 from ixc.serving.image_urls import ImageSource, is_data_url
 from ixc.serving.openai_request import ChatCompletion, RequestParser, image_urls
@@ -26,6 +30,8 @@ from ixc.ui.services import Services
 if TYPE_CHECKING:
     from ixc.chat.interface import ChatEngine
 
+_LOOK_EVERY_S = 0.5
+"""How often a caller that waits for a whole answer is looked for."""
 _MAX_PIXEL_BYTES = 1536 * MEGABYTE
 _ORDINARY = Shares(num_threads=6, threads_each=3, waiting=64, waiting_each=16)
 """For requests and their images, fetched or decoded in threads that nothing else of the app needs.
@@ -78,10 +84,8 @@ class Answering:
 
         ``caller`` is who shares the threads with others.
         """
-        engine = self.services.provider.engine
-        default = (self.services.settings if engine is None else engine).default_max_patches
         readers = self._readers_for(image_urls(body))
-        asked, images = await readers.run(caller, self._parser.parse, body, default)
+        asked, images = await readers.run(caller, self._parser.parse, body, self.services.default_max_patches)
         return replace(asked, images=await self._decoded(images, caller))
 
     async def read_image(self, url: str, caller: str) -> DecodedImage:
@@ -101,13 +105,13 @@ class Answering:
         readers = self._large_readers if has_large else self._readers
         return await readers.run(caller, lambda: {image_id: image.decode() for image_id, image in images.items()})
 
-    def pump(self, asked: ChatCompletion, caller: str) -> EventPump:
-        """Start the answer. ``caller`` keeps conversations of different people apart that begin alike."""
-        stop = StopFlag()
-        return EventPump(lambda: self._events(asked, session_of(asked, caller), stop), stop)
+    def pump(self, asked: ChatCompletion, request: Request | None) -> EventPump:
+        """Start the answer to what ``request`` asked. Conversations of different callers that begin alike stay apart."""
+        session_id, caller, stop = session_of(asked, session_caller(request)), line_caller(request), StopFlag()
+        return EventPump(lambda: self._events(asked, session_id, caller, stop), stop)
 
-    def _events(self, asked: ChatCompletion, session_id: str, stop: StopFlag) -> Iterator[Event]:
-        """The answer's events, ended before a stop string. Raises IxcError; EngineBusy when the line is full."""
+    def _events(self, asked: ChatCompletion, session_id: str, caller: str | None, stop: StopFlag) -> Iterator[Event]:
+        """The answer's events, ended before a stop string. Raises IxcError; EngineBusy when the line, or its share, is full."""
 
         def build_request(engine: ChatEngine) -> ChatRequest:
             return ChatRequest(
@@ -121,8 +125,16 @@ class Answering:
                 more_views=asked.views[1:],
             )
 
-        with self._room.hold(asked.images.values()), self.services.line.enter() as ticket:
+        with self._room.hold(asked.images.values()), self.services.line.enter(caller) as ticket:
             yield from _cut_at_stops(answer_events(self.services, ticket, stop, build_request), asked.stop, stop)
+
+
+async def stop_when_gone(request: Request, pump: EventPump) -> None:
+    """Stop the answer once its caller has gone. A task beside it, for who sends nothing before the whole answer is there."""
+    with suppress(asyncio.CancelledError):
+        while not await request.is_disconnected():
+            await asyncio.sleep(_LOOK_EVERY_S)
+        pump.stop()
 
 
 def _cut_at_stops(events: Iterable[Event], strings: Iterable[str], stop: StopFlag) -> Iterator[Event]:

@@ -40,11 +40,16 @@ def network_of(scope: Mapping[str, Any]) -> str:
     return str(ipaddress.ip_network((address.packed, _NETWORK_6_BITS), strict=False))
 
 
-def session_caller(request: Request) -> str:
+def session_caller(request: Request | None) -> str:
     """Keeps equal beginnings of different callers' conversations apart."""
-    return f"{request.headers.get('authorization', '')} {address_of(request.scope)}"
+    return "" if request is None else f"{request.headers.get('authorization', '')} {address_of(request.scope)}"
 
 
 def share_caller(request: Request | None) -> str:
-    """Who shares what is scarce: one address, or one of its users where passwords are asked for."""
-    return "" if request is None else f"{request.scope.get(_USER, '')} {address_of(request.scope)}"
+    """Who shares what is scarce: one network, or one of its users where passwords are asked for."""
+    return "" if request is None else f"{request.scope.get(_USER, '')} {network_of(request.scope)}"
+
+
+def line_caller(request: Request | None) -> str | None:
+    """Who shares the places in the line. None: one with a key, which may be a page elsewhere that asks for all its users."""
+    return None if request is None or is_known(request.scope) else network_of(request.scope)

@@ -1,7 +1,7 @@
 """Images that a request names by address: ``data:`` always, ``http(s):`` only where the host allows it, and never inwards.
 
 Whoever can make a server fetch an address can make it ask its own network. So a name is resolved once, every address it has
-must be a public one, and the connection goes to the address that was checked, also after a redirect.
+must be a public one, and the connection goes to one that was checked, also after a redirect.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import ssl
 import threading
 import time
 import urllib.parse
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
@@ -114,8 +114,8 @@ class ImageSource:
         port = parts.port or (443 if parts.scheme == "https" else 80)
         if port not in self.ports:
             raise ImageUnreadable("An image_url may name the ports 80 and 443 only; send the image itself as a data: URL.")
-        address = self._checked_address(parts.hostname, port)
-        with _connected(parts.hostname, port, address, deadline_s, parts.scheme) as connection:
+        addresses = self._checked_addresses(parts.hostname, port)
+        with _connected(parts.hostname, port, addresses, deadline_s, parts.scheme) as connection:
             target = urllib.parse.urlunsplit(("", "", parts.path or "/", parts.query, ""))
             connection.request("GET", target, headers={"Accept": "image/*", "User-Agent": "ixc"})
             with connection.getresponse() as response:
@@ -136,30 +136,42 @@ class ImageSource:
             if len(body) > self.max_bytes:
                 raise _too_large(self.max_bytes)
 
-    def _checked_address(self, host: str, port: int) -> str:
-        found = {entry[4][0] for entry in self.resolve(host, port, type=socket.SOCK_STREAM)}
+    def _checked_addresses(self, host: str, port: int) -> list[str]:
+        """In the order in which the system would try them: it knows whether this machine has IPv6."""
+        found = dict.fromkeys(entry[4][0] for entry in self.resolve(host, port, type=socket.SOCK_STREAM))
         addresses = [ipaddress.ip_address(text.partition("%")[0]) for text in found]
         if not addresses or not all(self.is_allowed(address) for address in addresses):
             raise ImageUnreadable("The image_url does not lead to a public address; send the image itself as a data: URL.")
-        return str(addresses[0])
+        return [str(address) for address in addresses]
 
 
 class _PinnedConnection(http.client.HTTPConnection):
-    """Connects to ``address`` while asking for ``host``; a certificate must be the host's."""
+    """Connects to the first of ``addresses`` that answers while asking for ``host``; a certificate must be the host's."""
 
-    def __init__(self, host: str, port: int, address: str, deadline_s: float, scheme: str) -> None:
+    def __init__(self, host: str, port: int, addresses: Sequence[str], deadline_s: float, scheme: str) -> None:
         super().__init__(host, port)
-        self._address, self._deadline_s = address, deadline_s
+        self._addresses, self._deadline_s = addresses, deadline_s
         self._context = ssl.create_default_context() if scheme == "https" else None
         self._kept: socket.socket | None = None
         """``sock`` is given away with an answer after which the site closes the connection."""
 
     def connect(self) -> None:
-        self._keep(socket.create_connection((self._address, self.port), timeout=_remaining_s(self._deadline_s)))
+        self._keep(self._first_that_answers())
+        self.sock.settimeout(_remaining_s(self._deadline_s))
         if self._context is not None:
             # In two steps, so that whoever watches the clock can end a handshake that never ends.
             self._keep(self._context.wrap_socket(self.sock, server_hostname=self.host, do_handshake_on_connect=False))
             self.sock.do_handshake()
+
+    def _first_that_answers(self) -> socket.socket:
+        for num_left in range(len(self._addresses), 0, -1):
+            share_s = _remaining_s(self._deadline_s) / num_left  # one that swallows everything leaves the next its time
+            try:
+                return socket.create_connection((self._addresses[-num_left], self.port), timeout=share_s)
+            except OSError:
+                if num_left == 1:
+                    raise
+        raise OSError("the name has no address")
 
     def _keep(self, sock: socket.socket) -> None:
         self.sock = self._kept = sock
@@ -173,12 +185,12 @@ class _PinnedConnection(http.client.HTTPConnection):
 
 
 @contextmanager
-def _connected(host: str, port: int, address: str, deadline_s: float, scheme: str) -> Iterator[_PinnedConnection]:
+def _connected(host: str, port: int, addresses: Sequence[str], deadline_s: float, scheme: str) -> Iterator[_PinnedConnection]:
     """A connection that is closed at the deadline, whatever is being waited for.
 
     A socket's own time limit starts anew with every byte: a peer that sends one a second would never meet it.
     """
-    connection = _PinnedConnection(host, port, address, deadline_s, scheme)
+    connection = _PinnedConnection(host, port, addresses, deadline_s, scheme)
     watch = threading.Timer(_remaining_s(deadline_s), connection.hang_up)
     watch.daemon = True
     watch.start()

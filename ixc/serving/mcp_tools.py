@@ -9,13 +9,14 @@ from typing import Any
 from mcp.server.mcpserver import Context, MCPServer
 from mcp.server.mcpserver.exceptions import ToolError
 from mcp.server.transport_security import TransportSecuritySettings
+from starlette.requests import Request
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 import ixc
 from ixc.chat.events import Finished, TextDelta
 from ixc.plan_facts import plan_facts
-from ixc.serving.answers import Answering
+from ixc.serving.answers import Answering, stop_when_gone
 from ixc.serving.callers import share_caller
 from ixc.serving.openai_answer import finish_reason, timings_of, usage_of
 from ixc.ui.messages import message_for
@@ -49,9 +50,10 @@ class ImageTools:
         """How the model cuts an image under a budget of max_patches tiles: sizes, grid, tokens. Needs no model run.
 
         image_url: a data: URL with base64, such as data:image/png;base64,...
+        max_patches: left out, the model's own, as ask_image takes it.
         """
         limit = self._services.settings.max_patches_limit
-        budget = self._services.settings.default_max_patches if max_patches is None else max_patches
+        budget = self._services.default_max_patches if max_patches is None else max_patches
         if not 1 <= budget <= limit:
             raise ToolError(f"max_patches must be a whole number from 1 to {limit}.")
 
@@ -70,9 +72,11 @@ class ImageTools:
         max_patches: tiles the image may be cut into; more read smaller print and take longer. Left out: the model's own.
         """
         parts = [{"type": "image_url", "image_url": {"url": image_url}}, {"type": "text", "text": question}]
-        return await _in_a_sentence(self._ask(_caller(context), parts, max_patches, max_tokens))
+        return await _in_a_sentence(self._ask(context.request_context.request, parts, max_patches, max_tokens))
 
-    async def _ask(self, caller: str, parts: list, max_patches: int | None, max_tokens: int | None) -> dict[str, Any]:
+    async def _ask(
+        self, request: Request | None, parts: list, max_patches: int | None, max_tokens: int | None
+    ) -> dict[str, Any]:
         provider = self._services.provider
         body = {
             "model": provider.status.key or provider.status.name,
@@ -80,14 +84,20 @@ class ImageTools:
             "max_patches": max_patches,
             "max_tokens": max_tokens,
         }
-        asked = await self._answering.parse(body, caller)
+        asked = await self._answering.parse(body, share_caller(request))
+        pump = self._answering.pump(asked, request)
+        gone = asyncio.create_task(stop_when_gone(request, pump)) if request is not None else None
         text = ""
-        async for event in self._answering.pump(asked, "mcp").events():
-            if isinstance(event, TextDelta):
-                text += event.text
-            elif isinstance(event, Finished):
-                figures = {"usage": usage_of(event.stats), "timings": timings_of(event.stats)}
-                return {"answer": text, "finish_reason": finish_reason(event), **figures}
+        try:
+            async for event in pump.events():
+                if isinstance(event, TextDelta):
+                    text += event.text
+                elif isinstance(event, Finished):
+                    figures = {"usage": usage_of(event.stats), "timings": timings_of(event.stats)}
+                    return {"answer": text, "finish_reason": finish_reason(event), **figures}
+        finally:
+            if gone is not None:
+                gone.cancel()
         raise ToolError("The answer ended early; ask again.")
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import suppress
 from dataclasses import asdict
 
 from starlette.requests import ClientDisconnect, Request
@@ -16,15 +15,13 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from ixc.chat.events import Event, Finished, PrefillProgress, TextDelta
-from ixc.serving.answers import Answering
-from ixc.serving.callers import session_caller, share_caller
+from ixc.serving.answers import Answering, stop_when_gone
+from ixc.serving.callers import share_caller
 from ixc.serving.openai_answer import Completion, error_body, error_chunk, refusal
 from ixc.serving.openai_request import ChatCompletion
 from ixc.serving.request_body import BodyRefused, read_json
 from ixc.ui.event_pump import EventPump
 
-_LOOK_EVERY_S = 0.5
-"""How often a caller that waits for a whole answer is looked for."""
 _RETRY_AFTER_S = 5
 _SSE_HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
 
@@ -87,12 +84,12 @@ class OpenAiCalls:
             return JSONResponse(
                 refusal(f"There is no model {asked.model[:80]!r} here, only {known!r}.", "model_not_found"), 404
             )
-        pump = self._answering.pump(asked, session_caller(request))
+        pump = self._answering.pump(asked, request)
         return await (self._streamed if asked.streams else self._whole)(request, asked, pump)
 
     async def _whole(self, request: Request, asked: ChatCompletion, pump: EventPump) -> Response:
         """Wait for the whole answer; a caller who has gone is not answered further."""
-        gone = asyncio.create_task(_stop_when_gone(request, pump))
+        gone = asyncio.create_task(stop_when_gone(request, pump))
         text = ""
         try:
             async for event in pump.events():
@@ -141,13 +138,6 @@ def _chunk(completion: Completion, asked: ChatCompletion, event: Event) -> str:
     if isinstance(event, PrefillProgress):  # a comment to SSE clients: keeps the connection alive, tells the curious
         return f": {event.stage} {event.num_done}/{event.num_total}\n\n"
     return ""
-
-
-async def _stop_when_gone(request: Request, pump: EventPump) -> None:
-    with suppress(asyncio.CancelledError):
-        while not await request.is_disconnected():
-            await asyncio.sleep(_LOOK_EVERY_S)
-        pump.stop()
 
 
 def _error_response(error: Exception) -> JSONResponse:

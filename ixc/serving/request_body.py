@@ -19,7 +19,8 @@ class BodyRefused(Exception):
 async def read_json(request: Request) -> Any:
     """The body's value. Raises BodyRefused, ClientDisconnect.
 
-    Only ``application/json`` is read: a web page elsewhere cannot send that here without asking first.
+    Only ``application/json`` is read: a web page elsewhere cannot send that here without asking first. Which pages may send
+    anything is for ``ixc.hosting.origins`` to say.
     """
     if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
         raise BodyRefused(415, "Send the body as application/json.", "unsupported_media_type")

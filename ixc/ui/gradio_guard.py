@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import Any
 
 import gradio as gr
 from gradio import route_utils
 from gradio.utils import LRUCache
+from gradio_client.utils import strip_invalid_filename_characters
+from starlette.datastructures import FormData
+from starlette.formparsers import MultiPartException
 
 _NONCE_BYTES = 16
 
@@ -18,6 +22,7 @@ def keep_users_apart(demo: gr.Blocks) -> None:
     _let_queue_drop_what_nobody_hears(demo)
     if not issubclass(route_utils.GradioUploadFile, _SeparateUpload):
         route_utils.GradioUploadFile = _SeparateUpload
+        route_utils.GradioMultiPartParser = _OneFile
 
 
 def _let_queue_drop_what_nobody_hears(demo: gr.Blocks) -> None:
@@ -79,3 +84,41 @@ class _SeparateUpload(route_utils.GradioUploadFile):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.sha.update(secrets.token_bytes(_NONCE_BYTES))
+
+
+class _OneFile(route_utils.GradioMultiPartParser):
+    """Reads a form that is one file, as the page and the clients send it. Of a form that is not, nothing stays.
+
+    Gradio deletes the file only where the form itself is wrong: it would keep what came of an upload that broke off, and
+    files that its answer does not name, which nobody could ever open. Texts in a form it would hold in memory.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **{**kwargs, "max_files": 1, "max_fields": 0})
+
+    def on_headers_finished(self) -> None:
+        super().on_headers_finished()
+        part = self._current_part
+        if part.field_name != "files":
+            raise MultiPartException('Send the file as "files".')
+        part.file.filename = _plain_name(part.file.filename)
+
+    async def parse(self) -> FormData:
+        is_whole = False
+        try:
+            form = await super().parse()
+            if len(self.items) < len(self._files_to_close_on_error):
+                raise MultiPartException("The form broke off; send the file again.")
+            is_whole = True
+            return form
+        finally:
+            if not is_whole:  # also when the sender has gone, or was too slow
+                for file in self._files_to_close_on_error:
+                    file.close()
+                    Path(file.name).unlink(missing_ok=True)
+
+
+def _plain_name(name: str) -> str:
+    """One that Gradio can give the file: it would leave behind a file that it cannot."""
+    plain = strip_invalid_filename_characters(Path(name.encode("utf-8", "ignore").decode()).name)
+    return "file" if plain == ".." else plain

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import ipaddress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ixc.errors import CheckpointError
 from ixc.models.presets import PRESETS, find_model
 from ixc.settings import Settings
+
+_NO_OTHERS = ","
+"""``Settings.models`` as a list that names nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,10 +22,10 @@ class OfferedModel:
 
 
 def offered_models(settings: Settings) -> tuple[OfferedModel, ...]:
-    """The configured model first, then those of IXC_MODELS; without it every preset, if only this machine reaches the page.
+    """The configured model first, then those of IXC_MODELS; without it every preset, if the page is on loopback.
 
     Whoever opens the page may switch the one model that all its users share, and make the server download one; that is
-    nothing to leave open on a network unasked.
+    nothing to leave open on a network unasked. A server that lets others in on loopback takes ``offering_one_model``.
     """
     keys = [settings.model]
     if settings.backend:  # which model answers is the backend's affair
@@ -40,6 +43,11 @@ def offered_models(settings: Settings) -> tuple[OfferedModel, ...]:
         else:
             offered.setdefault(str(preset.source), OfferedModel(preset.title, key))
     return tuple(offered.values())
+
+
+def offering_one_model(settings: Settings) -> Settings:
+    """``settings`` of a page that offers the configured model and no other, wherever it is served."""
+    return replace(settings, models=_NO_OTHERS)
 
 
 def is_loopback(host: str) -> bool:

@@ -28,6 +28,12 @@ class Services:
         provider.start()
         return cls(settings, provider, SessionStore(), _line(settings))
 
+    @property
+    def default_max_patches(self) -> int:
+        """The budget of a question that names none: the model's own; the settings' while there is no model."""
+        engine = self.provider.engine
+        return self.settings.default_max_patches if engine is None else engine.default_max_patches
+
 
 def _line(settings: Settings) -> WaitingLine:
     """A model here answers one question at a time; a backend orders its work itself."""

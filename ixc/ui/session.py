@@ -21,6 +21,10 @@ _CLOSED_FOR_S = 10.0
 sleep may go on with the same page."""
 
 
+class PageClosed(IxcError):
+    """A request of a tab that was closed a moment ago."""
+
+
 @dataclass(frozen=True, slots=True)
 class StoreLimits:
     """Bounds of the store. The oldest sessions, and a session's oldest images, go first."""
@@ -154,6 +158,7 @@ class SessionStore:
         """The tab is gone: stop its answer and free everything it held."""
         with self._lock:
             self._drop(session_id)
+            self._closed.pop(session_id, None)  # the order is by time, also for a page that was closed before
             self._closed[session_id] = self._clock()
             while next(iter(self._closed.values())) < self._clock() - _CLOSED_FOR_S:
                 self._closed.popitem(last=False)
@@ -171,7 +176,7 @@ class SessionStore:
 
     def _touch(self, session_id: str) -> Session:
         if self._closed.get(session_id, -math.inf) > self._clock() - _CLOSED_FOR_S:
-            raise IxcError("This page was closed; reload it.")
+            raise PageClosed("This page was closed; reload it.")
         session = self._sessions.setdefault(session_id, Session(session_id, self._clock()))
         session.last_used_s = self._clock()
         self._sessions.move_to_end(session_id)

@@ -6,6 +6,10 @@ import threading
 
 from ixc.errors import EngineBusy
 
+_SHARE = 4 / 5
+"""Of the waiting places, for one caller: 16 of the usual 20. So many a page elsewhere sends at a time that has this server as
+its backend; the next may come just before the last one's place is free."""
+
 
 class WaitingLine:
     """``num_served`` may be served at a time and ``max_waiting`` may wait. Thread-safe."""
@@ -16,13 +20,21 @@ class WaitingLine:
         self._tickets: list[Ticket] = []
         self._num_refused = 0
 
-    def enter(self) -> Ticket:
-        """Take a place at the end. Raises EngineBusy when every waiting place is taken."""
+    def enter(self, caller: str | None = None) -> Ticket:
+        """Take a place at the end. Raises EngineBusy when every waiting place is taken, or ``caller`` has its share of them.
+
+        ``caller`` is a program's address; None: somebody at a page, or one whose share is not bounded.
+        """
         with self._changed:
             if len(self._tickets) >= self._max_waiting + self._num_served:
                 self._num_refused += 1
                 raise EngineBusy(f"All {self._max_waiting} waiting places are taken; try again in a minute.")
-            ticket = Ticket(self)
+            most = max(1, int(self._max_waiting * _SHARE))
+            num_own = sum(ticket.caller == caller for ticket in self._tickets)
+            if caller is not None and num_own >= most + self._num_served:
+                self._num_refused += 1
+                raise EngineBusy(f"{num_own} of your questions are under way already; try again when one is answered.")
+            ticket = Ticket(self, caller)
             self._tickets.append(ticket)
             return ticket
 
@@ -57,8 +69,8 @@ class WaitingLine:
 class Ticket:
     """A place in the line; leave it in a ``finally``, or use it as a context manager."""
 
-    def __init__(self, line: WaitingLine) -> None:
-        self._line = line
+    def __init__(self, line: WaitingLine, caller: str | None = None) -> None:
+        self._line, self.caller = line, caller
 
     def wait(self, timeout_s: float) -> int:
         """Wait until the place changes, at most ``timeout_s``; how many are ahead then (0: it is this one's turn)."""

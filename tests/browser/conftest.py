@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import os
 import resource
-import shutil
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from urllib.parse import urlparse
 
 import pytest
 from PIL import Image, ImageDraw
-from playwright.sync_api import Browser, BrowserContext, Page
+from playwright.sync_api import Browser, BrowserContext, BrowserType, Page, Route
 
 from ixc.benchmarks.app_process import AppProcess
+from ixc.chromium import launch_options
 from tests.checkpoints import write_chat_checkpoint
 
 ARTIFACTS = Path(os.environ.get("IXC_ARTIFACTS") or Path(__file__).parents[1] / "artifacts")
@@ -23,6 +24,7 @@ FLAGS = (
 )
 TIMEOUT_MS = 1000 * float(os.environ.get("IXC_BROWSER_TIMEOUT_S", "30"))
 """For any one thing to appear; raise it on a machine that is busy with something else."""
+OWN_BUDGET = 25
 DESKTOP = {"width": 1440, "height": 900}
 PHONE = {"width": 390, "height": 844}
 
@@ -34,29 +36,28 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.browser)
 
 
-def find_chromium() -> str | None:
-    names = ("chromium", "chromium-browser", "google-chrome")
-    return os.environ.get("IXC_CHROMIUM") or next((path for name in names if (path := shutil.which(name))), None)
-
-
 @pytest.fixture(scope="session")
-def browser_type_launch_args() -> dict:
-    chromium = find_chromium()
-    if chromium is None:
+def browser_type_launch_args(browser_type: BrowserType) -> dict:
+    options = launch_options(browser_type.executable_path)
+    if options is None:
         if os.environ.get("IXC_SKIP_BROWSER") == "1":
             pytest.skip("no Chromium, and IXC_SKIP_BROWSER is 1")
         pytest.fail(
-            "No Chromium was found: install the package chromium (Debian, Ubuntu) or set IXC_CHROMIUM; "
-            "IXC_SKIP_BROWSER=1 leaves these tests out.",
+            "No Chromium was found: install the package chromium (Debian, Ubuntu), set IXC_CHROMIUM, or run "
+            ".venv/bin/playwright install chromium; IXC_SKIP_BROWSER=1 leaves these tests out.",
             pytrace=False,
         )
-    return {"executable_path": chromium, "args": FLAGS.split()}
+    return {**options, "args": FLAGS.split()}
 
 
 @pytest.fixture(scope="session")
 def chat_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A small model whose answers are noise, long, and depend on every pixel."""
-    return write_chat_checkpoint(tmp_path_factory.mktemp("model"))
+    """A small model whose answers are noise, long, and depend on every pixel. Its own budget is the paper's HD-25."""
+    folder = write_chat_checkpoint(tmp_path_factory.mktemp("model"))
+    config = folder / "processor_config.json"
+    config.write_text(config.read_text().replace('"max_patches": 4', f'"max_patches": {OWN_BUDGET}'))
+    assert f'"max_patches": {OWN_BUDGET}' in config.read_text()
+    return folder
 
 
 @pytest.fixture(scope="session")
@@ -108,13 +109,17 @@ class Visitor:
         self.page.wait_for_selector("#ixc-overlay svg")
 
     def set_budget(self, budget: int) -> None:
-        """Move the slider as a drag does, and wait for its plan."""
+        """Move the slider, and wait for its plan."""
+        self.set_slider(budget)
+        self.page.wait_for_function(f"() => ixc.last('plan')?.plan.budget === {budget}")
+
+    def set_slider(self, budget: int) -> None:
+        """As a drag does."""
         self.page.evaluate(
             "b => { const s = document.querySelector('#ixc-budget-slider'); s.value = b; "
             "s.dispatchEvent(new Event('input', { bubbles: true })); }",
             budget,
         )
-        self.page.wait_for_function(f"() => ixc.last('plan')?.plan.budget === {budget}")
 
     def limit_answer(self, num_tokens: int) -> None:
         """Set the answer length, so that noise comes to an end."""
@@ -147,6 +152,35 @@ class Visitor:
     def screenshot(self, name: str) -> None:
         ARTIFACTS.mkdir(parents=True, exist_ok=True)
         self.page.screenshot(path=ARTIFACTS / f"{name}.png")
+
+
+class Held:
+    """The requests to ``address`` with ``part`` in their body: held back until they are let go on."""
+
+    def __init__(self, user: Visitor, address: str, part: str = "") -> None:
+        self._user, self._part = user, part
+        self._routes: list[Route] = []
+        self._is_open = False
+        user.page.route(address, self._meet)
+
+    def _meet(self, route: Route) -> None:
+        if self._is_open or self._part not in (route.request.post_data or ""):
+            route.continue_()
+        else:
+            self._routes.append(route)
+
+    def wait(self) -> None:
+        """Until there is one."""
+        deadline_s = time.monotonic() + TIMEOUT_MS / 1000
+        while not self._routes:
+            assert time.monotonic() < deadline_s, "nothing was asked"
+            self._user.page.evaluate("() => new Promise(requestAnimationFrame)")
+
+    def let_go(self) -> None:
+        self.wait()
+        self._is_open = True
+        for route in self._routes:
+            route.continue_()
 
 
 @pytest.fixture

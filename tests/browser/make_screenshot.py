@@ -11,7 +11,8 @@ from PIL import Image
 from playwright.sync_api import sync_playwright
 
 from ixc.benchmarks.app_process import AppProcess
-from tests.browser.conftest import DESKTOP, FLAGS, Visitor, find_chromium
+from ixc.chromium import find_chromium
+from tests.browser.conftest import DESKTOP, FLAGS, Visitor
 
 TARGET = Path(__file__).parents[2] / "assets" / "ui" / "screenshot.png"
 MAX_BYTES = 400_000

@@ -18,6 +18,18 @@ def test_keys_and_values_are_counted_exactly(costs):
     assert costs.memory_bytes(1001, 0, 0) - costs.memory_bytes(1000, 0, 0) == 768 + 64
 
 
+def test_the_answer_takes_the_room_that_the_prompt_leaves_in_the_cache(costs):
+    alone = costs.memory_bytes(1000, 0, 0, num_cached=900, capacity=1100)
+    assert costs.memory_bytes(1000, 0, 0, num_cached=900, capacity=1100, num_answer_tokens=100) == alone
+    assert costs.memory_bytes(1000, 0, 0, num_cached=900, capacity=1100, num_answer_tokens=256) == alone + 156 * 768
+
+
+def test_the_estimate_counts_the_room_that_a_new_cache_has_for_the_answer(costs):
+    plan = plan_tiles(SizePx(120, 200), 4)
+    prompt_only = costs.memory_bytes(plan.num_visual_tokens + 20, plan.num_visual_tokens, plan.num_tiles)
+    assert costs.estimate(plan, 20).memory_bytes == prompt_only + 256 * 768
+
+
 def test_more_tiles_cost_more(costs):
     plans = [plan_tiles(SizePx(2160, 3840), budget) for budget in (1, 9, 25, 55)]
     estimates = [costs.estimate(plan, 20) for plan in plans]

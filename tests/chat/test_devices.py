@@ -5,6 +5,7 @@ import types
 import pytest
 import torch
 
+from ixc.chat.memory import make_current
 from ixc.chat.prompt import EncodedPrompt, ImageSegment, TextSegment
 from ixc.chat.runner import ModelRunner
 from ixc.conversation import ImageView
@@ -55,3 +56,12 @@ def test_what_eyes_on_another_device_see_comes_to_where_the_text_is(runner):
         assert found_TD.device == runner.model.device == torch.device("cpu")
         assert torch.allclose(found_TD, embeds_TD, atol=1e-4)
         assert found_ids == ids
+
+
+def test_the_worker_takes_its_gpu_for_the_current_one(monkeypatch):
+    """A new thread's current GPU is the first, whatever was set in the others."""
+    made_current = []
+    monkeypatch.setattr(torch.cuda, "set_device", made_current.append)
+    for name in ("cpu", "cuda", "cuda:1"):
+        make_current(torch.device(name))
+    assert made_current == [torch.device("cuda:1")]

@@ -1,16 +1,17 @@
 """The engine with a real (randomly weighted) model and the real tokenizer: streaming, stopping, reuse, isolation."""
 
 import random
-import re
 import threading
 from dataclasses import replace
 
 import pytest
 
+from ixc.chat.engine import _Job
 from ixc.chat.events import FinishReason
+from ixc.chat.prompt import EncodedPrompt
 from ixc.chat.request import ChatRequest, StopFlag
 from ixc.conversation import ImageView, Turn, build_prompt, render_chat
-from ixc.errors import ConversationTooLong, EmptyQuestion, EngineBusy, ImageError, OutOfMemory
+from ixc.errors import ConversationTooLong, EmptyQuestion, EngineBusy, ImageError
 from ixc.settings import GenerationSettings
 from ixc.tiling import SizePx, plan_tiles
 from tests.chat.conftest import GREEDY
@@ -236,51 +237,6 @@ def test_too_long_a_conversation_is_refused(new_chat, landscape):
         chat.ask("And?")
 
 
-def test_what_will_not_fit_is_refused_with_the_largest_budget_that_will(engine, new_chat, landscape, monkeypatch):
-    chat = new_chat()
-    plans = {budget: plan_tiles(SizePx(120, 200), budget) for budget in range(1, 26)}
-    needs = {budget: engine.estimate(plan, 30).memory_bytes for budget, plan in plans.items()}
-    monkeypatch.setattr(engine.admission, "free_bytes", lambda device: needs[9])
-    with pytest.raises(OutOfMemory, match=r"GB are free; lower the max patches to (9|10|11)\.$"):
-        chat.ask("What is this?", landscape, max_patches=25)
-    assert plans[9].grid == plans[11].grid != plans[12].grid
-    assert chat.ask("What is this?", landscape, max_patches=9).text
-    monkeypatch.setattr(engine.admission, "free_bytes", lambda device: 1000)
-    with pytest.raises(OutOfMemory, match="clear the conversation"):
-        chat.ask("What is this?", landscape, max_patches=25)
-    assert chat.turns, "the conversation is not lost"
-
-
-def test_a_follow_up_needs_memory_for_its_own_tokens_only(engine, new_chat, landscape, monkeypatch):
-    chat, first = new_chat(), engine.estimate(plan_tiles(SizePx(120, 200), 25), 30).memory_bytes
-    assert chat.ask("What is this?", landscape, max_patches=25).stats.num_cached_tokens == 0
-    monkeypatch.setattr(engine.admission, "free_bytes", lambda device: first // 4)
-    assert chat.ask("And that?", landscape, max_patches=25).stats.num_cached_tokens > 1000
-    with pytest.raises(OutOfMemory):
-        new_chat().ask("What is this?", landscape, max_patches=25)
-
-
-def test_what_others_keep_makes_room_before_a_question_is_refused(engine, new_chat, landscape, monkeypatch):
-    other, chat = new_chat(), new_chat()
-    other.ask("What is this?", landscape, max_patches=25)
-    room = engine.estimate(plan_tiles(SizePx(120, 200), 25), 30).memory_bytes
-    monkeypatch.setattr(engine.admission, "free_bytes", lambda device: room - engine.memory_report()["bytes"])
-    assert chat.ask("What is this?", landscape, max_patches=25).text
-    monkeypatch.undo()
-    assert other.ask("And that?", landscape, max_patches=25).stats.num_cached_tokens == 0, "it is computed again"
-
-
-def test_the_budget_that_is_named_fits_with_beams_too(engine, new_chat, landscape, monkeypatch):
-    chat = new_chat(generation=replace(GREEDY, num_beams=3, max_new_tokens=2))
-    need = engine.estimate(plan_tiles(SizePx(120, 200), 9), 30).memory_bytes
-    monkeypatch.setattr(engine.admission, "free_bytes", lambda device: need)
-    with pytest.raises(OutOfMemory, match=r"lower the max patches to \d+\.$") as refused:
-        chat.ask("What is this?", landscape, max_patches=25)
-    fitting = int(re.search(r"(\d+)\.$", str(refused.value))[1])
-    assert 1 <= fitting < 9
-    assert chat.ask("What is this?", landscape, max_patches=fitting).finished
-
-
 def test_a_beam_search_does_not_change_the_estimates(engine, new_chat, landscape):
     plan = plan_tiles(SizePx(120, 200), 4)
     before = engine.estimate(plan, 30)
@@ -294,19 +250,12 @@ def test_more_letters_than_any_tokens_hold_are_refused_before_they_are_counted(e
         new_chat(turns=[Turn("x" * 2_000_000, "yes")]).ask("x" * 2_000_000)
 
 
-def test_running_out_of_memory_is_said_and_the_next_question_works(engine, new_chat, landscape, monkeypatch):
-    chat, real = new_chat(), engine.runner.model.model.forward
-
-    def fail(*args, **kwargs):
-        raise RuntimeError("[enforce fail at alloc_cpu.cpp:127] DefaultCPUAllocator: can't allocate memory: you tried")
-
-    new_chat().ask("What is this?", landscape)
-    monkeypatch.setattr(engine.runner.model.model, "forward", fail)
-    with pytest.raises(OutOfMemory, match="ran out of memory"):
-        chat.ask("What is this?", landscape)
-    monkeypatch.setattr(engine.runner.model.model, "forward", real)
-    assert engine.memory_report()["entries"] == 0, "nothing is kept, of others neither"
-    assert chat.ask("What is this?", landscape).text
+def test_a_request_is_no_other_that_asks_the_same(images):
+    """Compared field by field, two about the same pictures would compare pixels, which have no truth of their own."""
+    request = ChatRequest("a", "What?", None, (), images, "", GREEDY)
+    jobs = [_Job(request, EncodedPrompt(()), StopFlag(), 0.0) for _ in range(2)]
+    assert jobs[0] != jobs[1]
+    assert jobs.index(jobs[1]) == 1
 
 
 def test_an_image_that_is_gone_is_said_so(new_chat, landscape):

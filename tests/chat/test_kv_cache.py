@@ -57,6 +57,16 @@ def test_a_little_spare_room_stays_where_it_is():
         assert torch.equal(cache.layers[0].values[:, :, :num_used], keys)
 
 
+def test_a_long_answer_takes_room_piece_by_piece():
+    """Half as much again of a long prompt's cache would be gigabytes that nobody asked for."""
+    cache, keys = InPlaceCache(1, 10_000), torch.zeros(1, 1, 10_000, 1)
+    cache.update(keys, keys, 0)
+    cache.update(keys[:, :, :1], keys[:, :, :1], 0)
+    assert cache.capacity == 10_000 + ANSWER_ROOM
+    cache.update(keys, keys, 0)
+    assert cache.capacity == 20_001
+
+
 def test_room_is_reserved_to_the_position_and_what_is_held_stays():
     cache, keys = InPlaceCache(1, 8), torch.arange(12.0).view(1, 1, 6, 2)
     cache.update(keys, -keys, 0)

@@ -61,7 +61,9 @@ def test_room_is_made_by_what_was_used_longest_ago_but_not_by_ones_own(clock):
     for session in "abc":
         store.put(session, "x", session, 40)
     store.get("a", "x")
+    assert store.bytes_of_others("b") == 80
     assert store.free(50, except_session="b") == 80
+    assert store.bytes_of_others("b") == 0
     assert store.report() == {"sessions": 1, "entries": 1, "bytes": 40}
     assert store.free(1, except_session="b") == 0
     assert store.free(float("inf")) == 40

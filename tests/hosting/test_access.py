@@ -11,6 +11,7 @@ import httpx
 import pytest
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
+from starlette.requests import Request
 from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 from starlette.testclient import TestClient
@@ -18,7 +19,7 @@ from starlette.testclient import TestClient
 from ixc.errors import SettingsError
 from ixc.hosting.access import MAX_GUESSES, Access, GuardedRoutes, LoginAddress, PageLogin, read_users
 from ixc.hosting.options import LogFormat, ServerOptions
-from ixc.serving.callers import network_of, share_caller
+from ixc.serving.callers import line_caller, network_of, note_user, share_caller
 from tests.event_loops import run_apart
 
 USERS = Access({"alice": "correct horse", "bob": "staple: battery"})
@@ -267,6 +268,38 @@ def test_wrong_passwords_of_one_address_keep_nobody_else_from_logging_in():
     run_apart(scene())
 
 
+def test_forms_that_were_on_their_way_together_are_no_more_guesses_than_may_wait():
+    """All pass the look at their headers before the first of them is read."""
+
+    async def scene():
+        login, all_are_here, num_here = PageLogin(USERS, wrong_costs_s=NEVER_S), asyncio.Event(), 0
+        check = login.as_function()
+
+        async def log_in(request):
+            nonlocal num_here
+            num_here += 1
+            if num_here == 2 * MAX_GUESSES:
+                all_are_here.set()
+            await all_are_here.wait()
+            return PlainTextResponse("in" if await check("alice", "a guess") else "no")
+
+        app = Starlette(routes=[Route("/login", log_in, methods=["POST"])], middleware=[Middleware(LoginAddress, login=login)])
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://x") as client:
+            waiting = [asyncio.create_task(client.post("/login")) for _ in range(2 * MAX_GUESSES)]
+            async with asyncio.timeout(20):
+                refused = []
+                while len(refused) < MAX_GUESSES:
+                    done, _ = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+                    waiting = [task for task in waiting if task not in done]
+                    refused += [task.result() for task in done]
+            assert {(answer.status_code, answer.headers["retry-after"]) for answer in refused} == {(429, "5")}
+            assert len(waiting) == MAX_GUESSES
+            for task in waiting:
+                task.cancel()
+
+    run_apart(scene())
+
+
 def test_many_right_keys_at_once_are_let_in_at_once():
     """None is answered before the last of them is in."""
 
@@ -291,6 +324,17 @@ def test_many_right_keys_at_once_are_let_in_at_once():
 def test_a_machine_s_many_addresses_are_one_guesser(address, network):
     assert network_of({"client": (address, 1)}) == network
     assert network_of({"client": None}) == ""
+
+
+def test_a_machine_s_many_addresses_share_once():
+    def request(address: str) -> Request:
+        return Request({"type": "http", "client": (address, 1), "headers": []})
+
+    own, same, other = map(request, ("2001:db8:0:1::1", "2001:db8:0:1::2", "2001:db8:0:2::1"))
+    for caller in (share_caller, line_caller):
+        assert caller(own) == caller(same) != caller(other)
+    note_user(own.scope, "alice")
+    assert line_caller(own) is None, "a page elsewhere may ask for all its users"
 
 
 def test_a_share_belongs_to_a_user_who_was_checked_else_to_an_address():

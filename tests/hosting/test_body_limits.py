@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import socket
 import threading
 import time
@@ -17,12 +16,11 @@ from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, StreamingResponse
 from starlette.routing import Route
-from starlette.testclient import TestClient
 
 from ixc.hosting.access import Access, GuardedRoutes
 from ixc.hosting.body_limits import BodyLimits, BodyRules
 from ixc.hosting.body_room import BodyRoom
-from ixc.hosting.upload_room import UploadLimits, UploadRoom
+from tests.event_loops import run_apart
 
 RULES = BodyRules(
     max_upload_bytes=3_000_000,
@@ -33,6 +31,7 @@ RULES = BodyRules(
     small_bytes=1000,
     num_largest_held=4,
     max_parts=5000,
+    max_wait_to_send_s=0.5,
 )
 
 
@@ -52,6 +51,18 @@ async def hold(request: Request) -> PlainTextResponse:
     return PlainTextResponse(str(len(body)))
 
 
+async def flood(request: Request) -> StreamingResponse:
+    """Answers without end, its body at hand all the while."""
+    await request.body()
+
+    async def parts():
+        while True:
+            yield b"x" * 65536
+            await asyncio.sleep(0)  # others have their turn, also once the peer has gone
+
+    return StreamingResponse(parts())
+
+
 async def stream_for_long(_: Request) -> StreamingResponse:
     async def parts():
         for part in ("a", "b", "c"):
@@ -65,6 +76,7 @@ async def stream_for_long(_: Request) -> StreamingResponse:
 def address() -> Iterator[tuple[str, int]]:
     routes = [
         Route("/v1/held", hold, methods=["POST"]),
+        Route("/v1/flood", flood, methods=["POST"]),
         guarded := Route("/v1/guarded/held", hold, methods=["POST"]),
         Route("/{path:path}", count, methods=["POST"]),
         Route("/long", stream_for_long),
@@ -183,6 +195,75 @@ def test_large_bodies_from_one_address_fit_into_memory_together(address, path, k
         assert answer_to(peer).startswith(b"HTTP/1.1 200")
 
 
+def test_callers_who_never_read_their_answers_are_given_up(address):
+    """Else two of them would hold the room of a network for ever."""
+    largest, deadline_s = 4_001_000, time.monotonic() + 20
+    headers = f"Connection: close\r\nContent-Length: {largest}"
+    with ExitStack() as stack:
+        for _ in range(2):
+            peer = stack.enter_context(connect(address, "/v1/flood", headers))
+            peer.sendall(b" " * largest)
+            assert peer.recv(12) == b"HTTP/1.1 200"  # and no more
+        answer = b""
+        while not answer.startswith(b"HTTP/1.1 200") and time.monotonic() < deadline_s:
+            with connect(address, "/v1/chat/completions", headers) as peer, suppress(ConnectionError):
+                peer.sendall(b" " * largest)
+                answer = answer_to(peer)
+    assert answer.startswith(b"HTTP/1.1 200"), answer[:200]
+
+
+def test_a_caller_who_reads_slowly_gets_the_whole_answer():
+    """Each piece of it is taken in time, all of them together take longer than one may."""
+
+    async def scene():
+        async def answer(scope, receive, send):
+            for number in range(15):
+                await send({"type": "http.response.body", "body": b"x", "more_body": number < 14})
+
+        async def take_slowly(message):
+            await asyncio.sleep(0.05)
+            taken.append(message)
+
+        taken = []
+        scope = {"type": "http", "path": "/v1/x", "headers": [], "client": ("198.51.100.1", 1)}
+        await BodyLimits(answer, RULES)(scope, asyncio.Event().wait, take_slowly)
+        assert len(taken) == 15
+
+    run_apart(scene())
+
+
+def test_a_machine_s_many_addresses_have_one_share_of_the_room():
+    async def scene():
+        async def hold(scope, receive, send):
+            if (await receive())["type"] == "http.request":  # else it was refused
+                arrived.release()
+                await asyncio.Event().wait()
+
+        async def receive():
+            return {"type": "http.request", "body": b" " * 4_001_000, "more_body": False}
+
+        async def note(message):
+            statuses.append(message.get("status"))
+
+        def ask(address):
+            return limits({"type": "http", "path": "/v1/x", "headers": [], "client": (address, 1)}, receive, note)
+
+        limits, arrived, statuses = BodyLimits(hold, RULES), asyncio.Semaphore(0), []
+        held = [asyncio.create_task(ask(f"2001:db8:0:1::{number}")) for number in (1, 2)]
+        async with asyncio.timeout(20):
+            for _ in held:
+                await arrived.acquire()
+            third = asyncio.create_task(ask("2001:db8:0:1::3"))
+            await asyncio.wait([third, other := asyncio.create_task(arrived.acquire())], return_when=asyncio.FIRST_COMPLETED)
+        other.cancel()
+        assert third.done()
+        assert statuses[0] == 503
+        for task in held:
+            task.cancel()
+
+    run_apart(scene())
+
+
 def test_room_is_for_all_callers_and_for_each():
     room = BodyRoom(max_bytes=10, max_bytes_each=6)
     assert room.take("a", 6)
@@ -203,39 +284,3 @@ def test_an_answer_may_take_as_long_as_it_likes(address):
     with socket.create_connection(address, timeout=20) as peer:
         peer.sendall(b"GET /long HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
         assert answer_to(peer).endswith(b"0\r\n\r\n")
-
-
-@pytest.mark.parametrize("root_path", ["", "/some/path"])
-def test_uploads_are_refused_while_too_many_wait_to_be_opened(tmp_path, root_path):
-    held: set[str] = set()
-    limits = UploadLimits(max_file_bytes=10, max_files=3, max_age_s=100, num_largest=4)
-    app = Starlette(
-        routes=[Route("/gradio_api/upload", count, methods=["POST"])],
-        middleware=[Middleware(UploadRoom, uploads=lambda: held, limits=limits)],
-    )
-
-    def hold(name: str, num_bytes: int, age_s: float = 0) -> None:
-        path = tmp_path / name
-        path.write_bytes(b"x" * num_bytes)
-        then_s = time.time() - age_s
-        os.utime(path, (then_s, then_s))
-        held.add(str(path))
-
-    with TestClient(app, root_path=root_path) as client:
-
-        def status() -> int:
-            return client.post(f"{root_path}/gradio_api/upload", content=b"x").status_code
-
-        hold("largest", 30)
-        assert status() == 200
-        hold("one more byte", 1)
-        assert status() == 503  # 30 + 1 + the 10 that may be coming > 40
-        (tmp_path / "largest").unlink()  # it was opened
-        assert status() == 200
-        assert held == {str(tmp_path / "one more byte")}
-        hold("b", 1)
-        hold("c", 1)
-        assert status() == 503  # three wait, a fourth would come
-        hold("c", 1, age_s=101)
-        assert status() == 200
-        assert not (tmp_path / "c").exists()

@@ -14,6 +14,7 @@ from ixc.errors import SettingsError
 from ixc.hosting.deployment import DeployOptions, describe, plan_deployment
 from ixc.hosting.space_hub import deploy
 from ixc.hosting.spacefile import PROJECT, SpaceError, read_spacefile
+from ixc.models.presets import PRESETS
 from tests.hosting.hub import TOKEN, StandInHub
 
 SPACE = "alice/demo"
@@ -276,3 +277,13 @@ def test_a_dry_run_of_a_space_that_would_not_run_fails(capsys):
     printed = capsys.readouterr()
     assert "NO  memory" in printed.out
     assert "marked NO" in printed.err
+
+
+@pytest.mark.parametrize("model", PRESETS)
+def test_every_known_model_can_be_planned(model, capsys):
+    """The large ones on a card of 24 GB; what each takes is counted from its own architecture."""
+    hardware = "l4x1" if isinstance(PRESETS[model].source, str) else "cpu-basic"
+    assert main(["space", "deploy", "--to", SPACE, "--model", model, "--hardware", hardware, "--dry-run"]) == 0
+    printed = capsys.readouterr().out
+    assert re.search(rf"^  ok  memory: {re.escape(model)} needs [\d.]+ GB", printed, re.MULTILINE)
+    assert f"  IXC_MODEL={model}\n" in printed

@@ -1,7 +1,8 @@
-"""The container and the service start what there is, with options that exist."""
+"""The container and the service start what there is, with options that exist, and nginx lets through what the app takes."""
 
 from __future__ import annotations
 
+import argparse
 import configparser
 import re
 import shlex
@@ -10,10 +11,17 @@ from pathlib import Path
 import yaml
 
 from ixc.cli import build_parser
+from ixc.hosting.access import Access
+from ixc.hosting.body_limits import BodyRules
 from ixc.hosting.hardware import Kind
+from ixc.hosting.options import ServerOptions
+from ixc.hosting.server import settings_for_visitors
+from ixc.settings import ImageLimits, Settings
+from ixc.ui.model_choice import offered_models
 
 ROOT = Path(__file__).parents[2]
 DOCKERFILE = (ROOT / "deploy" / "Dockerfile").read_text(encoding="utf-8")
+NGINX = (ROOT / "deploy" / "nginx.conf").read_text(encoding="utf-8")
 IGNORED = (ROOT / "deploy" / "Dockerfile.dockerignore").read_text(encoding="utf-8").splitlines()
 
 
@@ -33,21 +41,75 @@ def test_the_container_copies_what_is_there_and_nothing_else_is_sent():
 def test_the_container_runs_a_command_that_exists_on_the_python_that_is_tested():
     (entry,), (command,) = instructions("ENTRYPOINT"), instructions("CMD")
     assert yaml.safe_load(entry) == ["python", "-m", "ixc"]
-    args = build_parser().parse_args(yaml.safe_load(command))
-    assert (args.host, args.port) == ("0.0.0.0", 7860)
+    assert yaml.safe_load(command) == ["app"]
+    build_parser().parse_args(yaml.safe_load(command))
     spacefile = yaml.safe_load((ROOT / "Spacefile").read_text(encoding="utf-8"))
     assert f"ARG PYTHON_VERSION={spacefile['front_matter']['python_version']}\n" in DOCKERFILE
-    assert instructions("USER") == ["ixc"], "not root"
+    stages = [re.findall(r"^USER (\w+)$", stage, re.MULTILINE) for stage in re.split(r"^FROM ", DOCKERFILE, flags=re.MULTILINE)]
+    assert {users[-1] for users in stages if users} == {"ixc"}, "not root"
     assert {Kind.CPU.value, "cuda"} <= set(re.findall(r" AS (\w+)$", DOCKERFILE, re.MULTILINE))
 
 
-def test_the_service_runs_a_command_that_exists():
+def test_the_container_is_reached_from_outside_whatever_command_is_given():
+    """``docker run ixc:cpu app --backend ...`` takes the place of CMD: the address has to be in the environment."""
+    env = dict(word.split("=", 1) for line in instructions("ENV") for word in line.split())
+    settings = Settings.from_env(env)
+    assert (settings.host, settings.port) == ("0.0.0.0", 7860)
+    assert [model.key for model in offered_models(settings)] == ["ixc-nano"]
+    assert instructions("EXPOSE") == ["7860"]
+
+
+def test_the_container_for_gpus_can_compile_what_decoding_needs():
+    """Triton builds its launchers with the machine's C compiler; without one decoding falls back to the slow way."""
+    stage = re.search(r"^FROM app AS cuda\n(.*?)(?=^FROM)", DOCKERFILE, re.MULTILINE | re.DOTALL)[1]
+    installed = re.search(r"apt-get install (.*?)&&", stage)[1].split()
+    assert {"gcc", "libc6-dev"} <= set(installed)
+
+
+def directives(name: str) -> list[str]:
+    return re.findall(rf"^\s*{name}\s+(.*);$", NGINX, re.MULTILINE)
+
+
+def test_nginx_lets_through_what_the_app_takes_as_long_as_it_takes():
+    (room,), (patience,) = directives("client_max_body_size"), directives("proxy_read_timeout")
+    assert int(room.removesuffix("m")) * 1024**2 >= BodyRules.of(ImageLimits()).max_image_bytes
+    assert int(patience.removesuffix("s")) >= 300
+    assert directives("proxy_buffering") == ["off"], "answers stream"
+    sent = dict(line.split(maxsplit=1) for line in directives("proxy_set_header"))
+    assert (sent["Host"], sent["X-Forwarded-Proto"]) == ("$http_host", "$scheme"), "its own name, the port included"
+    assert sent["X-Forwarded-For"] == "$proxy_add_x_forwarded_for"
+    assert NGINX.count("{") == NGINX.count("}")
+
+
+def service() -> configparser.SectionProxy:
     unit = configparser.RawConfigParser(strict=False, comment_prefixes=("#",))
     unit.optionxform = str
     unit.read(ROOT / "deploy" / "ixc.service")
-    program, *words = shlex.split(unit["Service"]["ExecStart"])
-    assert program.endswith("/ixc")
-    args = build_parser().parse_args(words)
+    return unit["Service"]
+
+
+def service_args() -> argparse.Namespace:
+    program, *words = shlex.split(service()["ExecStart"])
+    assert program.endswith("/.venv/bin/ixc"), "where make install puts it"
+    return build_parser().parse_args(words)
+
+
+def test_nginx_finds_the_service_where_it_listens():
+    args = service_args()
+    assert directives("proxy_pass") == [f"http://{args.host}:{args.port}"]
+
+
+def test_the_service_s_visitors_are_offered_its_model_only():
+    """It listens on loopback behind a server with TLS, as one that nobody else reaches would."""
+    args = service_args()
+    assert args.auth is not None
+    options = ServerOptions(Access({"alice": "correct horse"}))
+    offered = offered_models(settings_for_visitors(Settings(host=args.host), options))
+    assert [model.key for model in offered] == ["ixc-nano"]
+
+
+def test_the_service_runs_a_command_that_exists():
+    args = service_args()
     assert args.host == "127.0.0.1"
     assert args.auth == Path("%d/users")
-    assert args.grace + 10 < float(unit["Service"]["TimeoutStopSec"]), "killed before its answers have been ended"
+    assert args.grace + 10 < float(service()["TimeoutStopSec"]), "killed before its answers have been ended"

@@ -13,9 +13,16 @@ import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from app import main as run_the_space
 from ixc.benchmarks.app_process import AppProcess
 from ixc.benchmarks.page_client import PageClient
-from ixc.settings import MEGABYTE
+from ixc.hosting.access import Access
+from ixc.hosting.options import ServerOptions
+from ixc.hosting.server import settings_for_visitors
+from ixc.hosting.spacefile import read_spacefile
+from ixc.models.presets import PRESETS
+from ixc.settings import MEGABYTE, Settings
+from ixc.ui.model_choice import offered_models
 from ixc.ui.traffic import STOPPING_NOTICE, STOPPING_REFUSAL
 from tests.checkpoints import write_chat_checkpoint
 
@@ -103,6 +110,59 @@ def test_who_has_a_password_gets_in(guarded):
     bearer = {"Authorization": f"Bearer {':'.join(LOGIN)}"}
     assert httpx.get(f"{guarded.url}/metrics", headers=bearer).status_code == 200
     assert httpx.get(f"{guarded.url}/metrics", auth=(LOGIN[0], "wrong wrong")).status_code == 401
+
+
+def test_who_gets_in_on_loopback_is_not_its_owner_and_is_offered_one_model(guarded):
+    """As behind a server with TLS; whoever could choose would make the server download 17 GB."""
+    with httpx.Client(base_url=guarded.url) as browser:
+        browser.post("/login", data={"username": LOGIN[0], "password": LOGIN[1]})
+        config = browser.get("/config").json()
+    lists = [each["props"].get("choices") for each in config["components"]]
+    assert [["no-such-model", "no-such-model"]] in lists
+    assert "4khd-7b" not in json.dumps([choices for choices in lists if choices])
+
+
+@pytest.mark.parametrize(
+    ("options", "named", "offered"),
+    [
+        (ServerOptions(), "", ["ixc-nano", *(name for name in PRESETS if name != "ixc-nano")]),
+        (ServerOptions(Access(keys=(KEY,))), "", ["ixc-nano"]),
+        (ServerOptions(Access(dict([LOGIN]))), "", ["ixc-nano"]),
+        (ServerOptions(Access(dict([LOGIN])), share=True), "", ["ixc-nano"]),
+        (ServerOptions(Access(dict([LOGIN])), share=True), "vl-7b", ["ixc-nano", "vl-7b"]),
+    ],
+)
+def test_all_models_are_offered_only_where_nobody_else_is_let_in(options, named, offered):
+    settings = settings_for_visitors(Settings(models=named), options)
+    assert [model.key for model in offered_models(settings)] == offered
+
+
+def test_a_space_offers_its_model_only(monkeypatch):
+    """There the address comes in Gradio's own variable."""
+    served = []
+    monkeypatch.setattr("ixc.hosting.server.serve", lambda *given: served.append(given))
+    for name, value in {**read_spacefile().variables_for("l4x1"), "GRADIO_SERVER_NAME": "0.0.0.0"}.items():
+        monkeypatch.setenv(name, value)
+    assert run_the_space() == 0
+    ((settings, options),) = served
+    assert [model.key for model in offered_models(settings_for_visitors(settings, options))] == ["4khd-7b"]
+
+
+def test_only_those_who_logged_in_count_as_open_pages(guarded):
+    """Else fifty strangers would keep everybody out of an app for fifty."""
+
+    def num_open() -> float:
+        told = httpx.get(f"{guarded.url}/metrics", auth=LOGIN, headers={"Accept": "text/plain"}).text
+        return next(float(line.split()[1]) for line in told.splitlines() if line.startswith("ixc_open_pages "))
+
+    with httpx.Client(base_url=guarded.url, timeout=30) as browser:
+        for is_known in (False, True):
+            if is_known:
+                browser.post("/login", data={"username": LOGIN[0], "password": LOGIN[1]}).raise_for_status()
+            with browser.stream("GET", "/gradio_api/heartbeat/somebody") as heartbeat:
+                lines = heartbeat.iter_lines()  # kept: httpx ends a stream whose iterator is dropped
+                next(lines)
+                assert num_open() == is_known
 
 
 def test_health_is_told_to_anybody_and_says_no_without_a_model(guarded):

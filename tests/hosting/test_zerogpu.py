@@ -10,6 +10,7 @@ import sys
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from types import SimpleNamespace
 from urllib.parse import parse_qs, urlparse
 
 import pytest
@@ -19,11 +20,12 @@ from ixc.chat.events import AnswerStats, Finished, FinishReason, PrefillProgress
 from ixc.chat.loading import load_engine
 from ixc.chat.request import ChatRequest, StopFlag
 from ixc.conversation import ImageView
-from ixc.errors import EmptyQuestion, EngineBusy
+from ixc.errors import EmptyQuestion, EngineBusy, SettingsError
 from ixc.hosting.options import is_zero_gpu
-from ixc.hosting.zerogpu import Failed, SharedFlags, load_zero_gpu_engine
+from ixc.hosting.zerogpu import Failed, SharedFlags, load_zero_gpu_engine, start_services
 from ixc.imaging.decode import decode_image
 from ixc.settings import GenerationSettings, ImageLimits, Settings
+from ixc.ui.model_choice import offered_models
 from tests.checkpoints import REFERENCE, write_chat_checkpoint
 
 ROOT = Path(__file__).parents[2]
@@ -70,6 +72,22 @@ def test_off_a_space_nothing_changes(settings, images, plain_text):
     with pytest.raises(EmptyQuestion):
         list(engine.answer(request(images, " "), StopFlag()))
     engine.close()
+
+
+def test_the_page_offers_the_one_model_that_is_loaded(monkeypatch):
+    """Its workers inherit the model of the main process: another one could not be loaded."""
+    loaded = []
+
+    def load(settings: Settings, *_: object, **__: object) -> object:
+        loaded.append(settings)
+        figures = dict.fromkeys(("model_name", "device_name", "limits_note", "default_system"), "")
+        return SimpleNamespace(**figures, layout=None, default_generation=GREEDY, is_away=False)
+
+    monkeypatch.setattr("ixc.hosting.zerogpu.load_zero_gpu_engine", load)
+    services = start_services(Settings(model="vl-7b", models="4khd-7b", host="127.0.0.1"))
+    assert services.provider.wait(10)
+    assert [model.key for model in offered_models(services.settings)] == ["vl-7b"]
+    assert loaded == [services.settings]
 
 
 def test_the_duration_follows_the_plan(settings, images, monkeypatch):
@@ -227,3 +245,9 @@ def test_answers_of_forked_workers(settings, plain_text, tmp_path):
     lent, given_back = (sum(path == wanted for path, _ in scheduler.asked) for wanted in ("/allow", "/release"))
     assert lent == 3, "one worker for each GPU, used again"
     assert given_back == len(scheduled) - 1, "every GPU that was lent is given back; the last was not"
+
+
+def test_int4_is_refused_before_anything_is_loaded():
+    """torchao packs it for the device it is made on; the GPU is lent later."""
+    with pytest.raises(SettingsError, match="On ZeroGPU int4 weights cannot be used"):
+        load_zero_gpu_engine(Settings(precision="int4"), lambda **_: None, device="cuda")

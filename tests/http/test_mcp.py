@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import base64
 import json
+import socket
+import time
 
 import httpx
 import pytest
@@ -44,8 +46,53 @@ def test_a_plan(app, image_url):
 def test_an_answer(app, image_url):
     result = call(app, "ask_image", image_url=image_url, question="What?", max_patches=1, max_tokens=3)
     answer = json.loads(result.content[0].text)
-    assert answer["usage"]["completion_tokens"] <= 3
+    assert 1 <= answer["usage"]["completion_tokens"] <= 3
     assert answer["usage"]["prompt_tokens_details"]["image_tokens"] == 144 * 2 + 12 * 2 + 1
+
+
+def test_both_tools_take_the_model_s_own_budget_where_none_is_named(app, image_url):
+    facts = json.loads(call(app, "plan_image", image_url=image_url).content[0].text)
+    asked = call(app, "ask_image", image_url=image_url, question="What?", max_tokens=1)
+    assert facts["max_patches"] == 4  # the test model's; other models' is 25
+    assert facts["num_visual_tokens"] == json.loads(asked.content[0].text)["usage"]["prompt_tokens_details"]["image_tokens"]
+
+
+def rpc(name: str, **arguments) -> dict:
+    return {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {"name": name, "arguments": arguments}}
+
+
+RPC_HEADERS = {"accept": "application/json, text/event-stream", "content-type": "application/json"}
+
+
+def test_a_caller_finds_its_own_keys_and_values_and_nobody_else_s(app, image_url):
+    def num_cached(key: str) -> int:
+        asked = rpc("ask_image", image_url=image_url, question="Whose?", max_patches=1, max_tokens=1)
+        told = httpx.post(f"{app.url}/mcp", json=asked, headers={**RPC_HEADERS, "authorization": f"Bearer {key}"}, timeout=60)
+        answer = json.loads(told.json()["result"]["content"][0]["text"])
+        return answer["usage"]["prompt_tokens_details"]["cached_tokens"]
+
+    assert num_cached("anna") == 0
+    assert num_cached("anna") > 300  # the image and more
+    assert num_cached("ben") == 0
+
+
+def test_a_caller_who_goes_away_is_not_answered_further(app, http, image_url):
+    def counted(sign: str) -> float:
+        lines = http.get("/metrics", headers={"accept": "text/plain"}).text.splitlines()
+        return next((float(line.split()[1]) for line in lines if line.startswith("ixc_answers_total{") and sign in line), 0)
+
+    before, url = counted("stopped"), httpx.URL(app.url)
+    asked = rpc("ask_image", image_url=image_url, question="Go on and on", max_tokens=4096)
+    request = httpx.Request("POST", f"{app.url}/mcp", json=asked, headers=RPC_HEADERS)
+    head = "".join(f"{name}: {value}\r\n" for name, value in request.headers.items())
+    deadline_s = time.monotonic() + 60
+    with socket.create_connection((url.host, url.port), timeout=30) as peer:
+        peer.sendall(f"POST /mcp HTTP/1.1\r\n{head}\r\n".encode() + request.content)
+        while not http.get("/status").json()["in_line"]:
+            assert time.monotonic() < deadline_s, "the question never came"
+    while http.get("/status").json()["in_line"]:
+        assert time.monotonic() < deadline_s, "it is answered for nobody"
+    assert counted("stopped") == before + 1
 
 
 @pytest.mark.parametrize(

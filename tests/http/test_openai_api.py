@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import base64
 import socket
+import time
+from contextlib import ExitStack
 
+import httpx
 import openai
 import pytest
 
@@ -113,6 +116,27 @@ def test_a_caller_who_leaves_ends_the_answer(client, model, image_url, http):
     # The one worker is free again at once, not after 4,096 tokens.
     answer = client.with_options(timeout=20).chat.completions.create(model=model, messages=about(image_url, "Hi"), max_tokens=1)
     assert answer.usage.completion_tokens == 1
+
+
+def test_one_caller_does_not_take_every_place_in_the_line(app, http, model):
+    """Of twenty places sixteen, besides the answer that is being written."""
+    body = {"model": model, "messages": [{"role": "user", "content": "Long?"}], "stream": True, "max_tokens": 4096}
+    request = httpx.Request("POST", f"{app.url}/v1/chat/completions", json=body)
+    head = "".join(f"{name}: {value}\r\n" for name, value in request.headers.items())
+    deadline_s, url = time.monotonic() + 60, httpx.URL(app.url)
+    with ExitStack() as stack:
+        for _ in range(17):
+            peer = stack.enter_context(socket.create_connection((url.host, url.port), timeout=30))
+            peer.sendall(f"POST /v1/chat/completions HTTP/1.1\r\n{head}\r\n".encode() + request.content)
+        while http.get("/status").json()["in_line"] < 17:
+            assert time.monotonic() < deadline_s, "they never came"
+        refused = http.post("/v1/chat/completions", json=body)
+        assert http.get("/status").json()["in_line"] == 17
+    assert refused.status_code == 429
+    assert refused.headers["retry-after"]
+    assert "17 of your questions are under way" in refused.json()["error"]["message"]
+    while http.get("/status").json()["in_line"]:
+        assert time.monotonic() < deadline_s, "they are answered for nobody"
 
 
 @pytest.mark.parametrize(

@@ -75,7 +75,7 @@ def test_a_request_that_names_too_many_images_is_refused_before_any_is_read(urls
     assert len(read_by(*urls[:-1])) == len(set(urls[:-1]))
 
 
-SERVICES = SimpleNamespace(settings=Settings(), provider=SimpleNamespace(engine=None))
+SERVICES = SimpleNamespace(settings=Settings(), default_max_patches=25)
 """As far as images are concerned."""
 
 

@@ -146,6 +146,44 @@ def test_a_name_is_resolved_once_and_all_its_addresses_must_be_public(site):
         source.read(f"http://rebinding.example:{port}/image")
 
 
+def resolving_to(*addresses: str):
+    def resolve(host, port, **_):
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, port)) for address in addresses]
+
+    return resolve
+
+
+def test_a_name_whose_first_address_does_not_answer_is_fetched_from_the_next(site):
+    """As a site with IPv6 from a machine without: each in the system's own order, within the one deadline."""
+    port, tried = int(site.rpartition(":")[2]), []
+
+    def is_allowed(address):
+        tried.append(str(address))
+        return True
+
+    addresses = ("127.0.0.9", "127.0.0.8", "127.0.0.1", "127.0.0.9")  # only the third listens
+    source = ImageSource(1000, may_fetch=True, ports=ANY_PORT, is_allowed=is_allowed, resolve=resolving_to(*addresses))
+    assert source.read(f"http://dual.example:{port}/image") == b"picture"
+    assert tried == ["127.0.0.9", "127.0.0.8", "127.0.0.1"]
+
+
+def test_an_address_that_swallows_everything_leaves_the_next_its_time(site, monkeypatch):
+    port, connect = int(site.rpartition(":")[2]), socket.create_connection
+
+    def swallow(address, timeout):
+        if address[0] == "127.0.0.9":
+            assert timeout < 6  # a half of ten seconds
+            raise TimeoutError
+        return connect(address, timeout)
+
+    monkeypatch.setattr(socket, "create_connection", swallow)
+    resolve = resolving_to("127.0.0.9", "127.0.0.1")
+    source = ImageSource(
+        1000, may_fetch=True, timeout_s=10, ports=ANY_PORT, is_allowed=lambda address: address.is_loopback, resolve=resolve
+    )
+    assert source.read(f"http://dual.example:{port}/image") == b"picture"
+
+
 def test_the_connection_goes_to_the_address_that_was_checked(site):
     port, checked = int(site.rpartition(":")[2]), []
 

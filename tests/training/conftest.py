@@ -6,7 +6,7 @@ import pytest
 import yaml
 
 import ixc.training
-from ixc.evaluation import held_out
+from ixc.evaluation import held_out, nano
 from ixc.training import inf_llava, joint_stage, language_stage, vision_stage
 from ixc.training.config import load_config
 from ixc.training.fonts import BUILT_IN
@@ -23,9 +23,10 @@ def fonts():
 @pytest.fixture(autouse=True)
 def no_font_packages(monkeypatch):
     """Where no fonts are given, documents are set in that typeface too: the tests need no font package, and draw alike."""
-    for module in (held_out, inf_llava, joint_stage, language_stage, vision_stage):
+    for module in (held_out, nano, inf_llava, joint_stage, language_stage, vision_stage):
         monkeypatch.setattr(module, "training_fonts", lambda: (BUILT_IN,))
-    monkeypatch.setattr(held_out, "held_out_fonts", lambda: (BUILT_IN,))
+    for module in (held_out, nano):
+        monkeypatch.setattr(module, "held_out_fonts", lambda: (BUILT_IN,))
 
 
 @pytest.fixture

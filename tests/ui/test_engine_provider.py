@@ -18,7 +18,7 @@ from ixc.image_layout import DYNAMIC_PARTITION, ImageLayout, LayoutKind
 from ixc.imaging.decode import DecodedImage
 from ixc.settings import GenerationSettings, Settings
 from ixc.ui.engine_provider import EngineProvider
-from ixc.ui.model_choice import offered_models
+from ixc.ui.model_choice import offered_models, offering_one_model
 from ixc.ui.settings_panel import defaults_update
 from tests.checkpoints import VL_REFERENCE, write_chat_checkpoint
 
@@ -167,6 +167,12 @@ def test_a_page_on_a_network_offers_only_what_its_owner_allows():
     assert {"ixc-nano", "4khd-7b", "vl-7b"} <= set(keys[0])
     assert keys[0][0] == "ixc-nano"
     assert keys[1:] == [["ixc-nano"], ["ixc-nano", "vl-7b"], ["ixc-nano", "vl-7b"], ["internlm/internlm-xcomposer2-vl-7b"]]
+
+
+@pytest.mark.parametrize("model", ["ixc-nano", "/models/of mine, tuned"])
+def test_a_page_that_offers_one_model_offers_its_own_whatever_else_is_set(model):
+    for settings in (Settings(model=model), Settings(model=model, models="vl-7b"), Settings(model=model, host="0.0.0.0")):
+        assert [offered.key for offered in offered_models(offering_one_model(settings))] == [model]
 
 
 def _borrowed_name(provider: EngineProvider) -> str:

@@ -80,6 +80,18 @@ def test_a_late_request_does_not_bring_a_closed_session_back():
     store.put_image("anna", image(1))
 
 
+def test_what_is_known_of_closed_pages_is_dropped_in_time_also_after_one_that_closes_again():
+    clock = Clock()
+    store = SessionStore(clock=clock)
+    store.close("again")
+    store.close("once")
+    clock.now_s += 9
+    store.close("again")
+    clock.now_s += 2
+    store.close("last")
+    assert list(store._closed) == ["again", "last"]
+
+
 def test_one_answer_at_a_time():
     store = SessionStore()
     stop = store.begin_answer("anna")

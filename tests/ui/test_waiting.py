@@ -7,6 +7,7 @@ import threading
 import pytest
 
 from ixc.errors import EngineBusy
+from ixc.settings import Settings
 from ixc.ui.waiting import WaitingLine
 
 
@@ -19,6 +20,29 @@ def test_one_is_served_and_as_many_wait_as_may():
     tickets[1].leave()  # gave up
     assert [tickets[0].wait(0), tickets[2].wait(0)] == [0, 1]
     line.enter()
+
+
+def test_one_program_cannot_take_every_place():
+    line = WaitingLine(max_waiting=4)
+    tickets = [line.enter("program") for _ in range(4)]  # one is served, three of four places
+    with pytest.raises(EngineBusy, match="4 of your questions are under way already"):
+        line.enter("program")
+    tickets.append(line.enter("another"))
+    with pytest.raises(EngineBusy, match="All 4 waiting places"):
+        line.enter()
+    assert line.num_refused == 2
+    tickets[0].leave()
+    tickets[0] = line.enter("program")
+    for ticket in tickets:
+        ticket.leave()
+    assert len([line.enter() for _ in range(5)]) == 5, "whose share is not bounded"
+
+
+def test_a_page_elsewhere_may_send_as_many_questions_as_it_does_by_default():
+    """As README's two machines: no key, ``--backend`` on the other one."""
+    settings = Settings()
+    line = WaitingLine(settings.max_waiting)
+    assert len([line.enter("the page's server") for _ in range(settings.backend_parallel)]) == 16
 
 
 def test_leaving_twice_or_by_an_error_frees_one_place_once():

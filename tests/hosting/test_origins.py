@@ -1,0 +1,194 @@
+"""Which web pages may use the server through somebody's browser. The headers are those that browsers send."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterator
+
+import httpx
+import pytest
+from starlette.applications import Starlette
+from starlette.datastructures import Headers
+from starlette.middleware import Middleware
+from starlette.responses import PlainTextResponse
+from starlette.routing import Route
+from starlette.testclient import TestClient
+
+from ixc.benchmarks.app_process import AppProcess
+from ixc.errors import SettingsError
+from ixc.hosting.access import Access, GuardedRoutes
+from ixc.hosting.origins import OnlyOwnPages, Origins
+
+LAN = "192.168.1.5:7860"
+HERE = "127.0.0.1:7860"
+
+
+def may_come(origin: str | None, host: str, *, setting: str = "", only_local: bool = False, env=None, **more: str) -> bool:
+    origins = Origins.of(setting, env or {}, only_local=only_local)
+    named = {} if origin is None else {"origin": origin}
+    return origins.may_come(Headers({"host": host, **named, **{name.replace("_", "-"): value for name, value in more.items()}}))
+
+
+@pytest.mark.parametrize(
+    ("origin", "host"),
+    [
+        (f"http://{LAN}", LAN),
+        (f"http://{HERE}", HERE),
+        ("http://[::1]:7860", "[::1]:7860"),
+        ("https://ixc.example.org", "ixc.example.org"),
+        ("https://ixc.example.org", "ixc.example.org:443"),
+        ("http://ixc.example.org:80", "ixc.example.org"),
+        ("https://ixc.example.org:8443", "ixc.example.org"),  # nginx's $host has no port
+        ("http://localhost:3000", HERE),  # another program's page on this machine
+        ("http://127.0.0.1:6274", "localhost:7860"),
+        ("tauri://localhost", HERE),
+        ("chrome-extension://abcdefgh", LAN),
+        (None, LAN),
+        (None, "anything"),
+    ],
+)
+def test_its_own_pages_and_programs_may_come(origin, host):
+    assert may_come(origin, host)
+
+
+@pytest.mark.parametrize(
+    ("origin", "host"),
+    [
+        ("https://evil.example", LAN),
+        ("http://evil.example", HERE),
+        ("http://192.168.1.5:8080", LAN),
+        ("http://localhost:3000", LAN),
+        ("http://localhost.evil.example", HERE),
+        ("http://127.0.0.1.evil.example:7860", HERE),
+        ("https://ixc.example.org:8443", "ixc.example.org:443"),
+        ("null", LAN),
+        ("null", HERE),
+        ("http://", ""),
+        ("http://[", LAN),
+        ("", LAN),
+        (f"http://{LAN}", "[::1"),
+    ],
+)
+def test_pages_elsewhere_may_not(origin, host):
+    assert not may_come(origin, host)
+    assert may_come(origin, host, setting="*")
+
+
+def test_the_browser_s_own_word_counts_where_a_server_in_front_asks_for_another_host():
+    asked = {"host": "app:7860", "origin": "https://ixc.example.org"}
+    assert may_come(asked["origin"], asked["host"], sec_fetch_site="same-origin")
+    assert not may_come(asked["origin"], asked["host"])
+    for site in ("cross-site", "same-site", "anything"):
+        assert not may_come("https://other.example.org", "ixc.example.org", sec_fetch_site=site)
+
+
+def test_a_server_in_front_on_this_machine_says_what_was_asked_for():
+    """Elsewhere the header could be a page's own: its browser asks first whether it may send it, and Gradio says yes."""
+    assert may_come("http://ixc.lan", HERE, x_forwarded_host="ixc.lan, inner")
+    assert not may_come("http://evil.example", HERE, x_forwarded_host="ixc.lan")
+    assert not may_come("http://evil.example", LAN, x_forwarded_host="evil.example")
+    assert not may_come("http://evil.example", "[::1]:7860", x_forwarded_host="evil.example")
+
+
+@pytest.mark.parametrize(
+    ("origin", "is_refused"),
+    [
+        ("http://evil.example:7860", True),
+        ("http://evil.example.:7860", True),
+        ("https://ixc.example.org", False),  # a name with a certificate does not point here by a trick
+        ("http://ixc.lan", False),
+        ("http://ixc", False),
+        ("http://192.168.1.5:8080", False),
+        ("http://localhost:7860", False),
+    ],
+)
+def test_a_page_elsewhere_may_not_pass_for_a_local_one_by_letting_its_name_point_here(origin, is_refused):
+    host = origin.partition("//")[2]
+    assert may_come(origin, host, only_local=True) is not is_refused
+    assert may_come(origin, host)
+    assert may_come(origin, host, only_local=True, setting=origin)
+
+
+def test_the_host_names_other_pages():
+    setting = " https://chat.example.org , http://tools.lan:8080/ "
+    for origin in ("https://chat.example.org", "https://chat.example.org:443", "http://tools.lan:8080"):
+        assert may_come(origin, LAN, setting=setting, sec_fetch_site="cross-site")
+    assert not may_come("http://chat.example.org", LAN, setting=setting)
+    for wrong in ("chat.example.org", "null", "https://", "ftp://host", "http://host:port"):
+        with pytest.raises(SettingsError, match="IXC_ORIGINS must hold addresses"):
+            Origins.of(wrong, {}, only_local=False)
+
+
+def test_what_the_surroundings_tell_of_the_address_is_known():
+    space = {"SPACE_HOST": "user-name.hf.space"}
+    for origin in ("https://user-name.hf.space", "https://huggingface.co"):
+        assert may_come(origin, "inner:7860", env=space)
+        assert not may_come(origin, "inner:7860")
+    assert may_come("http://ixc.example.org", HERE, env={"GRADIO_ROOT_PATH": "http://ixc.example.org/some/path"})
+    assert not may_come("http://ixc.example.org", HERE, env={"GRADIO_ROOT_PATH": "/some/path"})
+    origins = Origins()
+    assert origins.allow("https://abc.gradio.live")
+    assert origins.may_come(Headers({"host": HERE, "origin": "https://abc.gradio.live"}))
+
+
+def test_a_key_was_given_to_whoever_sends_it_but_a_browser_adds_passwords_by_itself():
+    route = Route("/v1/models", lambda _: PlainTextResponse("yes"))
+    access = Access({"alice": "correct horse"}, ("sixteen-signs-or-more",))
+    app = Starlette(
+        routes=[route, Route("/page", lambda _: PlainTextResponse("yes"))],
+        middleware=[Middleware(GuardedRoutes, access=access, routes=[route]), Middleware(OnlyOwnPages, origins=Origins())],
+    )
+    basic = "Basic " + base64.b64encode(b"alice:correct horse").decode()
+    with TestClient(app) as client:
+
+        def status(path: str, authorization: str) -> int:
+            headers = {"origin": "https://chat.example.org", "authorization": authorization}
+            return client.get(path, headers=headers).status_code
+
+        assert status("/v1/models", "Bearer sixteen-signs-or-more") == 200
+        assert status("/v1/models", "Bearer another") == 401
+        assert status("/v1/models", basic) == 403
+        assert status("/page", "Bearer sixteen-signs-or-more") == 403  # which the page asks nobody for
+
+
+@pytest.fixture(scope="module")
+def on_the_network() -> Iterator[AppProcess]:
+    """Reached by any name, as a server that others use; without a model: it failed to load."""
+    with AppProcess({"IXC_HOST": "0.0.0.0", "IXC_MODEL": "no-such-model", "IXC_ORIGINS": "http://chat.lan"}) as running:
+        yield running
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("POST", "/v1/chat/completions"),
+        ("POST", "/mcp"),
+        ("POST", "/gradio_api/queue/join"),
+        ("POST", "/gradio_api/run/predict"),
+        ("POST", "/gradio_api/upload"),
+        ("GET", "/config"),
+    ],
+)
+def test_no_website_uses_the_server_through_its_neighbours_browsers(on_the_network, method, path):
+    url = httpx.URL(on_the_network.url).copy_with(path=path)
+
+    def ask(origin: str) -> httpx.Response:
+        return httpx.request(
+            method, url, headers={"host": "ixc.lan:7860", "origin": origin}, json={} if method == "POST" else None
+        )
+
+    refused = ask("http://evil.example")
+    assert refused.status_code == 403
+    assert "IXC_ORIGINS" in refused.json()["detail"]
+    assert ask("http://ixc.lan:7860").status_code != 403
+    allowed = ask("http://chat.lan")
+    assert allowed.status_code != 403
+    assert allowed.headers["access-control-allow-origin"] == "http://chat.lan"
+
+
+def test_a_page_elsewhere_is_not_told_that_it_may_name_the_host_itself(on_the_network):
+    """What believing X-Forwarded-Host on loopback rests on: its browser asks, and is not told yes."""
+    asks = {"origin": "http://evil.example", "access-control-request-method": "POST"}
+    asks["access-control-request-headers"] = "x-forwarded-host"
+    answer = httpx.options(f"{on_the_network.url}/v1/chat/completions", headers=asks)
+    assert "access-control-allow-origin" not in answer.headers
