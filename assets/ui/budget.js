@@ -30,20 +30,28 @@
     // What was chosen for each kind of model: going there and back again loses nothing.
     const remembered = { dual_perspective: Math.min(9, max) };
     let kind = "dynamic_partition";
+    let isChosen = false; // by somebody, or with an example
 
     function set(budget) {
+      isChosen = true;
+      move(budget);
+    }
+
+    function move(budget) {
       if (budget === host.props.value || kind === "single_view") return;
       host.props.value = budget;
       show();
-      host.trigger("input");
+      if (ixc.last("image")) host.trigger("input");
     }
 
-    function followModel() {
+    // The budget starts as the model's own.
+    function followModel(model) {
       if (layout().kind !== kind) {
         remembered[kind] = host.props.value;
         kind = layout().kind;
-        if (remembered[kind]) set(remembered[kind]);
+        if (remembered[kind]) move(remembered[kind]);
       }
+      if (model.phase === "ready" && kind === "dynamic_partition" && !isChosen && !ixc.last("image")) move(model.budget);
       show();
     }
 
@@ -63,6 +71,8 @@
       suggested.disabled = !facts;
       suggested.textContent = facts ? t("budget.suggested", { budget: facts.suggested }) : t("budget.suggested.none");
       suggested.setAttribute("aria-pressed", String(Boolean(facts) && facts.suggested === budget));
+      suggested.dataset.tTitle = facts?.suggestedShrinks ? "budget.suggested.title.shrinks" : "budget.suggested.title";
+      suggested.title = t(suggested.dataset.tTitle);
       const help = hasTiles ? t("budget.help") : t(`budget.none.${kind}`, { px: layout().viewPx });
       advice.textContent = facts ? adviceText(facts) : help;
       advice.title = help;
@@ -76,8 +86,10 @@
     }
 
     ixc.replan = () => host.trigger("input");
+    ixc.chosenBudget = () => host.props.value;
+    ixc.chooseBudget = set;
     slider.addEventListener("input", () => set(Number(slider.value)));
-    host.watch("value", show);
+    host.watch("value", () => { isChosen = true; show(); });
     hear("plan", show);
     hear("model", followModel);
     hear("language", show);

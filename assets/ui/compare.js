@@ -1,6 +1,6 @@
 // The layout explorer: one detail of the picture as each model gets it, beside what each spends on the whole image.
 (() => {
-  const { t, el, icon, hear, follow, formatCount, viewWords, errorSentence, pictureUrl } = ixc;
+  const { t, el, icon, hear, follow, standIn, formatCount, viewWords, errorSentence, serverUrl } = ixc;
   const STEP = 0.02; // of the image, for one press of an arrow key
 
   ixc.compare = (element, host) => {
@@ -26,10 +26,12 @@
     const work = el("div", { class: "ixc-cmp", hidden: true }, finder, results);
     element.append(empty, work);
     ixc.translateTree(element);
+    standIn(element, "compare");
 
     const look = { x: 0.5, y: 0.5, zoom: 1, budget: Math.min(25, max) };
     let image = null;
     let value = null;
+    let sliders = look.budget; // the slider's own, by its last plan
 
     function zoomButton(name, key, step) {
       return el("button", { type: "button", class: "ixc-tool", "data-t-label": key, "data-t-title": key, onclick: () => {
@@ -38,11 +40,14 @@
       } }, icon(name));
     }
 
+    // `look` itself and no copy: of what is asked while an answer is on its way, Gradio sends the first event's data again.
     function ask(change = {}) {
       Object.assign(look, change);
       if (!image || document.body.dataset.pane !== "compare") return;
-      host.trigger("look", { ...look });
+      host.trigger("look", look);
     }
+
+    const isWanted = (asked) => Object.keys(look).every((name) => look[name] === asked[name]);
 
     // The box is drawn at once and the patches follow, so that dragging feels like dragging.
     function moveTo(x, y) {
@@ -146,6 +151,7 @@
       placeBox(look);
       drawPatches();
       drawTable();
+      if (!isWanted(value.askedFor)) ask();
     });
 
     hear("image", (next) => {
@@ -154,7 +160,7 @@
       empty.hidden = Boolean(image);
       work.hidden = !image;
       if (!image) return picture.removeAttribute("src");
-      picture.src = pictureUrl(image.src);
+      picture.src = serverUrl(image.src);
       picture.alt = t("compare.picture", { width: image.width, height: image.height });
       frame.style.setProperty("--ratio", image.width / image.height);
       ask();
@@ -164,7 +170,12 @@
       notice.textContent = message ? errorSentence(message) : "";
     });
     // The slider's budget is the one to start from; here it can be changed without touching the conversation's.
-    hear("plan", (plan) => { if (plan?.plan.kind === "dynamic_partition") { look.budget = plan.plan.budget; drawBudgets(); } });
+    hear("plan", (plan) => {
+      if (plan?.plan.kind !== "dynamic_partition" || plan.plan.budget === sliders) return;
+      sliders = plan.plan.budget;
+      ask({ budget: sliders });
+      drawBudgets();
+    });
     hear("pane", (pane) => { if (pane === "compare") ask(); });
     hear("language", drawBudgets);
   };

@@ -1,15 +1,17 @@
 // The field for the question. What is sent there is sent once, and leaves the field when its answer begins; nothing else does.
 (() => {
-  const { el } = ixc;
-  let isOnItsWay = false; // a question of which nothing was heard yet: not even that it waits
+  const { el, questionField, isComposing } = ixc;
+  const UNHEARD_MS = 15_000;
+  let sentAt = -Infinity; // of a question of which nothing was heard yet: not even that it waits
+  let offered = ""; // what the page itself has put into the field
 
-  ixc.answerHeard = () => { isOnItsWay = false; };
+  ixc.answerHeard = () => { sentAt = -Infinity; };
 
   // True for whoever may send a question now and then does. A second click comes as soon as the first was made, and its request
   // possibly when a short answer to the first is over: the server could not tell it from a question asked again.
   ixc.maySend = () => {
-    if (isOnItsWay || ixc.isBusy()) return false;
-    isOnItsWay = true;
+    if (performance.now() - sentAt < UNHEARD_MS || ixc.isBusy()) return false; // one that nobody hears of bars the way for no longer
+    sentAt = performance.now();
     return true;
   };
 
@@ -19,19 +21,29 @@
     event.stopPropagation();
   }
 
-  document.addEventListener("keydown", (event) => {
-    if (event.key !== "Enter" || event.shiftKey || event.isComposing) return;
+  // Gradio sends on this very event. An Enter that takes an input method's candidate, or goes with a command key, makes none.
+  document.addEventListener("keypress", (event) => {
+    if (event.key !== "Enter" || event.shiftKey || isComposing(event)) return;
     if (event.target.closest?.("#ixc-question")) sendOrKeep(event);
   }, true);
   document.addEventListener("click", (event) => { if (event.target.closest?.("#ixc-send")) sendOrKeep(event); }, true);
 
   // What is being answered leaves the field; a draft does not, be it that another question is retried or that typing went on.
-  ixc.takeFromField = (asked) => {
-    const field = document.querySelector("#ixc-question textarea");
-    if (field?.value.trim() !== asked) return;
-    field.value = "";
-    field.dispatchEvent(new Event("input", { bubbles: true }));
+  ixc.takeFromField = (asked) => { if (questionField()?.value.trim() === asked) fill(""); };
+
+  // An example's question, or one that was taken back. What somebody typed stays.
+  ixc.offerQuestion = (text) => {
+    const field = questionField();
+    if (!field || !["", offered].includes(field.value.trim())) return;
+    offered = text.trim();
+    fill(text);
   };
+
+  function fill(text) {
+    const field = questionField();
+    field.value = text;
+    field.dispatchEvent(new Event("input", { bubbles: true }));
+  }
 
   ixc.composerHint = (element) => {
     element.append(el("p", { class: "ixc-small", "data-t": "composer.hint" }));

@@ -98,6 +98,31 @@ window.ixc = (() => {
     tell("language", next);
   }
 
+  // The column that a component stands in is the panel of its tab.
+  function standIn(element, pane) {
+    const column = element.closest(`#ixc-${pane}-pane`);
+    column?.setAttribute("role", "tabpanel");
+    column?.setAttribute("aria-labelledby", `ixc-tab-${pane}`);
+  }
+
+  const BY_TOUCH = window.matchMedia("(hover: none) and (pointer: coarse)").matches;
+
+  // Where `change` takes away or disables what has the keyboard's focus inside `root`, `heir()` gets it; whoever is elsewhere stays
+  // there. A finger needs no focus, which might open the keyboard on the screen.
+  function passFocus(root, change, heir) {
+    const before = document.activeElement;
+    const isAsked = root?.contains(before) && (!BY_TOUCH || before.matches(":focus-visible"));
+    change();
+    if (!isAsked || ![before, document.body].includes(document.activeElement)) return;
+    const isHidden = before.checkVisibility?.({ visibilityProperty: true }) === false;
+    if (!before.isConnected || before.disabled || isHidden) heir()?.focus({ preventScroll: true });
+  }
+
+  const questionField = () => document.querySelector("#ixc-question textarea");
+
+  // A key that writes with an input method: Enter then takes a candidate, Escape drops it. Safari says so by the code alone.
+  const isComposing = (event) => event.isComposing || event.keyCode === 229;
+
   // A value from the server that this component shows: now, and whenever it or the language changes.
   function follow(host, render) {
     // Gradio turns a value of None into an empty string.
@@ -119,14 +144,14 @@ window.ixc = (() => {
   const viewWords = (view) => t(`view.${view.kind}`, { cols: view.cols, rows: view.rows, px: view.viewPx });
 
   // The server may live under a path of another one.
-  const pictureUrl = (src) => `${(window.gradio_config?.root || "").replace(/\/$/, "")}/${src}`;
+  const serverUrl = (path) => `${(window.gradio_config?.root || "").replace(/\/$/, "")}/${path}`;
 
   const formatBytes = (n) => (n >= 1e9 ? `${(n / 1e9).toFixed(1)} GB` : `${Math.max(1, Math.round(n / 1e6))} MB`);
 
   const formatCount = (n) => Math.round(n).toLocaleString("en-US");
 
   return {
-    t, tell, hear, el, icon, translateTree, setLanguage, follow, errorSentence, modelNote, viewWords, pictureUrl, formatBytes, formatCount, store, readStored,
+    t, tell, hear, el, standIn, passFocus, questionField, isComposing, icon, translateTree, setLanguage, follow, errorSentence, modelNote, viewWords, serverUrl, formatBytes, formatCount, store, readStored,
     get language() { return language; },
     last: (topic) => last[topic],
   };

@@ -23,7 +23,8 @@
     ixc.translateTree(element);
 
     let plan = null;
-    let picture = null; // the loaded image element
+    let picture = null; // the image element, and
+    let loaded = ""; // the address of what it holds: once it has another, it still shows this until that has arrived
     let square = null; // its pixels, SIDE x SIDE
     let chosen = 4; // the strided view whose samples are marked
     let spot = { x: 0.5, y: 0.5 };
@@ -144,7 +145,7 @@
     function draw() {
       const isDual = plan?.kind === "dual_perspective" && ixc.last("image");
       panel.hidden = !isDual;
-      if (!isDual || !picture?.naturalWidth) return;
+      if (!isDual || !picture || picture.src !== loaded) return;
       const key = JSON.stringify([picture.src, plan.viewPx, plan.padding]);
       if (key !== drawnFrom) {
         drawnFrom = key;
@@ -165,7 +166,7 @@
       showStrided(chosen);
     }
 
-    hear("picture-loaded", (loaded) => { picture = loaded; draw(); });
+    hear("picture-loaded", (now) => { ({ picture, src: loaded } = now); draw(); });
     hear("plan", (value) => { plan = value?.plan ?? null; draw(); });
     hear("spot", (next) => { spot = next; if (!panel.hidden) drawPatch(); });
     hear("tile", ({ tile }) => blocks.forEach(({ button }, index) => button.classList.toggle("ixc-lit", index === tile)));

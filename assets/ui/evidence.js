@@ -1,12 +1,13 @@
 // What was measured and what the papers report: curves drawn here as SVG, each with its numbers as a table.
 (() => {
-  const { t, el, hear } = ixc;
+  const { t, el, hear, standIn } = ixc;
   const SVG = "http://www.w3.org/2000/svg";
   const [WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM] = [640, 300, 44, 14, 14, 40];
 
   ixc.evidence = (element, host) => {
     const body = el("div", { class: "ixc-evidence" });
     element.append(body);
+    standIn(element, "evidence");
     hear("language", draw);
 
     function draw() {
@@ -52,8 +53,9 @@
     }
 
     function speedCard({ model, hardware, torch, date, figures }) {
-      const rows = figures.map((each) => [each.name, amount(each.value, each.unit),
-        each.baseline == null ? "–" : `${amount(each.baseline, each.unit)} (${each.baseline_name})`, each.ratio == null ? "–" : `${each.ratio.toFixed(1)}×`, each.target || "–"]);
+      const rows = figures.map((each) => [figureName(each.name), amount(each.value, each.unit),
+        each.baseline == null ? "–" : `${amount(each.baseline, each.unit)} (${phrase("evidence.speed.by", each.baseline_name)})`,
+        each.ratio == null ? "–" : `${each.ratio.toFixed(1)}×`, goal(each.target)]);
       const head = ["ours", "baseline", "ratio", "target"].map((key) => t(`evidence.speed.${key}`));
       return card(t("evidence.speed", { model }), [hardware, torch && `torch ${torch}`, date, t("evidence.speed.note")].filter(Boolean).join(" · "),
         openTable(t("evidence.speed.what"), head, rows));
@@ -81,7 +83,27 @@
     function groupName(name) { return known("evidence.group", name); }
     function variantName(name) { return known("evidence.variant", name); }
     function percent(n) { return n == null ? "–" : `${n.toFixed(Math.abs(n - Math.round(n)) < 0.05 ? 0 : 1)}\u00a0%`; }
-    function amount(n, unit) { return `${n >= 100 ? Math.round(n).toLocaleString("en-US") : Number(n.toPrecision(3))}\u00a0${unit}`; }
+    function amount(n, unit) { return `${n >= 100 ? Math.round(n).toLocaleString("en-US") : Number(n.toPrecision(3))}\u00a0${phrase("evidence.speed.unit", unit)}`; }
+
+    // A phrase of the file's in the page's language, whatever its numbers: "vision tower, 7 views" is vision_tower_n_views.
+    function phrase(prefix, text) {
+      const numbers = text.match(/\d+/g) ?? [];
+      const key = `${prefix}.${text.replace(/\d+/g, "n").replace(/\W+/g, "_")}`;
+      const found = t(key, { n: numbers[0], m: numbers[1] });
+      return found === key ? text : found;
+    }
+
+    // "HD-9 decode": the budget, and what was measured at it.
+    function figureName(name) {
+      const [, budget, what] = name.match(/^(HD-\d+ )?(.*)$/);
+      return `${budget ?? ""}${phrase("evidence.speed.figure", what)}`;
+    }
+
+    function goal(text) {
+      const [, bound, n, unit] = (text ?? "").match(/^at (most|least) ([\d.]+) ?(.*)$/) ?? [];
+      if (!bound) return text || "–";
+      return t(`evidence.speed.at${bound}`, { amount: unit === "x" ? `${n}×` : amount(Number(n), unit) });
+    }
 
     // --- one chart ----------------------------------------------------------------------------------------------
 

@@ -17,6 +17,15 @@
     follow(host, show);
     hear("plan", (value) => { document.body.dataset.plan = String(Boolean(value)); });
 
+    // A plan says what it was made for. Where the page shows something else by then, it asks again: another budget was chosen
+    // meanwhile, or another image opened, or another tab switched the model. Once all of an answer has been taken over, that is.
+    hear("plan", (value) => setTimeout(() => {
+      const [image, model] = [ixc.last("image"), ixc.last("model")];
+      if (!value || value !== ixc.last("plan") || !image) return;
+      if (model && model.key !== value.askedFor.model) ixc.refreshModel();
+      else if (value.askedFor.budget !== ixc.chosenBudget() || value.imageId !== image.id) ixc.replan();
+    }));
+
     function show(value) {
       const { plan } = value;
       tokens.textContent = t("ribbon.tokens", { tokens: formatCount(plan.tokens) });

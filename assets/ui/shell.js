@@ -1,6 +1,6 @@
 // The frame: header with the model chip, language and theme; tabs on a phone; keys that work everywhere.
 (() => {
-  const { t, el, icon, hear, tell, setLanguage, follow, store, readStored, errorSentence } = ixc;
+  const { t, el, icon, hear, tell, setLanguage, follow, store, readStored, errorSentence, isComposing, serverUrl } = ixc;
 
   ixc.header = (element, host) => {
     const chipText = el("span");
@@ -27,7 +27,12 @@
     }
 
     document.addEventListener("click", (event) => { if (!chip.parentNode.contains(event.target)) toggleNote(false); });
-    chip.addEventListener("keydown", (event) => { if (event.key === "Escape") toggleNote(false); });
+    chip.parentNode.addEventListener("keydown", (event) => {
+      if (event.key !== "Escape" || note.hidden) return;
+      event.preventDefault();
+      toggleNote(false);
+      chip.focus();
+    });
 
     follow(host, (model) => {
       tell("model", model);
@@ -53,10 +58,18 @@
       return model.percent == null ? `${t("model.loading")}…` : `${t("model.loading")} ${model.percent} %`;
     }
 
-    // Somebody else may have switched the model that all pages share, or its server was lost: an answer tells.
+    // Somebody else may have switched the model that all pages share, or its server was lost: an answer tells, and a plan does.
+    ixc.refreshModel = () => host.trigger("refresh");
     hear("answered", ({ model, isLost }) => {
       const known = ixc.last("model");
-      if (known?.phase === "ready" && (isLost || (model && model !== known.name))) host.trigger("refresh");
+      if (known?.phase === "ready" && (isLost || (model && model !== known.name))) ixc.refreshModel();
+    });
+    // Who comes back to this tab sees how things stand: once the app can be reached, for of a call that cannot reach it Gradio would
+    // load the page again.
+    document.addEventListener("visibilitychange", async () => {
+      if (document.hidden) return;
+      const isThere = await fetch(serverUrl("gradio_api/app_id"), { cache: "no-store" }).then(({ ok }) => ok, () => false);
+      if (isThere) ixc.refreshModel();
     });
 
     hear("language", (language) => {
@@ -92,6 +105,7 @@
     };
     function fitWidth() {
       tabs[0].firstChild.dataset.t = narrow.matches ? "app.pane.image" : "app.pane.both";
+      tabs[0].setAttribute("aria-controls", narrow.matches ? "ixc-image-pane" : "ixc-image-pane ixc-chat-pane");
       ixc.translateTree(element);
       ixc.showPane(document.body.dataset.pane || "image");
     }
@@ -107,7 +121,7 @@
     fitWidth();
   };
 
-  ixc.settingsToggle = (element) => {
+  ixc.settingsToggle = (element, host) => {
     const button = el("button", { type: "button", class: "ixc-settings-button", id: "ixc-settings-button", "aria-controls": "ixc-settings",
       "aria-expanded": "false", onclick: () => {
         const open = document.body.dataset.settings !== "open";
@@ -116,7 +130,16 @@
       } }, el("span", { "data-t": "settings.title" }), icon("chevron"));
     element.append(button);
     ixc.translateTree(element);
+
+    ixc.restoreSettings = (values) => { keptSettings = values; host.trigger("restore"); };
   };
+
+  // The settings as Gradio's controls have them: noted at every change, and given back once after the page was loaded again.
+  let settings = null;
+  let keptSettings = null;
+  ixc.noteSettings = (values) => { settings = values; };
+  ixc.settings = () => settings;
+  ixc.keptSettings = () => keptSettings;
 
   // Text that the server wrote for the user to keep, saved without a file on the server.
   ixc.downloader = (element, host) => {
@@ -131,11 +154,12 @@
 
   ixc.isBusy = () => document.body.dataset.busy === "true";
 
+  // Escape stops the answer, unless there is something smaller to leave: whoever has such a thing takes the key, or is named here.
   document.addEventListener("keydown", (event) => {
-    if (event.key === "Escape" && ixc.isBusy() && !event.isComposing) {
-      event.preventDefault();
-      document.querySelector("#ixc-stop")?.click();
-    }
+    if (event.key !== "Escape" || !ixc.isBusy() || event.defaultPrevented || isComposing(event)) return;
+    if (event.target.closest?.("dialog, #ixc-settings")) return;
+    event.preventDefault();
+    document.querySelector("#ixc-stop")?.click();
   });
 
   function start() {

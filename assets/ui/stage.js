@@ -1,6 +1,6 @@
 // The picture with the plan laid over it. The picture is fetched once; a slider move replaces only the SVG above it.
 (() => {
-  const { t, el, icon, hear, tell, follow, errorSentence, formatCount } = ixc;
+  const { t, el, icon, hear, tell, follow, standIn, passFocus, questionField, errorSentence, formatCount } = ixc;
   const LAYERS = ["tiles", "padding", "newlines", "tokens", "numbers"];
 
   ixc.stage = (element, host) => {
@@ -9,7 +9,7 @@
     const hits = el("div", { class: "ixc-hits", role: "group", "data-t-label": "stage.region" });
     const tokenGrid = el("div", { class: "ixc-token-grid", "aria-hidden": "true" });
     const canvas = el("div", { class: "ixc-canvas" }, picture, overlay, tokenGrid, hits);
-    picture.addEventListener("load", () => tell("picture-loaded", picture));
+    picture.addEventListener("load", () => tell("picture-loaded", { picture, src: picture.src }));
     const view = el("div", { class: "ixc-view" }, canvas);
     const tip = el("div", { class: "ixc-tip", role: "tooltip", id: "ixc-tip", hidden: true });
     const zoom = toolButton("zoom", "stage.zoom", "ixc-zoom", switchZoom);
@@ -28,11 +28,13 @@
     const frame = el("div", { class: "ixc-frame" }, view);
     const notice = el("div", { class: "ixc-notice", role: "alert", id: "ixc-image-notice", hidden: true });
     const toChat = el("button", { type: "button", class: "ixc-button ixc-primary ixc-to-chat", id: "ixc-to-chat",
-      onclick: () => { ixc.showPane("chat"); document.querySelector("#ixc-question textarea")?.focus(); } }, el("span", { "data-t": "chat.ask.here" }));
+      onclick: () => { ixc.showPane("chat"); questionField()?.focus(); } }, el("span", { "data-t": "chat.ask.here" }));
     element.append(el("div", { class: "ixc-stage" }, frame, side), notice, tip, toChat);
     ixc.translateTree(element);
+    standIn(element, "image");
 
     let image = null;
+    let answered = 0; // the number of the server's last value
     let data = null;
     let zoomed = false;
     let active = null;
@@ -167,7 +169,10 @@
       hits.children[next].focus();
     });
     document.addEventListener("click", (event) => { if (!hits.contains(event.target)) mark(null); });
-    view.addEventListener("scroll", () => { if (active != null) mark(active); });
+    // Whatever scrolls, the tip stays with its tile, and goes when that is out of sight.
+    function followTile() { if (active != null) placeTip(hits.children[active]); }
+    document.addEventListener("scroll", followTile, { capture: true, passive: true });
+    window.addEventListener("resize", followTile);
 
     hear("tile", ({ tile, from }) => mark(tile, from));
 
@@ -194,7 +199,7 @@
       tip.replaceChildren(
         el("p", {}, el("strong", { text: t(`stage.cell.${data.plan.kind}`, { tile: tile + 1 }) }), ` ${t("stage.tile.place", { row: row + 1, col: col + 1 })}`),
         el("p", { text: empty ? t("stage.tile.padding") : t("stage.tile.pixels", { left, right, top, bottom }) }),
-        el("p", { text: t("stage.tile.tokens", { tokens: tileSide * tileSide, first: formatCount(first), last: formatCount(last) }) }),
+        el("p", { text: t("stage.tile.tokens", { tokens: tileSide * tileSide, runs: tileSide, first: formatCount(first + 1), last: formatCount(last + 1) }) }),
         el("p", { text: t("stage.tile.range", { firstRow: row * tileSide + 1, lastRow: (row + 1) * tileSide,
           firstCol: col * tileSide + 1, lastCol: (col + 1) * tileSide }) }));
     }
@@ -203,6 +208,9 @@
     function placeTip(hit) {
       const box = hit.getBoundingClientRect();
       const visible = view.getBoundingClientRect();
+      const pane = element.closest("#ixc-image-pane").getBoundingClientRect();
+      const [above, below] = [Math.max(visible.top, pane.top), Math.min(visible.bottom, pane.bottom)];
+      tip.hidden = box.bottom <= above || box.top >= below || box.right <= visible.left || box.left >= visible.right;
       const { offsetWidth: width, offsetHeight: height } = tip;
       const left = Math.min(Math.max(8, box.left + box.width / 2 - width / 2), document.documentElement.clientWidth - width - 8);
       let top = Math.min(box.bottom, visible.bottom) + 8;
@@ -214,16 +222,26 @@
       notice.hidden = !message;
       if (!message) return notice.replaceChildren();
       notice.replaceChildren(el("p", { text: errorSentence(message) }),
-        el("button", { type: "button", class: "ixc-tool", "aria-label": t("error.dismiss"), onclick: () => tell("notice", null) }, icon("close")));
+        el("button", { type: "button", class: "ixc-tool", "aria-label": t("error.dismiss"),
+          onclick: () => passFocus(notice, () => tell("notice", null), fileButton) }, icon("close")));
     }
+
+    const fileButton = () => document.querySelector(image ? "#ixc-replace" : "#ixc-choose");
 
     hear("notice", showNotice);
     hear("plan", (value) => { data = value; drawPlan(); });
     new ResizeObserver(layout).observe(view);
 
-    follow(host, ({ image: next, error, number }) => {
-      if (number) tell("stage-answered", number);
-      document.body.dataset.opening = "false";
+    const show = follow(host, ({ image: next, error, question, number }) => {
+      const isNew = number !== answered;
+      answered = number;
+      passFocus(element, () => showImage(next, isNew ? error : ixc.last("notice")), fileButton);
+      if (!isNew) return; // the language was changed
+      if (question) ixc.offerQuestion(question);
+      ixc.imageAnswered();
+    });
+
+    function showImage(next, error) {
       const changed = next?.id !== image?.id;
       image = next;
       tell("image", next);
@@ -238,12 +256,13 @@
       }
       if (changed) {
         zoomed && switchZoom();
-        picture.src = ixc.pictureUrl(next.src);
+        picture.src = ixc.serverUrl(next.src);
         globalPicture.src = picture.src;
         // On a phone the frame is as high as this image needs with some padding; it depends on nothing that the slider changes.
         frame.style.setProperty("--image-height", `${Math.round((135 * next.height) / next.width)}vw`);
       }
       drawPlan();
-    })();
+    }
+    show();
   };
 })();

@@ -1,7 +1,7 @@
 // The conversation. Each exchange keeps its DOM while it does not change, so that streaming moves nothing but the new text.
 (() => {
   const KEPT = "ixc-kept"; // what a tab keeps while its page is loaded again
-  const { t, el, icon, hear, follow, errorSentence, formatBytes, formatCount, renderMarkdown, viewWords } = ixc;
+  const { t, el, icon, hear, follow, standIn, passFocus, questionField, isComposing, errorSentence, formatBytes, formatCount, renderMarkdown, viewWords } = ixc;
 
   ixc.transcript = (element, host) => {
     const exporter = menu("chat.export", "download", [["markdown", "chat.export.markdown"], ["json", "chat.export.json"]], (format) =>
@@ -18,6 +18,7 @@
     const scroller = el("div", { class: "ixc-scroller" }, empty, log, pending);
     element.append(bar, el("div", { class: "ixc-scroll-box" }, scroller, jump), notice, said);
     ixc.translateTree(element);
+    standIn(element, "chat");
 
     let value = host.props.value;
     let shown = []; // what each child of the log was drawn from
@@ -34,12 +35,22 @@
 
     function menu(key, name, items, act) {
       const list = el("div", { class: "ixc-menu", role: "menu", hidden: true }, ...items.map(([format, itemKey]) =>
-        el("button", { type: "button", role: "menuitem", "data-format": format, "data-t": itemKey, onclick: () => { open(false); act(format); } })));
+        el("button", { type: "button", role: "menuitem", tabindex: "-1", "data-format": format, "data-t": itemKey, onclick: () => { leave(); act(format); } })));
       const button = el("button", { type: "button", class: "ixc-bar-button", id: "ixc-export", "aria-haspopup": "menu", "aria-expanded": "false",
         onclick: () => open(list.hidden) }, icon(name), el("span", { "data-t": key }));
       const box = el("div", { class: "ixc-menu-box" }, button, list);
       function open(wanted) { list.hidden = !wanted; button.setAttribute("aria-expanded", String(wanted)); if (wanted) list.firstChild.focus(); }
-      box.addEventListener("keydown", (event) => { if (event.key === "Escape") { open(false); button.focus(); } });
+      function leave() { open(false); button.focus(); }
+      box.addEventListener("keydown", (event) => {
+        const entries = [...list.children];
+        const at = entries.indexOf(document.activeElement);
+        const to = { ArrowDown: at + 1, ArrowUp: at - 1, Home: 0, End: -1 }[event.key];
+        if (list.hidden || (to == null && event.key !== "Escape")) return;
+        event.preventDefault();
+        if (to == null) leave();
+        else entries.at(to % entries.length).focus();
+      });
+      box.addEventListener("focusout", (event) => { if (event.relatedTarget && !box.contains(event.relatedTarget)) open(false); });
       document.addEventListener("click", (event) => { if (!box.contains(event.target)) open(false); });
       return box;
     }
@@ -140,13 +151,18 @@
       const area = el("textarea", { class: "ixc-edit", "aria-label": t("chat.edit.label"), rows: Math.min(8, exchange.question.split("\n").length + 1) });
       area.value = exchange.question;
       const save = () => { const text = area.value.trim(); if (text) ask("edit", { index, text }); };
-      const cancel = () => { editor.replaceWith(node); };
+      const cancel = () => {
+        editor.replaceWith(node);
+        draw(); // what the open editor held up
+        (ixc.isBusy() ? questionField() : shown[index].node.querySelector('[data-action="edit"]')).focus();
+      };
       const editor = el("div", { class: "ixc-editor" }, area, el("div", { class: "ixc-row" },
-        el("button", { type: "button", class: "ixc-button", text: t("chat.edit.cancel"), onclick: cancel }),
-        el("button", { type: "button", class: "ixc-button ixc-primary", text: t("chat.edit.save"), onclick: save })));
-      area.addEventListener("keydown", (event) => {
-        if (event.key === "Enter" && !event.shiftKey && !event.isComposing) { event.preventDefault(); save(); }
-        if (event.key === "Escape") cancel();
+        el("button", { type: "button", class: "ixc-button", "data-t": "chat.edit.cancel", text: t("chat.edit.cancel"), onclick: cancel }),
+        el("button", { type: "button", class: "ixc-button ixc-primary", "data-t": "chat.edit.save", text: t("chat.edit.save"), onclick: save })));
+      editor.addEventListener("keydown", (event) => {
+        if (isComposing(event)) return;
+        if (event.key === "Enter" && !event.shiftKey && event.target === area) { event.preventDefault(); save(); }
+        if (event.key === "Escape") { event.preventDefault(); cancel(); }
       });
       node.replaceWith(editor);
       area.focus();
@@ -213,6 +229,7 @@
     function draw() {
       const { exchanges, live, error } = value;
       exchanges.forEach((exchange, index) => {
+        if (shown[index]?.text === exchange.question && shown[index].node.querySelector(".ixc-editor")) return; // somebody writes there
         const isLast = index === exchanges.length - 1 && !live;
         const key = JSON.stringify([exchange, isLast, exchanges[index - 1]?.view, exchanges[index - 1]?.model, ixc.language]);
         if (shown[index]?.key === key) return;
@@ -221,7 +238,7 @@
           question(exchange, index), answer(exchange, index, isLast));
         if (shown[index]) shown[index].node.replaceWith(node);
         else log.insertBefore(node, liveNode);
-        shown[index] = { key, node };
+        shown[index] = { key, node, text: exchange.question };
       });
       shown.splice(exchanges.length).forEach(({ node }) => node.remove());
       say(live, exchanges[exchanges.length - 1]);
@@ -232,7 +249,6 @@
       document.body.dataset.chatting = String(exchanges.length > 0 || busy);
       fresh.disabled = busy || !exchanges.length;
       exporter.querySelector("button").disabled = !exchanges.length;
-      showNotice(error);
       const last = exchanges[exchanges.length - 1];
       if (!live && last) ixc.tell("answered", { model: last.model, isLost: last.error?.code === "BackendLost" });
       showPending();
@@ -243,7 +259,7 @@
       notice.hidden = !error;
       if (error) {
         notice.replaceChildren(el("p", { text: errorSentence(error) }), el("button", { type: "button", class: "ixc-tool",
-          "aria-label": t("error.dismiss"), onclick: () => { notice.hidden = true; } }, icon("close")));
+          "aria-label": t("error.dismiss"), onclick: () => passFocus(notice, () => { notice.hidden = true; }, questionField) }, icon("close")));
       }
     }
 
@@ -286,7 +302,7 @@
     hear("plan", showPending);
     hear("image", showPending);
     hear("model", () => { showEmpty(); showPending(); });
-    hear("language", () => { showEmpty(); draw(); });
+    hear("language", () => { showEmpty(); draw(); if (!notice.hidden) showNotice(value.error); });
     hear("pane", () => { if (follows) scrollDown(); });
     follow(host, (next) => {
       if (next.number === lastFinished) return; // delivered again at the end of its stream
@@ -294,13 +310,14 @@
       value = next;
       kept = null;
       ixc.answerHeard();
-      draw();
+      passFocus(document.querySelector("#ixc-chat-pane"), () => { draw(); showNotice(next.error); }, questionField);
+      if (next.draft) ixc.offerQuestion(next.draft);
     })();
 
     // --- kept while the page is loaded again --------------------------------------------------------------------
 
-    // Gradio's script reloads the page after a broken connection. What was said and typed stays in the tab meanwhile, and nowhere
-    // else, for the same user. Views and figures do not come back: the server has freed the image.
+    // Gradio's script reloads the page after a broken connection. What was said, typed and set stays in the tab meanwhile, and
+    // nowhere else, for the same user. Views and figures do not come back: the server has freed the image.
     function takeKept() {
       try {
         const found = JSON.parse(sessionStorage.getItem(KEPT));
@@ -313,20 +330,32 @@
     function keep() {
       const { exchanges, live } = value;
       const left = kept ?? {
-        user, draft: document.querySelector("#ixc-question textarea")?.value ?? "",
+        user, draft: questionField()?.value ?? "", model: ixc.last("model")?.key, settings: ixc.settings(), budget: ixc.chosenBudget?.(),
         exchanges: exchanges.map(({ question: asked, answer: text, model, error }) => ({ question: asked, answer: text, model, error })),
         numViews: [ixc.last("image"), live?.view, ...exchanges.map(({ view }) => view)].filter(Boolean).length,
       };
       if (!kept && live) left.exchanges.push({ question: live.question, answer: live.text, model: live.model, error: { code: "AnswerCut" } });
-      try {
-        if (left.draft || left.exchanges.length) sessionStorage.setItem(KEPT, JSON.stringify(left));
-        else sessionStorage.removeItem(KEPT);
-      } catch { /* as above */ }
+      try { sessionStorage.setItem(KEPT, JSON.stringify(left)); } catch { /* as above */ }
+    }
+
+    // After the server's first answer, which sets what the model sets; another model has settings of its own.
+    function giveBack() {
+      const { model, settings, budget, draft, exchanges } = kept;
+      if (model === ixc.last("model")?.key) {
+        if (settings) ixc.restoreSettings(settings);
+        ixc.chooseBudget(budget);
+      }
+      if (draft || exchanges.length) host.trigger("restore", kept);
+      else kept = null;
     }
 
     window.addEventListener("pagehide", keep);
     kept = takeKept();
-    if (kept) host.trigger("restore", kept);
+    let isGivenBack = false;
+    hear("opened", () => setTimeout(() => {
+      if (kept && !isGivenBack) giveBack();
+      isGivenBack = true;
+    }));
 
     document.addEventListener("click", (event) => {
       if (!event.target.closest?.("#ixc-stop") || !ixc.isBusy()) return;

@@ -12,6 +12,29 @@
     return isOffline ? { code: "IxcError", detail: t("app.offline") } : { code: REFUSALS[status] ?? "Unexpected" };
   }
 
+  // One image is opened at a time. Of those asked for meanwhile the last one is next, be it a file or an example.
+  let isOpening = false;
+  let next = null;
+
+  function openImage(open) {
+    if (isOpening) { next = open; return; }
+    isOpening = true;
+    document.body.dataset.opening = "true";
+    tell("notice", null);
+    open();
+  }
+
+  // The server answers every image, good or bad, through the stage.
+  ixc.imageAnswered = () => {
+    if (!isOpening) return;
+    isOpening = false;
+    document.body.dataset.opening = "false";
+    tell("opening", "");
+    const open = next;
+    next = null;
+    if (open) openImage(open);
+  };
+
   ixc.dropZone = (element, host) => {
     const limits = JSON.parse(element.querySelector("[data-limits]").dataset.limits);
     const input = el("input", { type: "file", accept: "image/*,.avif,.tif,.tiff,.webp,.bmp", class: "ixc-offscreen", tabindex: "-1",
@@ -32,38 +55,31 @@
     ixc.translateTree(element);
     hear("language", () => { kinds.textContent = t("drop.kinds", { mb: limits.mb, megapixels: limits.megapixels }); });
 
-    let busy = false;
     ixc.chooseFile = () => input.click();
     ixc.addFile = add;
 
-    async function add(file) {
+    function add(file) {
       if (!file) return;
-      if (busy) return;
       if (file.size > limits.mb * 1024 * 1024) return fail({ code: "UploadTooLarge", mb: limits.mb });
       if (file.size === 0) file = new File(["\0"], file.name); // the server says what is wrong with it
-      busy = true;
-      tell("notice", null);
-      setStatus(t("drop.decoding"));
+      openImage(() => send(file));
+    }
+
+    async function send(file) {
+      tell("opening", t("drop.decoding"));
       try {
         const { path } = await host.upload(file);
         host.props.value = { path, orig_name: file.name, meta: { _type: "gradio.FileData" } };
         host.trigger("upload");
       } catch (error) {
-        busy = false;
-        setStatus("");
         fail(uploadFailure(error));
+        ixc.imageAnswered();
       }
-    }
-
-    function setStatus(text) {
-      status.textContent = text;
-      document.body.dataset.opening = String(Boolean(text));
     }
 
     function fail(message) { tell("notice", message); }
 
-    // The server answers every upload, good or bad, through the stage.
-    hear("stage-answered", () => { busy = false; setStatus(""); });
+    hear("opening", (text) => { status.textContent = text; });
 
     input.addEventListener("change", () => { add(input.files[0]); input.value = ""; });
 
@@ -80,9 +96,11 @@
       event.preventDefault();
       add(event.dataTransfer.files[0]);
     });
+    // Cells of a spreadsheet come as text and as a picture of it: into a field goes the text.
     document.addEventListener("paste", (event) => {
       const file = [...(event.clipboardData?.files || [])][0];
-      if (!file) return;
+      const isText = event.target.closest?.("textarea, input") && event.clipboardData?.types.includes("text/plain");
+      if (!file || isText) return;
       event.preventDefault();
       add(file);
     });
@@ -120,10 +138,11 @@
       strip.replaceChildren(...examples.map((example, index) => {
         const title = example[`title_${ixc.language}`] || example.title_en;
         return el("button", { type: "button", class: "ixc-example", title, "aria-label": t("examples.open", { title }),
-          onclick: () => { document.body.dataset.opening = "true"; host.trigger("pick", { index, language: ixc.language }); } },
+          onclick: () => openImage(() => host.trigger("pick", { index, language: ixc.language })) },
         el("img", { src: example.thumbnail, alt: "", width: 64, height: 48, loading: "lazy" }));
       }));
       element.hidden = examples.length === 0;
+      tell("opened", true); // the server has answered the page's first question
     })();
   };
 })();

@@ -33,7 +33,7 @@ def add_api(services: Services) -> None:
     limits = services.settings.images
     with gr.Column(visible=False):
         image = ImageUpload(limits, label="image")
-        max_patches = gr.Number(services.settings.default_max_patches, label="max_patches")
+        max_patches = gr.Number(None, label="max_patches")
         facts = gr.JSON(label="plan")
         plan = gr.Button()
         plan.click(calls.plan, [image, max_patches], facts, api_name="plan", concurrency_limit=4)
@@ -153,8 +153,8 @@ class ApiHandlers:
             _delete(asked.image)
 
     def _budget(self, max_patches: float | None) -> int:
-        settings = self._services.settings
-        return check_budget(settings.default_max_patches if max_patches is None else max_patches, settings.max_patches_limit)
+        budget = self._services.default_max_patches if max_patches is None else max_patches
+        return check_budget(budget, self._services.settings.max_patches_limit)
 
     def _decode(self, image: Path | None) -> DecodedImage | None:
         return None if image is None else decode_image(image, self._services.settings.images)

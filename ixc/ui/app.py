@@ -66,7 +66,7 @@ def build_app(settings: Settings, services: Services | None = None) -> gr.Blocks
                 compare = layout_compare(services)
             with gr.Column(elem_id="ixc-evidence-pane"):
                 Widget("evidence", evidence_page_value(model=settings.model), elem_id="ixc-evidence")
-        connect_image_panel(image, chat.question, services)
+        connect_image_panel(image, services)
         connect_chat_panel(chat, image, services)
         connect_compare(compare, services)
         connect_model(demo, header, image, chat, services)

@@ -66,8 +66,9 @@ def layout_chat_panel(services: Services) -> ChatPanel:
 def connect_chat_panel(panel: ChatPanel, image: ImagePanel, services: Services) -> None:
     """Attach the handlers. Only answers go through the queue; Stop and the rest never wait behind one."""
     handlers = ChatHandlers(services)
-    context = [panel.conversation, image.stage, image.budget, *panel.settings.inputs]
-    outputs = [panel.transcript, panel.conversation, panel.question]
+    talk = [panel.conversation, panel.transcript]
+    context = [*talk, image.stage, image.budget, *panel.settings.inputs]
+    outputs = [panel.transcript, panel.conversation]
     # Our own line orders the questions and tells their place; Gradio's queue only carries the streams. Its trigger mode "once"
     # would drop a question that is sent after the last words arrived but before it noticed that the stream is over.
     streaming: dict[str, Any] = {
@@ -86,23 +87,53 @@ def connect_chat_panel(panel: ChatPanel, image: ImagePanel, services: Services) 
         asked.failure(None, js="() => ixc.answerHeard()", api_visibility="private")
     direct: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
     panel.stop.click(handlers.stop, None, None, **direct)
-    panel.transcript.undo(handlers.undo, [panel.conversation], outputs, **direct)
+    panel.transcript.undo(handlers.undo, talk, outputs, **direct)
     panel.transcript.clear(handlers.clear, None, outputs, **direct)
     panel.transcript.restore(handlers.restore, [panel.conversation], outputs, **direct)
     exported = [panel.downloader, panel.transcript]
-    panel.transcript.export(handlers.export, [panel.conversation, *panel.settings.inputs], exported, **direct)
+    panel.transcript.export(handlers.export, [*talk, *panel.settings.inputs], exported, **direct)
+    _keep_settings(panel.settings)
+
+
+def _keep_settings(settings: SettingsPanel) -> None:
+    """The page keeps what is set while it is loaded again, and the server nothing of it: both ways run in the page alone."""
+    local: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
+    changes = [control.change for control in settings.inputs]
+    gr.on(changes, None, settings.inputs, None, js="(...values) => ixc.noteSettings(values)", **local)
+    settings.toggle.restore(None, None, settings.inputs, js="() => ixc.keptSettings()", **local)
+
+
+def known_conversation(held: Conversation | None, transcript: Any) -> Conversation:
+    """The one that Gradio holds; where it has dropped it, as it does after a while, the words of it that the page shows."""
+    if held is not None:
+        return held
+    shown = transcript.get("exchanges") if isinstance(transcript, dict) else None
+    return restored(shown if isinstance(shown, list) else [])
+
+
+@dataclass(frozen=True, slots=True)
+class ShownPage:
+    """What the page shows while a question is asked, as it sends it along."""
+
+    conversation: Conversation
+    stage: Any
+    budget: int
+    settings: tuple[Any, ...]
+
+    @classmethod
+    def from_inputs(
+        cls, conversation: Conversation | None, transcript: Any, stage: Any, budget: int, *settings: Any
+    ) -> ShownPage:
+        return cls(known_conversation(conversation, transcript), stage, budget, settings)
 
 
 @dataclass(frozen=True, slots=True)
 class Asking:
-    """A question as it comes from the page: after ``past``, while ``shown`` is on the screen."""
+    """A question as it comes from the page: after ``past``, which may be less than what is shown."""
 
     question: str
     past: Conversation
-    shown: Conversation
-    stage: Any
-    budget: int
-    settings: tuple[Any, ...]
+    shown: ShownPage
 
 
 class ChatHandlers:
@@ -113,62 +144,46 @@ class ChatHandlers:
 
     # Gradio puts the request and the event where the signature has them; before a variable number of values that is first.
 
-    def ask(
-        self, request: gr.Request, question: str, conversation: Conversation | None, stage: Any, budget: int, *settings: Any
-    ) -> Iterator[list[Any]]:
-        past = conversation or Conversation()
-        yield from self._answer(session_id(request), Asking(question, past, past, stage, budget, settings))
+    def ask(self, request: gr.Request, question: str, *inputs: Any) -> Iterator[list[Any]]:
+        page = ShownPage.from_inputs(*inputs)
+        yield from self._answer(session_id(request), Asking(question, page.conversation, page))
 
-    def retry(
-        self, request: gr.Request, conversation: Conversation | None, stage: Any, budget: int, *settings: Any
-    ) -> Iterator[list[Any]]:
-        if conversation and conversation.exchanges:
-            last = len(conversation.exchanges) - 1
-            question = conversation.exchanges[last].question
-            asking = Asking(question, conversation.upto(last), conversation, stage, budget, settings)
-            yield from self._answer(session_id(request), asking)
+    def retry(self, request: gr.Request, *inputs: Any) -> Iterator[list[Any]]:
+        page = ShownPage.from_inputs(*inputs)
+        yield from self._ask_again(session_id(request), page, len(page.conversation.exchanges) - 1)
 
-    def edit(
-        self,
-        request: gr.Request,
-        event: gr.EventData,
-        conversation: Conversation | None,
-        stage: Any,
-        budget: int,
-        *settings: Any,
-    ) -> Iterator[list[Any]]:
+    def edit(self, request: gr.Request, event: gr.EventData, *inputs: Any) -> Iterator[list[Any]]:
         index, text = event_value(event, "index", int, -1), event_value(event, "text", str, "")
-        if conversation and 0 <= index < len(conversation.exchanges):
-            asking = Asking(text, conversation.upto(index), conversation, stage, budget, settings)
-            yield from self._answer(session_id(request), asking)
+        yield from self._ask_again(session_id(request), ShownPage.from_inputs(*inputs), index, text)
 
     def stop(self, request: gr.Request) -> None:
         self._services.store.stop(session_id(request))
 
-    def undo(self, conversation: Conversation | None, request: gr.Request) -> list[Any]:
-        """Take the last exchange back and put its question where it can be changed."""
-        if not conversation or not conversation.exchanges or self._services.store.is_answering(session_id(request)):
-            return [gr.skip()] * 3
-        last = len(conversation.exchanges) - 1
-        shorter = conversation.upto(last)
-        return [transcript_page_value(shorter), shorter, conversation.exchanges[last].question]
+    def undo(self, conversation: Conversation | None, transcript: Any, request: gr.Request) -> list[Any]:
+        """Take the last exchange back and offer its question to be changed."""
+        shown = known_conversation(conversation, transcript)
+        if not shown.exchanges or self._services.store.is_answering(session_id(request)):
+            return [gr.skip()] * 2
+        last = len(shown.exchanges) - 1
+        shorter = shown.upto(last)
+        return [transcript_page_value(shorter, draft=shown.exchanges[last].question), shorter]
 
     def clear(self, request: gr.Request) -> list[Any]:
         if self._services.store.is_answering(session_id(request)):
-            return [gr.skip()] * 3
-        return [transcript_page_value(None), None, gr.skip()]
+            return [gr.skip()] * 2
+        return [transcript_page_value(None), None]
 
     def restore(self, event: gr.EventData, conversation: Conversation | None, request: gr.Request) -> list[Any]:
         """What the tab kept while its page was loaded again, as Gradio's script does after a broken connection."""
         if conversation or self._services.store.is_answering(session_id(request)):
-            return [gr.skip()] * 3
+            return [gr.skip()] * 2
         kept, draft = restored(event_value(event, "exchanges", list, [])), event_value(event, "draft", str, "")
         gone = Message("PageReloaded") if event_value(event, "numViews", int, 0) > 0 else None
-        return [transcript_page_value(kept, error=gone), kept, draft]
+        return [transcript_page_value(kept, error=gone, draft=draft), kept]
 
-    def export(self, event: gr.EventData, conversation: Conversation | None, *settings: Any) -> list[Any]:
+    def export(self, event: gr.EventData, conversation: Conversation | None, transcript: Any, *settings: Any) -> list[Any]:
         kind, language = event_value(event, "format", str, "markdown"), event_value(event, "language", str, "en")
-        shown = conversation or Conversation()
+        shown = known_conversation(conversation, transcript)
         try:
             chosen = AnswerSettings.from_values(*settings)
         except SettingsError as error:
@@ -177,6 +192,15 @@ class ChatHandlers:
 
     # --- one answer -----------------------------------------------------------------------------------------------
 
+    def _ask_again(self, session: str, page: ShownPage, index: int, text: str | None = None) -> Iterator[list[Any]]:
+        """The question at ``index``, or ``text`` in its place; what followed goes. The page waits for a word in any case."""
+        exchanges = page.conversation.exchanges
+        if not 0 <= index < len(exchanges):
+            yield [transcript_page_value(page.conversation), gr.skip()]
+            return
+        question = exchanges[index].question if text is None else text
+        yield from self._answer(session, Asking(question, page.conversation.upto(index), page))
+
     def _answer(self, session: str, asking: Asking) -> Iterator[list[Any]]:
         """Stream the answer. A refused question leaves everything as it was shown, and says why.
 
@@ -184,17 +208,17 @@ class ChatHandlers:
         """
         services = self._services
         if services.store.is_answering(session):
-            yield [gr.skip()] * 3
+            yield [gr.skip()] * 2
             return
         ticket: Ticket | None = None
         stop: StopFlag | None = None
         try:
             if not asking.question.strip():
                 raise EmptyQuestion("Type a question first.")
-            chosen = AnswerSettings.from_values(*asking.settings)
+            chosen = AnswerSettings.from_values(*asking.shown.settings)
             asked = Exchange(
                 asking.question.strip(),
-                self._view(session, asking.stage, asking.budget),
+                self._view(session, asking.shown.stage, asking.shown.budget),
                 model=self._services.provider.status.name,
             )
             stop = services.store.begin_answer(session)
@@ -202,21 +226,21 @@ class ChatHandlers:
         except Exception as error:  # noqa: BLE001  every refusal becomes a sentence under the transcript
             if stop is not None:
                 self._end(session, stop)
-            yield [transcript_page_value(asking.shown, error=message_for(error)), gr.skip(), gr.skip()]
+            yield [transcript_page_value(asking.shown.conversation, error=message_for(error)), gr.skip()]
             return
         try:
             finished = yield from self._stream(asked, asking.past, chosen, ticket, stop, session)
         finally:
             ticket.leave()
             self._end(session, stop)
-        yield [transcript_page_value(finished), finished, gr.skip()]
+        yield [transcript_page_value(finished), finished]
 
     def _stream(
         self, asked: Exchange, past: Conversation, chosen: AnswerSettings, ticket: Ticket, stop: StopFlag, session: str
     ) -> Generator[list[Any], None, Conversation]:
         """Show the answer growing. Returns the conversation with it."""
         live = LiveAnswer(asked.question, asked.view, model=asked.model)
-        yield [transcript_page_value(past, live), past, gr.skip()]  # the page takes the question out of its field
+        yield [transcript_page_value(past, live), past]  # the page takes the question out of its field
         done = asked
         shown_s = 0.0
         try:
@@ -233,7 +257,7 @@ class ChatHandlers:
                     live = replace(live, stage=event.stage, num_done=event.num_done, num_total=event.num_total)
                 if is_first_text or time.monotonic() - shown_s >= _SHOW_EVERY_S:
                     shown_s = time.monotonic()
-                    yield [transcript_page_value(past, live), gr.skip(), gr.skip()]
+                    yield [transcript_page_value(past, live), gr.skip()]
         except Exception as error:  # noqa: BLE001  shown under the question; the conversation is kept
             done = replace(asked, answer=live.text, error=message_for(error))
         return past.plus(done)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import itertools
 import math
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import gradio as gr
@@ -85,7 +85,7 @@ def layout_compare(services: Services) -> Widget:
 
 
 def connect_compare(compare: Widget, services: Services) -> None:
-    """Attach the handler. Moves come faster than answers; only the last one counts."""
+    """Attach the handler. Moves come faster than answers; of those made meanwhile, only the last one is answered."""
     handlers = CompareHandlers(services)
     compare.look(
         handlers.look, None, compare, queue=False, show_progress="hidden", api_visibility="private", trigger_mode="always_last"
@@ -112,15 +112,17 @@ class CompareHandlers:
 
 
 def compare_page_value(image: DecodedImage, look: Look, limit: int) -> dict[str, Any]:
-    """The detail's place, the original's pixels there, and one row for each way of cutting."""
+    """The detail's place, the original's pixels there, and one row for each way of cutting.
+
+    It says what was asked: moves come faster than answers, and the page asks again until it has that of its last one.
+    """
     rect = look.rect(image.size_px)
     original = image.pixels_HWC[int(rect.top) : int(rect.bottom), int(rect.left) : int(rect.right)]
     return {
         "imageId": image.image_id[:16],
         "size": [image.size_px.width, image.size_px.height],
         "rect": [rect.left, rect.top, rect.right, rect.bottom],
-        "zoom": look.zoom,
-        "budget": look.budget,
+        "askedFor": asdict(look),
         "original": _data_address(detail_png(original)),
         "rows": [_row(image, compared, look, rect, limit) for compared in COMPARED],
         "error": None,

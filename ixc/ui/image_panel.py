@@ -50,7 +50,7 @@ def layout_image_panel(services: Services) -> ImagePanel:
         upload=ImageUpload(settings.images, elem_id="ixc-upload"),
         stage=Widget("stage", {"image": None, "error": None, "number": 0}, events=("remove",), elem_id="ixc-stage"),
         examples=Widget("examples", [], events=("pick",), elem_id="ixc-examples"),
-        budget=Budget(settings.max_patches_limit, value=settings.default_max_patches, elem_id="ixc-budget"),
+        budget=Budget(settings.max_patches_limit, value=services.default_max_patches, elem_id="ixc-budget"),
         plan=_layout_plan(),
     )
 
@@ -61,15 +61,22 @@ def _layout_plan() -> Widget:
     return Widget("plan", None, elem_id="ixc-plan")
 
 
-def connect_image_panel(panel: ImagePanel, question: gr.Textbox, services: Services) -> None:
+def connect_image_panel(panel: ImagePanel, services: Services) -> None:
     """Attach the handlers. None of them waits in the queue, so a long answer never holds the plan up."""
     handlers = ImageHandlers(services)
     shared: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
-    panel.upload.upload(handlers.open_upload, [panel.upload, panel.budget], [panel.stage, panel.plan], **shared)
-    panel.examples.pick(handlers.open_example, [panel.budget], [panel.stage, panel.plan, panel.budget, question], **shared)
+    shown = [panel.stage, panel.plan]
+    # The page opens one image at a time and waits for its answer, so none may be dropped here.
+    opening: dict[str, Any] = {"trigger_mode": "multiple", **shared}
+    opened = (
+        panel.upload.upload(handlers.open_upload, [panel.upload, panel.budget], shown, **opening),
+        panel.examples.pick(handlers.open_example, [panel.budget], [*shown, panel.budget], **opening),
+    )
     slider: dict[str, Any] = {"trigger_mode": "always_last", **shared}
-    panel.budget.input(handlers.follow_slider, [panel.budget, panel.stage], [panel.stage, panel.plan], **slider)
-    panel.stage.remove(handlers.remove, None, [panel.stage, panel.plan], **shared)
+    panel.budget.input(handlers.follow_slider, [panel.budget, panel.stage], shown, **slider)
+    panel.stage.remove(handlers.remove, None, shown, **shared)
+    for each in opened:  # of one that never reached a handler, the page hears here
+        each.failure(None, js="() => ixc.imageAnswered()", api_visibility="private")
 
 
 class ImageHandlers:
@@ -94,11 +101,11 @@ class ImageHandlers:
 
         return self._answer(put, budget, request)
 
-    def open_example(self, budget: int, event: gr.EventData, request: gr.Request) -> tuple[Any, Any, Any, Any]:
+    def open_example(self, budget: int, event: gr.EventData, request: gr.Request) -> tuple[Any, Any, Any]:
         examples = load_examples()
         index, language = event_value(event, "index", int, 0), event_value(event, "language", str, "en")
         if not 0 <= index < len(examples):
-            return (*self._answer(_no_such_example, budget, request), gr.skip(), gr.skip())
+            return (*self._answer(_no_such_example, budget, request), gr.skip())
         example = examples[index]
         example_budget = min(example.max_patches, self._services.settings.max_patches_limit)
 
@@ -108,13 +115,18 @@ class ImageHandlers:
             )
 
         question = example.question(language, self._services.provider.status.name)
-        return (*self._answer(put, example_budget, request), example_budget, question)
+        return (*self._answer(put, example_budget, request, question), example_budget)
 
     def follow_slider(self, budget: int, stage: Any, request: gr.Request) -> tuple[Any, Any]:
-        """The new plan. A picture whose image is no longer held leaves the page, which says why."""
+        """The new plan, and its picture where the page shows another.
+
+        An image that is no longer held leaves the page, which says why.
+        """
         held = self._services.store.current(session_id(request))
         if held is not None:
-            return gr.skip(), self.plan_value(held, budget)
+            shown = stage.get("image") if isinstance(stage, dict) else None
+            is_shown = isinstance(shown, dict) and shown.get("id") == page_id(held)
+            return gr.skip() if is_shown else stage_value(held), self.plan_value(held, budget)
         if shows_image(stage):
             return stage_value(None, message_for(image_gone())), None
         return gr.skip(), gr.skip()
@@ -128,32 +140,40 @@ class ImageHandlers:
         return stage_value(None), None
 
     def plan_value(self, held: HeldImage, budget: int) -> dict[str, Any]:
+        """The plan, and what it was made for: the page asks again where it shows something else by then."""
         services = self._services
-        engine = services.provider.engine
-        text = text_around(engine)
-        plan = services.provider.layout.plan(held.image.size_px, budget)
-        return plan_page_value(plan, held.image.image_id, services.settings.max_patches_limit, text, engine)
+        engine, status = services.provider.engine, services.provider.status
+        plan = status.layout.plan(held.image.size_px, budget)
+        limit = services.settings.max_patches_limit
+        value = plan_page_value(plan, held.image.image_id, limit, text_around(engine), engine)
+        return {**value, "askedFor": {"budget": budget, "model": status.key}}
 
-    def _answer(self, put: Callable[[], HeldImage], budget: int, request: gr.Request) -> tuple[Any, Any]:
+    def _answer(self, put: Callable[[], HeldImage], budget: int, request: gr.Request, question: str = "") -> tuple[Any, Any]:
         try:
             held = put()
         except Exception as error:  # noqa: BLE001  whatever a file does, the page shows a sentence
             return stage_value(self._services.store.current(session_id(request)), message_for(error)), gr.skip()
-        return stage_value(held), self.plan_value(held, budget)
+        return stage_value(held, question=question), self.plan_value(held, budget)
 
 
-def stage_value(held: HeldImage | None, error: Message | None = None) -> dict[str, Any]:
-    """The picture's address and size, and what went wrong if something did."""
+def page_id(held: HeldImage) -> str:
+    """What the page calls an image."""
+    return held.image.image_id[:16]
+
+
+def stage_value(held: HeldImage | None, error: Message | None = None, question: str = "") -> dict[str, Any]:
+    """The picture's address and size, what went wrong if something did, and a question worth asking about it."""
     image = None
     if held is not None:
         size_px = held.image.size_px
         image = {
-            "id": held.image.image_id[:16],
+            "id": page_id(held),
             "src": picture_address(held.token),
             "width": size_px.width,
             "height": size_px.height,
         }
-    return {"image": image, "error": error.page_value() if error else None, "number": next(_answer_numbers)}
+    number = next(_answer_numbers)
+    return {"image": image, "error": error.page_value() if error else None, "question": question, "number": number}
 
 
 def shows_image(stage: Any) -> bool:
@@ -161,9 +181,16 @@ def shows_image(stage: Any) -> bool:
     return isinstance(stage, dict) and bool(stage.get("image"))
 
 
-def image_gone() -> ImageError:
+class ImageGone(ImageError):
     """The page shows an image that the store has freed: the connection broke meanwhile, or others needed the room."""
-    return ImageError("The image is no longer held by the server; upload it again.")
+
+
+class NoSuchExample(IxcError):
+    """The page offers an example that the app does not have."""
+
+
+def image_gone() -> ImageGone:
+    return ImageGone("The image is no longer held by the server; upload it again.")
 
 
 def text_around(engine: Any) -> TextAround:
@@ -180,7 +207,7 @@ def session_id(request: gr.Request) -> str:
 
 
 def _no_such_example() -> HeldImage:
-    raise IxcError("There is no such example; reload the page.")
+    raise NoSuchExample("There is no such example; reload the page.")
 
 
 def event_value(event: gr.EventData, name: str, kind: type, default: Any) -> Any:

@@ -23,7 +23,12 @@ _LOOK_EVERY_S = 1.0
 
 
 def layout_header(services: Services) -> Widget:
-    return Widget("header", services.provider.status.page_value(), events=("language", "refresh"), elem_id="ixc-header")
+    return Widget("header", _model_value(services), events=("language", "refresh"), elem_id="ixc-header")
+
+
+def _model_value(services: Services) -> dict[str, object]:
+    """The model's status, and the budget that is its own."""
+    return {**services.provider.status.page_value(), "budget": services.default_max_patches}
 
 
 def connect_model(demo: gr.Blocks, header: Widget, image: ImagePanel, chat: ChatPanel, services: Services) -> None:
@@ -55,9 +60,9 @@ class ModelHandlers:
 
     def look(self, request: gr.Request, budget: int, *settings: Any) -> list[Any]:
         """How far the model is. Once it is there, or there again, its defaults fill the settings and its costs the plan."""
-        status = self._services.provider.status
-        if status.phase in ("loading", "away"):
-            return [status.page_value(), gr.Timer(active=True), gr.skip(), gr.skip(), *[gr.skip()] * self._num_settings]
+        if self._services.provider.status.phase in ("loading", "away"):
+            shown = _model_value(self._services)
+            return [shown, gr.Timer(active=True), gr.skip(), gr.skip(), *[gr.skip()] * self._num_settings]
         return self._all(request, budget, settings, is_loading=False)
 
     def switch(self, request: gr.Request, model: Any, budget: int, *settings: Any) -> list[Any]:
@@ -73,6 +78,6 @@ class ModelHandlers:
         return self._all(request, budget, settings, is_loading=services.provider.status.phase in ("loading", "away"))
 
     def _all(self, request: gr.Request, budget: int, settings: Sequence[Any], *, is_loading: bool) -> list[Any]:
-        provider = self._services.provider
-        update = defaults_update(provider, settings)
-        return [provider.status.page_value(), gr.Timer(active=is_loading), self._images.replan(budget, request), *update]
+        update = defaults_update(self._services.provider, settings)
+        plan = self._images.replan(budget, request)
+        return [_model_value(self._services), gr.Timer(active=is_loading), plan, *update]

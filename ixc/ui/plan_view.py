@@ -11,7 +11,7 @@ from ixc.imaging.overlay import plan_svg
 from ixc.imaging.ribbon import ribbon_svg
 from ixc.plan_cells import cell_rect, plan_cells
 from ixc.single_view import ImagePlan, SingleViewPlan
-from ixc.tiling import SizePx, TilePlan, suggest_max_patches
+from ixc.tiling import SizePx, TilePlan, plan_tiles, suggest_max_patches
 
 if TYPE_CHECKING:
     from ixc.chat.engine import Engine
@@ -48,7 +48,7 @@ def plan_numbers(plan: ImagePlan, limit: int) -> dict[str, Any]:
     scale_x, scale_y = plan.resized_px.width / plan.original_px.width, plan.resized_px.height / plan.original_px.height
     return {
         **plan_words(plan),
-        "suggested": suggest_max_patches(plan.original_px, limit) if isinstance(plan, TilePlan) else None,
+        **_suggestion(plan, limit),
         "cols": cells.grid.cols,
         "rows": cells.grid.rows,
         "used": plan.num_tiles,
@@ -68,6 +68,14 @@ def plan_numbers(plan: ImagePlan, limit: int) -> dict[str, Any]:
         "tileSide": cells.side_tokens,
         "clamped": isinstance(plan, TilePlan) and plan.is_clamped,
     }
+
+
+def _suggestion(plan: ImagePlan, limit: int) -> dict[str, Any]:
+    """The budget worth choosing, and whether even that one shrinks the image; None where there are no tiles to choose."""
+    if not isinstance(plan, TilePlan):
+        return {"suggested": None}
+    suggested = suggest_max_patches(plan.original_px, limit)
+    return {"suggested": suggested, "suggestedShrinks": plan_tiles(plan.original_px, suggested).scale_factor < 1}
 
 
 def plan_words(plan: ImagePlan) -> dict[str, Any]:

@@ -18,8 +18,9 @@ from ixc.ui.strings import translate
 
 @dataclass(frozen=True, slots=True)
 class SettingsPanel:
-    """The controls, in the order in which handlers get their values."""
+    """The controls, in the order in which handlers get their values, and what opens them."""
 
+    toggle: Widget
     model: gr.Dropdown
     length: gr.Slider
     temperature: gr.Slider
@@ -78,7 +79,7 @@ def layout_settings_panel(settings: Settings) -> SettingsPanel:
 
     defaults = GenerationSettings()
     # Not an accordion: Gradio's mounts its controls when it is opened, and a value set in that moment is lost.
-    Widget("settingsToggle", None, elem_id="ixc-settings-toggle")
+    toggle = Widget("settingsToggle", None, events=("restore",), elem_id="ixc-settings-toggle")
     with gr.Column(elem_id="ixc-settings"):
         with gr.Row():
             choices = model_choices(settings)
@@ -95,9 +96,9 @@ def layout_settings_panel(settings: Settings) -> SettingsPanel:
         with gr.Row():
             top_p = gr.Slider(0.01, 1, defaults.top_p, step=0.01, label=label("top_p"))
             repetition = gr.Slider(0.5, 2, defaults.repetition_penalty, step=0.005, label=label("repetition"))
-        beams = gr.Slider(1, 8, defaults.num_beams, step=1, label=label("beams"))
+        beams = gr.Slider(1, 8, defaults.num_beams, step=1, label=label("beams"), elem_id="ixc-beams")
         system = gr.Textbox("", label=label("system"), lines=3, max_lines=8, elem_id="ixc-system")
-    return SettingsPanel(model, length, temperature, top_p, repetition, beams, seed, system)
+    return SettingsPanel(toggle, model, length, temperature, top_p, repetition, beams, seed, system)
 
 
 def defaults_update(provider: EngineProvider, current: Sequence[Any]) -> list[Any]:

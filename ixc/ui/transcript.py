@@ -124,9 +124,9 @@ class LiveAnswer:
 
 
 def transcript_page_value(
-    conversation: Conversation | None, live: LiveAnswer | None = None, error: Message | None = None
+    conversation: Conversation | None, live: LiveAnswer | None = None, error: Message | None = None, draft: str = ""
 ) -> dict[str, Any]:
-    """The whole transcript; Gradio sends only what changed since the last one.
+    """The whole transcript, and a question for the field if nothing is typed there. Gradio sends only what changed.
 
     Each has a ``number`` of its own: Gradio delivers the last one again when it closes the stream, which may be after the next
     question was sent, and by the number the page knows that this is nothing new.
@@ -136,6 +136,7 @@ def transcript_page_value(
         "exchanges": [exchange.page_value() for exchange in (conversation or Conversation()).exchanges],
         "live": live.page_value() if live else None,
         "error": error.page_value() if error else None,
+        "draft": draft,
     }
 
 

@@ -95,6 +95,16 @@ def test_suggested_is_the_smallest_budget_that_does_not_shrink(visit, tmp_path):
     assert "enlarged 1.01×: no detail is gained" in user.page.locator("#ixc-budget-advice").inner_text()
 
 
+def test_where_every_budget_shrinks_the_image_the_suggestion_says_so(visit, tmp_path):
+    path = tmp_path / "square.png"
+    Image.new("RGB", (3000, 3000), "white").save(path)  # 64 tiles of 336 pixels have 2688 a side
+    user = visit()
+    assert user.page.get_attribute("#ixc-suggested", "title") == "The smallest budget at which the image is not shrunk"
+    user.upload(path)
+    assert user.page.locator("#ixc-suggested").inner_text() == "Suggested: 64"
+    assert user.page.get_attribute("#ixc-suggested", "title").startswith("Every budget shrinks this image")
+
+
 def test_a_tile_tells_its_pixels_and_tokens_and_lights_up_in_the_ribbon(visit, wide_image):
     user = visit()
     user.upload(wide_image)
@@ -103,11 +113,30 @@ def test_a_tile_tells_its_pixels_and_tokens_and_lights_up_in_the_ribbon(visit, w
     # Column 4 of 7: padded x 1008 to 1344, times 3840/2352. Row 2 of 3: padded y 336 to 672, less 14, times 1600/980.
     assert "Tile 11 row 2, column 4" in tip.inner_text()
     assert "x 1646–2194, y 526–1074" in tip.inner_text()
-    # 157 tokens before the local map, 12 rows of 85, then 36 columns; the last is 11 rows of 85 and 11 tokens on.
-    assert "144 tokens, 1,213 to 2,159 of the sequence" in tip.inner_text()
+    # 157 tokens before the local map, 12 rows of 85, then 36 columns; the last is 11 rows of 85 and 11 tokens on; from 1.
+    assert "144 tokens in 12 runs, from no. 1,214 to 2,160" in tip.inner_text()
+    cut_off = [line for line in tip.locator("p").all() if line.evaluate("line => line.scrollWidth > line.clientWidth")]
+    assert cut_off == []
     assert "token rows 13–24, columns 37–48" in tip.inner_text()
     assert user.page.locator("#ixc-ribbon .ixc-lit").get_attribute("data-tile") == "10"
     user.screenshot("desktop-tile")
+
+
+def test_the_tip_stays_with_its_tile_while_the_page_scrolls(visit, wide_image):
+    user = visit(viewport={"width": 390, "height": 620}, is_mobile=True, has_touch=True)
+    user.upload(wide_image)
+    user.page.tap('.ixc-hit[data-tile="9"]')
+    tip, tile = user.page.locator("#ixc-tip"), user.page.locator('.ixc-hit[data-tile="9"]')
+
+    def distance() -> float:
+        return tip.bounding_box()["y"] - tile.bounding_box()["y"]
+
+    before, top = distance(), tip.bounding_box()["y"]
+    user.page.evaluate("document.querySelector('#ixc-image-pane').scrollBy(0, 40)")
+    user.page.wait_for_function("top => document.querySelector('#ixc-tip').getBoundingClientRect().top < top", arg=top)
+    assert distance() == pytest.approx(before, abs=1)
+    user.page.evaluate("document.querySelector('#ixc-image-pane').scrollBy(0, 2000)")
+    tip.wait_for(state="hidden")  # its tile is out of sight
 
 
 def test_a_stretch_of_the_ribbon_lights_up_its_tile(visit, wide_image):

@@ -62,6 +62,41 @@ def test_an_answer_that_a_broken_connection_cut_can_be_asked_again(visit, small_
     user.errors.clear()  # the browser's own lines about the broken connection
 
 
+def test_what_was_set_comes_back(visit):
+    user = visit()
+    user.page.click("#ixc-settings-button")
+    user.page.wait_for_function("() => document.querySelector('#ixc-length input[type=number]').value === '1024'")
+    user.page.fill("#ixc-system textarea", "Answer in one word.")
+    user.page.fill("#ixc-seed :is(input, textarea)", "7")
+    for name, number in (("length", "77"), ("temperature", "0.5"), ("beams", "3")):
+        box = user.page.locator(f"#ixc-{name} input[type=number]")
+        box.fill(number)
+        box.blur()
+    user.set_slider(16)
+    user.page.reload()
+    user.page.click("#ixc-settings-button")
+    user.page.wait_for_function("() => document.querySelector('#ixc-system textarea').value === 'Answer in one word.'")
+    assert user.page.input_value("#ixc-seed :is(input, textarea)") == "7"
+    for name, number in (("length", "77"), ("temperature", "0.5"), ("beams", "3")):
+        assert user.page.input_value(f"#ixc-{name} input[type=number]") == number
+    assert user.page.locator(".ixc-budget-value").inner_text() == "16"
+    forget_what_broke_off(user)
+
+
+def test_who_comes_back_to_the_tab_while_the_app_is_away_keeps_the_page(visit, small_image):
+    user = visit()
+    user.upload(small_image)
+    user.page.route("**/app_id*", lambda route: route.abort("connectionrefused"), times=1)
+    asked = []
+    user.page.on("request", lambda request: asked.append(request) if "/run/predict" in request.url else None)
+    with user.page.expect_event("requestfailed"):
+        user.page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+    user.set_budget(4)
+    assert len(asked) == 1  # the slider's; of one that cannot reach the app Gradio's script would load the page again
+    assert user.fact("size") == "300 × 200"
+    user.errors.clear()  # the browser's own line about the failure
+
+
 def test_what_was_cleared_does_not_come_back(visit):
     user = visit()
     user.limit_answer(3)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import httpx
+
+from ixc.ui.app import _MAX_GRADIO_SESSIONS
 from tests.browser.conftest import Visitor
 
 LATE_END = """
@@ -87,3 +90,89 @@ def test_a_question_that_the_server_turned_away_can_be_sent_again(visit):
     user.wait_for_answer(1)
     assert field(user) == ""
     user.errors.clear()  # the browser's own line about the status
+
+
+def test_an_enter_that_sends_nothing_does_not_bar_the_way(visit):
+    """One that takes an input method's candidate, or comes with a command key, presses no character."""
+    user = visit()
+    user.limit_answer(3)
+    user.page.fill("#ixc-question textarea", "one")
+    user.page.evaluate(
+        """() => document.querySelector("#ixc-question textarea").dispatchEvent(
+            new KeyboardEvent("keydown", { key: "Enter", keyCode: 229, bubbles: true, cancelable: true }))"""
+    )
+    user.page.click("#ixc-send")
+    user.wait_for_answer(1)
+
+
+def test_a_question_of_which_nothing_is_ever_heard_bars_the_way_for_seconds_only(visit):
+    user = visit()
+    user.limit_answer(3)
+    assert user.page.evaluate("[ixc.maySend(), ixc.maySend()]") == [True, False]  # on its way, and lost there
+    user.page.evaluate("() => { const now = performance.now(); performance.now = () => now + 20_000; }")
+    user.ask("one")
+    user.wait_for_answer(1)
+
+
+def test_what_was_taken_back_or_offered_leaves_a_draft_alone(visit):
+    user = visit()
+    user.limit_answer(3)
+    user.ask("one")
+    user.wait_for_answer(1)
+    user.page.fill("#ixc-question textarea", "a draft")
+    user.page.click('[data-action="undo"]')
+    user.page.wait_for_function("() => document.querySelectorAll('.ixc-exchange').length === 0")
+    assert field(user) == "a draft"
+    user.page.locator(".ixc-example").nth(0).click()
+    user.page.wait_for_function("() => ixc.last('plan')?.plan.budget === 3")
+    assert field(user) == "a draft"
+    user.page.fill("#ixc-question textarea", "")
+    for place in (3, 0):
+        before = field(user)
+        user.page.locator(".ixc-example").nth(place).click()
+        user.page.wait_for_function("before => document.querySelector('#ixc-question textarea').value !== before", arg=before)
+    assert field(user) == "What does the sign say?"  # which nobody typed, so that the next example's takes its place
+
+
+def test_an_open_edit_outlives_a_click_on_the_language_and_another_question(visit):
+    user = visit()
+    user.limit_answer(3)
+    for number, question in enumerate(("one", "two"), start=1):
+        user.ask(question)
+        user.wait_for_answer(number)
+    user.page.locator('[data-action="edit"]').nth(1).click()
+    user.page.fill(".ixc-edit", "two, changed")
+    user.page.click('[data-language="zh"]')
+    user.page.wait_for_function("() => document.querySelector('.ixc-editor .ixc-primary').innerText === '重新提问'")
+    user.page.click('[data-language="en"]')
+    user.ask("three")
+    user.page.wait_for_function(
+        "() => document.querySelectorAll('.ixc-exchange').length === 3 && document.body.dataset.busy === 'false'"
+    )
+    assert user.page.input_value(".ixc-edit") == "two, changed"
+    user.page.locator(".ixc-edit").press("Escape")
+    assert user.page.locator('[data-action="retry"]').count() == 1  # what the edit held up is made good
+    assert user.page.evaluate("document.activeElement.dataset.action") == "edit"
+
+
+def test_a_conversation_that_gradio_has_forgotten_goes_on(visit, app):
+    user = visit()
+    user.limit_answer(3)
+    user.ask("one")
+    user.wait_for_answer(1)
+    first = user.answers()[0]
+    forget_conversations(app.url)
+    user.ask("two")
+    user.wait_for_answer(2)
+    assert user.answers()[0] == first
+    assert not user.page.locator("#ixc-chat-notice").is_visible()  # nothing was lost
+
+
+def forget_conversations(url: str) -> None:
+    """As many other sessions as Gradio keeps put out what it held for the open page."""
+    dependencies = httpx.get(f"{url}/config").json()["dependencies"]
+    undo = next(each["id"] for each in dependencies if "undo" in [event for _, event in each["targets"]])
+    with httpx.Client(base_url=url) as client:
+        for number in range(_MAX_GRADIO_SESSIONS + 1):
+            body = {"fn_index": undo, "data": [None, None], "session_hash": f"other-{number}"}
+            client.post("/gradio_api/run/predict", json=body).raise_for_status()

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from ixc.benchmarks.app_process import AppProcess
-from tests.browser.conftest import PHONE
+from tests.browser.conftest import PHONE, Held
 from tests.browser.test_whole_page import CONTRASTS, NAMELESS
 from tests.checkpoints import VL_REFERENCE, write_chat_checkpoint
 from tests.inf_checkpoints import write_inf_checkpoint
@@ -98,6 +98,41 @@ def test_the_dual_perspective_is_seen_before_any_weights(visit, many_models, nin
     assert "padded 336 × 336" in user.page.locator('[data-fact="size"]').inner_text()
     user.screenshot("dual-perspective")
     check_both_themes_and_a_phone(user)
+
+
+def test_the_dual_perspective_is_that_of_the_new_picture(visit, many_models, nine_colours, tmp_path):
+    plain = tmp_path / "plain.png"
+    Image.new("RGB", (900, 900), (10, 200, 90)).save(plain)
+    user = visit(many_models.url)
+    user.upload(nine_colours)
+    user.page.wait_for_function("() => document.querySelector('#ixc-picture').complete")
+    held = Held(user, "**/pictures/*")
+    before = user.page.evaluate("ixc.last('plan').imageId")
+    user.page.set_input_files("#ixc-file", plain)
+    user.page.wait_for_function("before => ixc.last('plan').imageId !== before", arg=before)
+    user.page.wait_for_function("() => ixc.last('image').id === ixc.last('plan').imageId")
+    held.let_go()
+    user.page.wait_for_function(
+        """() => {
+            const canvas = document.querySelector(".ixc-dual-block canvas");
+            const [red, green] = canvas.getContext("2d").getImageData(100, 100, 1, 1).data;
+            return red < 30 && green > 180;
+        }"""
+    )
+
+
+def test_a_tab_notices_that_another_one_switched_the_model(visit, many_models, small_image):
+    first, second = visit(many_models.url), visit(many_models.url)
+    choose_model(first, "tiled")
+    second.page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")  # as when one comes back to it
+    second.page.wait_for_function("() => ixc.last('model').name === 'tiled' && ixc.last('model').phase === 'ready'")
+    second.upload(small_image)
+    second.set_budget(4)
+    choose_model(first, "single")
+    second.set_slider(9)
+    second.page.wait_for_function("() => ixc.last('model').name === 'single' && ixc.last('plan').plan.kind === 'single_view'")
+    assert second.page.locator("#ixc-model-chip").inner_text().startswith("single")
+    assert second.page.locator("#ixc-budget-slider").is_disabled()
 
 
 def check_both_themes_and_a_phone(user) -> None:

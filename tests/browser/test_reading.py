@@ -31,6 +31,16 @@ def choose_example(user, place):
     user.page.wait_for_selector("#ixc-overlay svg")
 
 
+def test_the_slider_starts_with_the_models_own_budget(visit, nano):
+    user = visit(nano.url)
+    user.page.wait_for_function("() => document.querySelector('.ixc-budget-value').innerText === '9'")
+    user.set_slider(4)  # which is somebody's, and stays
+    user.page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+    with user.page.expect_response("**/run/predict*"):
+        user.page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+    assert user.page.locator(".ixc-budget-value").inner_text() == "4"
+
+
 def test_the_example_sign_is_read(visit, nano):
     user = visit(nano.url)
     choose_example(user, SIGN)

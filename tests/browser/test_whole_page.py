@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from tests.browser.conftest import PHONE
@@ -50,6 +52,11 @@ def test_chinese(visit, wide_image):
     user.page.locator("#ixc-image-notice").wait_for(state="visible")
     assert user.page.locator("#ixc-image-notice").inner_text().startswith("无法打开这个文件")
     user.screenshot("desktop-chinese")
+    user.page.click("#ixc-tab-evidence")
+    speeds = user.page.locator("#ixc-evidence section", has_text="实测速度").locator("tbody th").all_inner_texts()
+    assert len(speeds) > 10
+    assert [name for name in speeds if not re.search(r"[\u4e00-\u9fff]", name)] == []
+    user.page.click("#ixc-tab-image")
     user.page.click('[data-language="en"]')
     user.page.wait_for_function("() => document.querySelector('#ixc-send').innerText === 'Send'")
     assert user.page.locator('[data-fact="grid"] dt').inner_text() == "tiles, 21 of 25"

@@ -47,6 +47,12 @@ def test_the_original_is_shown_pixel_for_pixel(wide):
     assert (shown == wide.pixels_HWC[1456:, :192]).all()
 
 
+def test_a_comparison_says_what_was_asked(wide):
+    asked = {"x": 0.25, "y": 0.123456789, "zoom": 2, "budget": 9}
+    value = compare_page_value(wide, Look.from_event(asked, 64), 64)
+    assert value["askedFor"] == asked  # to the last digit, or the page would ask for ever
+
+
 def test_an_enlarged_image_gains_no_detail():
     small = DecodedImage.from_pixels(np.zeros((100, 200, 3), np.uint8))
     rows = compare_page_value(small, Look(budget=25), 64)["rows"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
 
@@ -48,6 +49,25 @@ def test_every_name_that_is_shown_has_words_in_each_language():
     for language, texts in languages.items():
         missing = sorted(name for name in names if name.replace(" ", "_") not in texts)
         assert missing == [], language
+
+
+def phrase_key(text: str) -> str:
+    """What the page looks a phrase of a file up by: its numbers may be any."""
+    return re.sub(r"\W+", "_", re.sub(r"\d+", "n", text))
+
+
+def test_every_measured_speed_has_words_in_each_language():
+    figures = [figure for speed in evidence_page_value()["speeds"] for figure in speed["figures"]]
+    names = {f"figure.{phrase_key(re.sub(r'^HD-[0-9]+ ', '', figure['name']))}" for figure in figures}
+    names |= {
+        f"by.{phrase_key(figure['baseline_name'])}" for figure in figures if figure["baseline_name"] not in ("", "Pillow")
+    }
+    names |= {f"unit.{phrase_key(figure['unit'])}" for figure in figures if figure["unit"] not in ("GB",)}
+    assert len(names) > 15
+    assert all(re.fullmatch(r"|at (most|least) [\d.]+ ?\w*", figure["target"]) for figure in figures)
+    languages = json.loads((ASSETS_FOLDER / "ui" / "strings.json").read_text(encoding="utf-8"))
+    for language, texts in languages.items():
+        assert sorted(name for name in names if f"evidence.speed.{name}" not in texts) == [], language
 
 
 def test_ablations_come_with_or_without_budgets():

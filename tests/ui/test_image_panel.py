@@ -18,7 +18,7 @@ from ixc.ui.session import SessionStore
 from ixc.ui.waiting import WaitingLine
 
 PAGE = SimpleNamespace(session_hash="anna")
-GONE = {"code": "ImageError", "detail": "The image is no longer held by the server; upload it again."}
+GONE = {"code": "ImageGone", "detail": "The image is no longer held by the server; upload it again."}
 
 
 def services(model: str = "ixc-nano") -> Services:
@@ -77,14 +77,29 @@ def test_an_image_that_was_freed_is_missed_by_the_comparison_every_time(image):
 @pytest.mark.parametrize("model", ["ixc-nano", "inf-nano"])
 def test_a_model_that_understands_only_english_is_asked_in_english(model):
     for index, example in enumerate(load_examples()[:3]):
-        *_, question = ImageHandlers(services(model)).open_example(4, event(index=index, language="zh"), PAGE)
-        assert question == example.questions["en"]
-        assert question.isascii()
+        stage, *_ = ImageHandlers(services(model)).open_example(4, event(index=index, language="zh"), PAGE)
+        assert stage["question"] == example.questions["en"]
+        assert stage["question"].isascii()
 
 
 def test_any_other_model_is_asked_in_the_pages_language():
     handlers = ImageHandlers(services("4khd-7b"))
-    *_, question = handlers.open_example(4, event(index=0, language="zh"), PAGE)
-    assert question == "图片上写了什么？"
-    *_, question = handlers.open_example(4, event(index=0, language="tlh"), PAGE)
-    assert question == "What does the sign say?"
+    stage, *_ = handlers.open_example(4, event(index=0, language="zh"), PAGE)
+    assert stage["question"] == "图片上写了什么？"
+    stage, *_ = handlers.open_example(4, event(index=0, language="tlh"), PAGE)
+    assert stage["question"] == "What does the sign say?"
+
+
+def test_a_plan_says_what_it_was_made_for(image):
+    shared = services("4khd-7b")
+    shown = stage_value(shared.store.put_image("anna", image))
+    _, plan = ImageHandlers(shared).follow_slider(4, shown, PAGE)
+    assert plan["askedFor"] == {"budget": 4, "model": "4khd-7b"}
+
+
+def test_a_page_that_shows_another_image_than_is_held_gets_that_one(image):
+    shared = services()
+    shown = stage_value(shared.store.put_image("anna", image))
+    shared.store.put_image("anna", DecodedImage.from_pixels(np.ones((50, 50, 3), np.uint8)))
+    stage, plan = ImageHandlers(shared).follow_slider(4, shown, PAGE)
+    assert stage["image"]["id"] == plan["imageId"] != shown["image"]["id"]

@@ -28,6 +28,13 @@ def test_the_plan_of_the_papers_example():
     assert value["cost"] is None
 
 
+# 300 x 200 is enlarged at once. 64 tiles hold at most 8 x 8 of 336 pixels: 2688 of 9000.
+@pytest.mark.parametrize(("side", "is_shrunk"), [(300, False), (2688, False), (2689, True), (9000, True)])
+def test_a_suggestion_says_whether_even_that_budget_shrinks_the_image(side, is_shrunk):
+    plan = plan_page_value(plan_tiles(SizePx(side, side), 1), "f" * 64, 64, TextAround(), None)["plan"]
+    assert plan["suggestedShrinks"] is is_shrunk
+
+
 @pytest.mark.parametrize(("height", "width"), [(2160, 3840), (5133, 816), (1, 1), (20000, 1), (1, 20000)])
 @pytest.mark.parametrize("budget", [1, 25, 64])
 def test_a_plan_stays_light_on_the_wire(height, width, budget):

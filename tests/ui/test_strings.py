@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import re
 from pathlib import Path
@@ -84,6 +85,19 @@ def test_every_error_of_the_page_has_a_sentence():
     assert all(f"error.{message_for(cls('Detail.')).code}" in ENGLISH for cls in classes)
     own = {cls.__name__ for cls in classes if f"error.{cls.__name__}" in ENGLISH}
     assert own >= {"ImageUnreadable", "ImageTooLarge", "EngineBusy", "OutOfMemory", "CheckpointError", "UploadFailed"}
+
+
+def test_every_error_of_the_page_s_own_has_a_sentence_in_each_language():
+    """One shown with its base's would be English on the Chinese page."""
+    for path in (ROOT / "ixc" / "ui").glob("*.py"):
+        importlib.import_module(f"ixc.ui.{path.stem}")
+    own = {cls.__name__ for cls in subclasses(errors.IxcError) if cls.__module__.startswith("ixc.ui.")}
+    assert len(own) >= 4
+    assert {name for name in own if f"error.{name}" not in CHINESE} == set()
+
+
+def subclasses(cls: type) -> set[type]:
+    return {cls}.union(*(subclasses(each) for each in cls.__subclasses__()))
 
 
 def test_values_fill_their_places_and_are_not_read_again():

@@ -1,0 +1,60 @@
+"""A budget that nobody named is the model's own, by whatever way the question came."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import pytest
+from PIL import Image
+
+from ixc.settings import Settings
+from ixc.ui.api import ApiHandlers
+from ixc.ui.engine_provider import EngineProvider
+from ixc.ui.services import Services
+from ixc.ui.session import SessionStore
+from ixc.ui.waiting import WaitingLine
+
+
+class NineTiles:
+    """What the provider asks of an engine whose checkpoint says HD-9."""
+
+    model_name, device_name, limits_note = "nine", "a test", ""
+    default_generation, default_system, layout = None, "", EngineProvider(Settings()).layout
+    is_away, default_max_patches = False, 9
+
+
+def services(load=lambda *_: NineTiles()) -> Services:
+    settings = Settings()
+    return Services(settings, EngineProvider(settings, load), SessionStore(), WaitingLine(1))
+
+
+@pytest.fixture
+def with_model() -> Services:
+    shared = services()
+    shared.provider.start()
+    assert shared.provider.wait(10)
+    return shared
+
+
+@pytest.fixture
+def path(tmp_path):
+    file = tmp_path / "wide.png"
+    Image.new("RGB", (1600, 900)).save(file)
+    return file
+
+
+def test_a_budget_left_out_is_the_models_own(with_model, path):
+    assert with_model.default_max_patches == 9
+    assert ApiHandlers(with_model).plan(path)["max_patches"] == 9
+
+
+def test_a_budget_that_is_named_counts(with_model, path):
+    assert ApiHandlers(with_model).plan(path, 4)["max_patches"] == 4
+
+
+def test_without_a_model_it_is_the_settings(path):
+    shared = services()
+    assert shared.default_max_patches == Settings().default_max_patches
+    assert ApiHandlers(shared).plan(path)["max_patches"] == Settings().default_max_patches
+    limited = SimpleNamespace(settings=Settings(max_patches_limit=16), provider=SimpleNamespace(engine=None))
+    assert Services.default_max_patches.fget(limited) == 16
