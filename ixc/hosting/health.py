@@ -6,7 +6,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
-from ixc.ui.services import Services
+from ixc.application.services import Services
 
 _NO_STORE = {"Cache-Control": "no-store"}
 

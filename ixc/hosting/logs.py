@@ -8,8 +8,8 @@ import sys
 from datetime import UTC, datetime
 from typing import TextIO
 
+from ixc.application.traffic import AnswerEnd
 from ixc.hosting.options import LogFormat
-from ixc.ui.traffic import AnswerEnd
 
 logger = logging.getLogger(__name__)
 

@@ -19,9 +19,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from ixc.application.services import Services
+from ixc.application.traffic import AnswerEnd
 from ixc.hosting.open_pages import OpenPages
-from ixc.ui.services import Services
-from ixc.ui.traffic import AnswerEnd
 
 _TTFT_BUCKETS_S = (0.02, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 _ANSWER_BUCKETS_S = (0.1, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)

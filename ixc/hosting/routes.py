@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from starlette.routing import BaseRoute
 
+from ixc.application.services import Services
 from ixc.serving.answers import Answering
 from ixc.serving.mcp_tools import mcp_route
 from ixc.serving.openai_routes import openai_routes
-from ixc.ui.services import Services
 
 
 def hosted_routes(services: Services, *, need_key: bool) -> list[BaseRoute]:

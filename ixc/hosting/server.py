@@ -15,6 +15,8 @@ import gradio as gr
 from starlette.middleware import Middleware
 from starlette.types import Scope
 
+from ixc.application.model_choice import is_loopback, offering_one_model
+from ixc.application.services import Services
 from ixc.errors import SettingsError
 from ixc.hosting.access import GuardedRoutes, LoginAddress, PageLogin
 from ixc.hosting.body_limits import BodyLimits, BodyRules
@@ -30,8 +32,6 @@ from ixc.hosting.upload_room import UploadLimits, UploadRoom
 from ixc.imaging.large_work import take_pictures_whole
 from ixc.settings import Settings
 from ixc.ui.app import build_app, launch
-from ixc.ui.model_choice import is_loopback, offering_one_model
-from ixc.ui.services import Services
 from ixc.ui.status import status_route
 
 logger = logging.getLogger(__name__)

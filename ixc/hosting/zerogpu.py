@@ -21,6 +21,9 @@ from typing import Any
 import gradio as gr
 
 import ixc.errors
+from ixc.application.engine_provider import EngineProvider
+from ixc.application.model_choice import offering_one_model
+from ixc.application.services import Services
 from ixc.chat.costs import CostModel
 from ixc.chat.engine import Engine
 from ixc.chat.events import Event
@@ -34,9 +37,6 @@ from ixc.models.precision import Precision
 from ixc.models.xcomposer2 import XComposer2Processor
 from ixc.settings import CacheLimits, Settings
 from ixc.single_view import ImagePlan
-from ixc.ui.engine_provider import EngineProvider
-from ixc.ui.model_choice import offering_one_model
-from ixc.ui.services import Services
 
 logger = logging.getLogger(__name__)
 

@@ -12,6 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 from starlette.requests import Request
 
+from ixc.application.answering import answer_events
+from ixc.application.event_pump import EventPump
+from ixc.application.services import Services
 from ixc.chat.events import Event, Finished, FinishReason, TextDelta
 from ixc.chat.request import ChatRequest, StopFlag
 from ixc.errors import EngineBusy
@@ -23,9 +26,6 @@ from ixc.serving.image_urls import ImageSource, is_data_url
 from ixc.serving.openai_request import ChatCompletion, RequestParser, image_urls
 from ixc.serving.stop_strings import StopStrings
 from ixc.settings import MEGABYTE
-from ixc.ui.answering import answer_events
-from ixc.ui.event_pump import EventPump
-from ixc.ui.services import Services
 
 if TYPE_CHECKING:
     from ixc.chat.interface import ChatEngine

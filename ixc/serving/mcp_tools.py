@@ -14,12 +14,12 @@ from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 import ixc
+from ixc.application.messages import message_for
 from ixc.chat.events import Finished, TextDelta
 from ixc.plan_facts import plan_facts
 from ixc.serving.answers import Answering, stop_when_gone
 from ixc.serving.callers import share_caller
 from ixc.serving.openai_answer import finish_reason, timings_of, usage_of
-from ixc.ui.messages import message_for
 
 _LOOPBACK_NAMES = ("127.0.0.1", "localhost", "[::1]")
 _BASE64 = 4 / 3

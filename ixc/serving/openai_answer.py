@@ -8,6 +8,8 @@ import time
 import uuid
 from dataclasses import dataclass, field
 
+from ixc.application.messages import message_for
+from ixc.application.traffic import AppStopping
 from ixc.chat.events import AnswerStats, Finished, FinishReason
 from ixc.errors import (
     BackendFailed,
@@ -19,8 +21,6 @@ from ixc.errors import (
     IxcError,
     OutOfMemory,
 )
-from ixc.ui.messages import message_for
-from ixc.ui.traffic import AppStopping
 
 logger = logging.getLogger(__name__)
 

@@ -14,13 +14,13 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
+from ixc.application.event_pump import EventPump
 from ixc.chat.events import Event, Finished, PrefillProgress, TextDelta
 from ixc.serving.answers import Answering, stop_when_gone
 from ixc.serving.callers import share_caller
 from ixc.serving.openai_answer import Completion, error_body, error_chunk, refusal
 from ixc.serving.openai_request import ChatCompletion
 from ixc.serving.request_body import BodyRefused, read_json
-from ixc.ui.event_pump import EventPump
 
 _RETRY_AFTER_S = 5
 _SSE_HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}

@@ -10,6 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
+from ixc.application.answering import answer_events
+from ixc.application.event_pump import EventPump
+from ixc.application.services import Services
 from ixc.chat.events import Event, TextDelta
 from ixc.chat.request import ChatRequest, StopFlag
 from ixc.conversation import ImageView, Turn
@@ -17,11 +20,8 @@ from ixc.errors import EmptyQuestion, SettingsError, UploadFailed
 from ixc.imaging.decode import DecodedImage, decode_image
 from ixc.plan_facts import plan_facts
 from ixc.settings import GenerationSettings
-from ixc.ui.answering import answer_events
+from ixc.ui.api_errors import api_error
 from ixc.ui.components import ImageUpload, check_budget
-from ixc.ui.event_pump import EventPump
-from ixc.ui.messages import api_error
-from ixc.ui.services import Services
 
 if TYPE_CHECKING:
     from ixc.chat.engine import Engine

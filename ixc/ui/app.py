@@ -14,6 +14,8 @@ import gradio as gr
 from starlette.middleware import Middleware
 from starlette.routing import BaseRoute
 
+from ixc.application.services import Services
+from ixc.application.strings import load_strings, translate
 from ixc.chat.heap import HeapTrimmer
 from ixc.settings import Settings
 from ixc.ui.api import add_api
@@ -26,9 +28,7 @@ from ixc.ui.gradio_guard import forget_mailbox, keep_no_past_events, keep_users_
 from ixc.ui.image_panel import connect_image_panel, event_value, layout_image_panel
 from ixc.ui.model_panel import connect_model, layout_header
 from ixc.ui.pictures import ContentPolicy, picture_route
-from ixc.ui.services import Services
 from ixc.ui.status import status_route
-from ixc.ui.strings import load_strings, translate
 
 _MAX_QUEUED = 512
 """Only a backstop against floods: the line before the model is the waiting line's, which refuses with a sentence."""

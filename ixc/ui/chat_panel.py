@@ -9,19 +9,19 @@ from typing import Any
 
 import gradio as gr
 
+from ixc.application.answering import answer_events
+from ixc.application.messages import Message, message_for
+from ixc.application.services import Services
+from ixc.application.strings import translate
+from ixc.application.waiting import Ticket
 from ixc.chat.events import Finished, PrefillProgress, TextDelta
 from ixc.chat.request import ChatRequest, StopFlag
 from ixc.errors import EmptyQuestion, SettingsError
-from ixc.ui.answering import answer_events
 from ixc.ui.components import Widget
 from ixc.ui.export import export_file
 from ixc.ui.image_panel import ImagePanel, event_value, image_gone, session_id, shows_image
-from ixc.ui.messages import Message, message_for
-from ixc.ui.services import Services
 from ixc.ui.settings_panel import AnswerSettings, SettingsPanel, layout_settings_panel
-from ixc.ui.strings import translate
 from ixc.ui.transcript import AskedView, Conversation, Exchange, LiveAnswer, restored, transcript_page_value
-from ixc.ui.waiting import Ticket
 
 _SHOW_EVERY_S = 0.04
 """Text is shown at most 25 times a second: more is not seen, and every showing costs the server some milliseconds."""

@@ -10,6 +10,8 @@ from typing import Any
 
 import gradio as gr
 
+from ixc.application.messages import message_for
+from ixc.application.services import Services
 from ixc.dual_perspective import INPUT_SIZES_PX, VIEW_PX
 from ixc.errors import IxcError
 from ixc.image_layout import DUAL_PERSPECTIVE, ImageLayout
@@ -21,9 +23,7 @@ from ixc.single_view import ImagePlan
 from ixc.tiling import RectPx, SizePx
 from ixc.ui.components import Widget, check_budget
 from ixc.ui.image_panel import image_gone, session_id
-from ixc.ui.messages import message_for
 from ixc.ui.plan_view import plan_numbers
-from ixc.ui.services import Services
 
 _DETAIL_SHARE = 0.1
 """Width of the detail as a share of the image's longer side, before zooming."""

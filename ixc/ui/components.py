@@ -19,7 +19,7 @@ from gradio.data_classes import FileData
 from ixc.errors import BudgetOutOfRange, ImageUnreadable
 from ixc.settings import MEGABYTE, ImageLimits
 from ixc.tiling import NAMED_BUDGETS
-from ixc.ui.messages import api_error
+from ixc.ui.api_errors import api_error
 
 _ON_LOAD = "ixc.{widget}(element, {{trigger, props, upload, watch}})"
 

@@ -10,12 +10,12 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from ixc.application.preview import PREVIEW_TYPE, encode_thumbnail
 from ixc.errors import ImageError
 from ixc.imaging.decode import decode_image
 from ixc.models.presets import PRESETS
 from ixc.settings import ImageLimits
 from ixc.ui.assets import EXAMPLES_FOLDER
-from ixc.ui.preview import PREVIEW_TYPE, encode_thumbnail
 
 logger = logging.getLogger(__name__)
 

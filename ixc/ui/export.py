@@ -9,13 +9,13 @@ from datetime import datetime
 from typing import Any
 
 from ixc import __version__
+from ixc.application.engine_provider import ModelStatus
+from ixc.application.strings import translate
 from ixc.plan_facts import plan_facts
 from ixc.single_view import ImagePlan
 from ixc.tiling import TilePlan
-from ixc.ui.engine_provider import ModelStatus
 from ixc.ui.plan_view import plan_words
 from ixc.ui.settings_panel import AnswerSettings
-from ixc.ui.strings import translate
 from ixc.ui.transcript import Conversation, Exchange, stats_page_value
 
 

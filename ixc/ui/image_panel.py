@@ -13,17 +13,17 @@ from typing import Any
 
 import gradio as gr
 
+from ixc.application.messages import Message, message_for
+from ixc.application.services import Services
+from ixc.application.session import HeldImage
 from ixc.conversation import ImageView
 from ixc.errors import ImageError, IxcError, UploadFailed
 from ixc.imaging.decode import decode_image
 from ixc.imaging.large_work import MAX_WAITING
 from ixc.ui.components import Budget, ImageUpload, Widget
 from ixc.ui.examples import load_examples
-from ixc.ui.messages import Message, message_for
 from ixc.ui.pictures import picture_address
 from ixc.ui.plan_view import TextAround, plan_page_value
-from ixc.ui.services import Services
-from ixc.ui.session import HeldImage
 
 _answer_numbers = itertools.count(1)
 """Makes two equal answers differ, so that the page notices the second (the same error twice, for instance)."""

@@ -8,13 +8,13 @@ from typing import Any
 
 import gradio as gr
 
+from ixc.application.model_choice import offered_models
+from ixc.application.services import Services
 from ixc.errors import IxcError
 from ixc.ui.chat_panel import ChatPanel
 from ixc.ui.components import Widget
 from ixc.ui.examples import example_page_values
 from ixc.ui.image_panel import ImageHandlers, ImagePanel, session_id
-from ixc.ui.model_choice import offered_models
-from ixc.ui.services import Services
 from ixc.ui.settings_panel import defaults_update
 
 logger = logging.getLogger(__name__)

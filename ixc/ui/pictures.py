@@ -8,8 +8,8 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from ixc.ui.preview import PREVIEW_TYPE
-from ixc.ui.session import SessionStore
+from ixc.application.preview import PREVIEW_TYPE
+from ixc.application.session import SessionStore
 
 _PREFIX = "/pictures/"
 

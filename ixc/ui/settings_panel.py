@@ -8,12 +8,12 @@ from typing import Any
 
 import gradio as gr
 
+from ixc.application.engine_provider import EngineProvider
+from ixc.application.model_choice import offered_models
+from ixc.application.strings import translate
 from ixc.errors import SettingsError
 from ixc.settings import GenerationSettings, Settings
 from ixc.ui.components import Widget
-from ixc.ui.engine_provider import EngineProvider
-from ixc.ui.model_choice import offered_models
-from ixc.ui.strings import translate
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,12 +7,12 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
+from ixc.application.messages import UNEXPECTED, Message
+from ixc.application.strings import load_strings
 from ixc.chat.events import AnswerStats, FinishReason
 from ixc.conversation import ImageView, Turn
 from ixc.single_view import ImagePlan
-from ixc.ui.messages import UNEXPECTED, Message
 from ixc.ui.plan_view import plan_words
-from ixc.ui.strings import load_strings
 
 _numbers = itertools.count(1)
 

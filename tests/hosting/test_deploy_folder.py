@@ -10,6 +10,7 @@ from pathlib import Path
 
 import yaml
 
+from ixc.application.model_choice import offered_models
 from ixc.cli import build_parser
 from ixc.hosting.access import Access
 from ixc.hosting.body_limits import BodyRules
@@ -17,7 +18,6 @@ from ixc.hosting.hardware import Kind
 from ixc.hosting.options import ServerOptions
 from ixc.hosting.server import settings_for_visitors
 from ixc.settings import ImageLimits, Settings
-from ixc.ui.model_choice import offered_models
 
 ROOT = Path(__file__).parents[2]
 DOCKERFILE = (ROOT / "deploy" / "Dockerfile").read_text(encoding="utf-8")

@@ -14,6 +14,8 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from app import main as run_the_space
+from ixc.application.model_choice import offered_models
+from ixc.application.traffic import STOPPING_NOTICE, STOPPING_REFUSAL
 from ixc.benchmarks.app_process import AppProcess
 from ixc.benchmarks.page_client import PageClient
 from ixc.hosting.access import Access
@@ -22,8 +24,6 @@ from ixc.hosting.server import settings_for_visitors
 from ixc.hosting.spacefile import read_spacefile
 from ixc.models.presets import PRESETS
 from ixc.settings import MEGABYTE, Settings
-from ixc.ui.model_choice import offered_models
-from ixc.ui.traffic import STOPPING_NOTICE, STOPPING_REFUSAL
 from tests.checkpoints import write_chat_checkpoint
 
 LOGIN = ("alice", "correct horse")

@@ -16,6 +16,7 @@ from urllib.parse import parse_qs, urlparse
 import pytest
 import spaces
 
+from ixc.application.model_choice import offered_models
 from ixc.chat.events import AnswerStats, Finished, FinishReason, PrefillProgress, TextDelta
 from ixc.chat.loading import load_engine
 from ixc.chat.request import ChatRequest, StopFlag
@@ -25,7 +26,6 @@ from ixc.hosting.options import is_zero_gpu
 from ixc.hosting.zerogpu import Failed, SharedFlags, load_zero_gpu_engine, start_services
 from ixc.imaging.decode import decode_image
 from ixc.settings import GenerationSettings, ImageLimits, Settings
-from ixc.ui.model_choice import offered_models
 from tests.checkpoints import REFERENCE, write_chat_checkpoint
 
 ROOT = Path(__file__).parents[2]

@@ -7,14 +7,14 @@ from types import SimpleNamespace
 
 import pytest
 
+from ixc.application.engine_provider import EngineProvider
+from ixc.application.services import Services
+from ixc.application.session import SessionStore
+from ixc.application.waiting import WaitingLine
 from ixc.errors import CheckpointError
 from ixc.settings import GenerationSettings, Settings
 from ixc.ui.chat_panel import ChatHandlers
-from ixc.ui.engine_provider import EngineProvider
-from ixc.ui.services import Services
-from ixc.ui.session import SessionStore
 from ixc.ui.transcript import Conversation, Exchange, transcript_page_value
-from ixc.ui.waiting import WaitingLine
 
 PAGE = SimpleNamespace(session_hash="anna")
 TOLD = Conversation((Exchange("Which?", answer="West.", model="m"), Exchange("And?", answer="East.", model="m")))

@@ -7,12 +7,12 @@ from types import SimpleNamespace
 import pytest
 from PIL import Image
 
+from ixc.application.engine_provider import EngineProvider
+from ixc.application.services import Services
+from ixc.application.session import SessionStore
+from ixc.application.waiting import WaitingLine
 from ixc.settings import Settings
 from ixc.ui.api import ApiHandlers
-from ixc.ui.engine_provider import EngineProvider
-from ixc.ui.services import Services
-from ixc.ui.session import SessionStore
-from ixc.ui.waiting import WaitingLine
 
 
 class NineTiles:

@@ -7,15 +7,15 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from ixc.application.engine_provider import EngineProvider
+from ixc.application.services import Services
+from ixc.application.session import SessionStore
+from ixc.application.waiting import WaitingLine
 from ixc.imaging.decode import DecodedImage
 from ixc.settings import Settings
 from ixc.ui.compare import CompareHandlers
-from ixc.ui.engine_provider import EngineProvider
 from ixc.ui.examples import load_examples
 from ixc.ui.image_panel import ImageHandlers, stage_value
-from ixc.ui.services import Services
-from ixc.ui.session import SessionStore
-from ixc.ui.waiting import WaitingLine
 
 PAGE = SimpleNamespace(session_hash="anna")
 GONE = {"code": "ImageGone", "detail": "The image is no longer held by the server; upload it again."}

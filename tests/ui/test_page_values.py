@@ -7,12 +7,13 @@ import logging
 
 import pytest
 
+from ixc.application.engine_provider import EngineProvider
+from ixc.application.messages import Message, message_for
 from ixc.errors import BudgetOutOfRange, ImageTooLarge, IxcError
 from ixc.settings import Settings
 from ixc.tiling import SizePx, plan_tiles
+from ixc.ui.api_errors import api_error
 from ixc.ui.components import check_budget
-from ixc.ui.engine_provider import EngineProvider
-from ixc.ui.messages import Message, api_error, message_for
 from ixc.ui.plan_view import TextAround, plan_page_value
 
 

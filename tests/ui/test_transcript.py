@@ -7,14 +7,14 @@ from datetime import UTC, datetime
 
 import pytest
 
+from ixc.application.engine_provider import ModelStatus
+from ixc.application.messages import Message
 from ixc.chat.events import AnswerStats, FinishReason
 from ixc.conversation import ImageView
 from ixc.errors import SettingsError
 from ixc.settings import GenerationSettings
 from ixc.tiling import SizePx, plan_tiles
-from ixc.ui.engine_provider import ModelStatus
 from ixc.ui.export import export_file, export_json, export_markdown
-from ixc.ui.messages import Message
 from ixc.ui.settings_panel import AnswerSettings
 from ixc.ui.transcript import AskedView, Conversation, Exchange, restored, transcript_page_value
 

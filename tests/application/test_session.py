@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from ixc.application.preview import encode_preview, encode_thumbnail
+from ixc.application.session import SessionStore, StoreLimits
 from ixc.errors import EngineBusy, IxcError
 from ixc.imaging.decode import DecodedImage
-from ixc.ui.preview import encode_preview, encode_thumbnail
-from ixc.ui.session import SessionStore, StoreLimits
 
 
 class Clock:

@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 from safetensors import safe_open
 
+from ixc.application.engine_provider import EngineProvider
+from ixc.application.model_choice import offered_models, offering_one_model
 from ixc.chat.events import Finished, FinishReason
 from ixc.chat.request import ChatRequest, StopFlag
 from ixc.conversation import ImageView
@@ -17,8 +19,6 @@ from ixc.errors import CheckpointError, IxcError
 from ixc.image_layout import DYNAMIC_PARTITION, ImageLayout, LayoutKind
 from ixc.imaging.decode import DecodedImage
 from ixc.settings import GenerationSettings, Settings
-from ixc.ui.engine_provider import EngineProvider
-from ixc.ui.model_choice import offered_models, offering_one_model
 from ixc.ui.settings_panel import defaults_update
 from tests.checkpoints import VL_REFERENCE, write_chat_checkpoint
 
@@ -132,7 +132,7 @@ def test_an_answer_under_way_is_finished_before_its_model_goes():
 
 
 def test_memory_that_something_still_holds_is_not_called_free(monkeypatch):
-    monkeypatch.setattr("ixc.ui.engine_provider._GONE_WITHIN_S", 0.0)
+    monkeypatch.setattr("ixc.application.engine_provider._GONE_WITHIN_S", 0.0)
     provider = quiet_provider()
     held = provider.engine
     provider.switch("vl-7b")

@@ -7,10 +7,10 @@ from collections.abc import Iterator
 
 import pytest
 
+from ixc.application.traffic import AnswerEnd, AppStopping, Traffic
 from ixc.chat.events import AnswerStats, Event, Finished, FinishReason, TextDelta
 from ixc.chat.request import StopFlag
 from ixc.errors import OutOfMemory
-from ixc.ui.traffic import AnswerEnd, AppStopping, Traffic
 
 STATS = AnswerStats(12.0, 100, 40, 2, None, 30)
 

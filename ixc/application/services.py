@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from ixc.application.engine_provider import EngineProvider
+from ixc.application.session import SessionStore
+from ixc.application.traffic import Traffic
+from ixc.application.waiting import WaitingLine
 from ixc.settings import Settings
-from ixc.ui.engine_provider import EngineProvider
-from ixc.ui.session import SessionStore
-from ixc.ui.traffic import Traffic
-from ixc.ui.waiting import WaitingLine
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,11 +11,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from ixc.application.messages import Message, message_for
 from ixc.errors import CheckpointError, IxcError
 from ixc.image_layout import DYNAMIC_PARTITION, ImageLayout
 from ixc.models.presets import find_model
 from ixc.settings import GenerationSettings, Settings
-from ixc.ui.messages import Message, message_for
 
 if TYPE_CHECKING:
     from ixc.chat.engine import Engine

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 from functools import cache
+from pathlib import Path
 
-from ixc.ui.assets import read_asset
-
+_FILE = Path(__file__).resolve().parents[2] / "assets" / "ui" / "strings.json"
 LANGUAGES = ("en", "zh")
 DEFAULT_LANGUAGE = "en"
 
@@ -14,7 +14,7 @@ DEFAULT_LANGUAGE = "en"
 @cache
 def load_strings() -> dict[str, dict[str, str]]:
     """Language -> key -> sentence; ``{name}`` in a sentence stands for a value."""
-    return json.loads(read_asset("strings.json"))
+    return json.loads(_FILE.read_text(encoding="utf-8"))
 
 
 def translate(language: str, key: str, **values: object) -> str:

@@ -6,9 +6,9 @@ import threading
 
 import pytest
 
+from ixc.application.waiting import WaitingLine
 from ixc.errors import EngineBusy
 from ixc.settings import Settings
-from ixc.ui.waiting import WaitingLine
 
 
 def test_one_is_served_and_as_many_wait_as_may():

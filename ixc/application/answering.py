@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
+from ixc.application.services import Services
+from ixc.application.waiting import Ticket
 from ixc.chat.events import AnswerStats, Event, Finished, FinishReason, PrefillProgress
 from ixc.chat.request import ChatRequest, StopFlag
-from ixc.ui.services import Services
-from ixc.ui.waiting import Ticket
 
 if TYPE_CHECKING:
     from ixc.chat.engine import Engine

@@ -5,10 +5,8 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass
 
-import gradio as gr
-
+from ixc.application.strings import load_strings, translate
 from ixc.errors import IxcError
-from ixc.ui.strings import load_strings, translate
 
 logger = logging.getLogger(__name__)
 
@@ -39,8 +37,3 @@ def message_for(error: Exception) -> Message:
         if f"error.{cls.__name__}" in known:
             return Message(cls.__name__, str(error))
     return Message("IxcError", str(error))
-
-
-def api_error(error: Exception) -> gr.Error:
-    """The same for the named endpoints, whose callers read English and get no traceback."""
-    return gr.Error(message_for(error).sentence("en"), print_exception=False)

@@ -10,11 +10,11 @@ from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from ixc.application.preview import encode_preview
 from ixc.chat.request import StopFlag
 from ixc.errors import EngineBusy, IxcError
 from ixc.imaging.decode import DecodedImage
 from ixc.settings import MEGABYTE
-from ixc.ui.preview import encode_preview
 
 _CLOSED_FOR_S = 10.0
 """A request that was under way when its tab closed must not bring the session back. Short, because a browser that woke from
