@@ -142,7 +142,7 @@
         el("img", { src: example.thumbnail, alt: "", width: 64, height: 48, loading: "lazy" }));
       }));
       element.hidden = examples.length === 0;
-      tell("opened", true); // the server has answered the page's first question
+      if (examples.length) tell("opened", true); // the server has answered the page's first question
     })();
   };
 })();

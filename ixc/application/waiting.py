@@ -33,7 +33,9 @@ class WaitingLine:
             num_own = sum(ticket.caller == caller for ticket in self._tickets)
             if caller is not None and num_own >= most + self._num_served:
                 self._num_refused += 1
-                raise EngineBusy(f"{num_own} of your questions are under way already; try again when one is answered.")
+                raise EngineBusy(
+                    f"{num_own} of your questions, or of your network, are under way already; try again when one is answered."
+                )
             ticket = Ticket(self, caller)
             self._tickets.append(ticket)
             return ticket

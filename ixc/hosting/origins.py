@@ -72,8 +72,11 @@ class Origins:
     only_local: bool = False
 
     @classmethod
-    def of(cls, setting: str, env: Mapping[str, str], *, only_local: bool) -> Origins:
-        """``setting`` is IXC_ORIGINS. Raises SettingsError naming what is no address."""
+    def of(cls, setting: str, env: Mapping[str, str], *, only_local: bool, asks_nobody: bool = False) -> Origins:
+        """``setting`` is IXC_ORIGINS. A Space that ``asks_nobody`` for a password is there for every page, unless that is set.
+
+        Raises SettingsError naming what is no address.
+        """
         named = [part.strip() for part in setting.split(",") if part.strip()]
         origins = cls(allows_all=_ALL in named, only_local=only_local)
         for text in named:
@@ -83,6 +86,7 @@ class Origins:
         if space := env.get("SPACE_HOST", ""):  # a Hugging Face Space, which the Hub shows in a frame
             origins.allow(f"https://{space}")
             origins.allow(_HUB)
+            origins.allows_all |= asks_nobody and not named
         return origins
 
     def allow(self, address: str) -> bool:
@@ -103,7 +107,7 @@ class Origins:
         page, host = _parse(text), _parse(f"//{headers.get('host', '')}")
         if page is None or host is None:
             return False
-        if page in self.allowed or (page.is_loopback and host.is_loopback):
+        if page in self.allowed or page.is_loopback:  # on the user's own machine another program of theirs has made it
             return True
         if (site := headers.get("sec-fetch-site")) is not None:
             return site in _SAME

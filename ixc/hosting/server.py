@@ -80,8 +80,9 @@ def start(settings: Settings, options: ServerOptions, services: Services | None 
     for_operators = [metrics_route(services, pages)]
     guarded = [*for_programs, *for_operators, status_route(services)] if options.access.is_guarded else for_programs
     login = PageLogin(options.access)
+    asks_nobody = not options.access.is_guarded and not options.access.asks_programs
     only_local = is_loopback(settings.host) and not options.access.is_guarded
-    origins = Origins.of(settings.origins, os.environ, only_local=only_local)
+    origins = Origins.of(settings.origins, os.environ, only_local=only_local, asks_nobody=asks_nobody)
 
     def is_page(scope: Scope) -> bool:
         return not options.access.is_guarded or is_logged_in(demo.app, scope)

@@ -188,7 +188,7 @@ def weight_files(folder: Path) -> list[Path]:
             try:
                 content = json.loads(index.read_text(encoding="utf-8"))
                 names = sorted(set(content["weight_map"].values()))
-                is_usable = "metadata" in content and all(Path(name).name == name for name in names)
+                is_usable = "metadata" in content and all(Path(name).name == str(Path(name)) for name in names)
             except (OSError, ValueError, KeyError, AttributeError, TypeError) as error:
                 raise CheckpointError(f"{index} is damaged; copy or download the checkpoint again.") from error
             if not is_usable:  # transformers would look for a path wherever it leads

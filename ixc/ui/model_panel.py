@@ -37,7 +37,7 @@ def connect_model(demo: gr.Blocks, header: Widget, image: ImagePanel, chat: Chat
     handlers = ModelHandlers(services, len(chat.settings.inputs))
     hidden: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
     inputs, outputs = (
-        [image.budget, *chat.settings.inputs],
+        [header, image.budget, *chat.settings.inputs],
         [header, timer, image.plan, chat.settings.model, *chat.settings.inputs],
     )
     demo.load(handlers.load, inputs, [image.examples, *outputs], **hidden)
@@ -54,18 +54,23 @@ class ModelHandlers:
         self._images = ImageHandlers(services)
         self._num_settings = num_settings
 
-    def load(self, request: gr.Request, budget: int, *settings: Any) -> list[Any]:
+    def load(self, request: gr.Request, _: Any, budget: int, *settings: Any) -> list[Any]:
         """A page was opened: the examples come first."""
-        return [list(example_page_values()), *self.look(request, budget, *settings)]
+        return [list(example_page_values()), *self.look(request, None, budget, *settings)]
 
-    def look(self, request: gr.Request, budget: int, *settings: Any) -> list[Any]:
-        """How far the model is. Once it is there, or there again, its defaults fill the settings and its costs the plan."""
-        if self._services.provider.status.phase in ("loading", "away"):
-            shown = _model_value(self._services)
-            return [shown, gr.Timer(active=True), gr.skip(), gr.skip(), *[gr.skip()] * self._num_settings]
-        return self._all(request, budget, settings, is_loading=False)
+    def look(self, request: gr.Request, known: Any, budget: int, *settings: Any) -> list[Any]:
+        """How far the model is. Once it is there, or there again, its defaults fill the settings and its costs the plan.
 
-    def switch(self, request: gr.Request, model: Any, budget: int, *settings: Any) -> list[Any]:
+        ``known`` is the status that the page shows. Of a model that it knows to be ready the settings are the user's.
+        """
+        status, skipped = self._services.provider.status, [gr.skip()] * self._num_settings
+        if status.phase in ("loading", "away"):
+            return [_model_value(self._services), gr.Timer(active=True), gr.skip(), gr.skip(), *skipped]
+        shown = self._all(request, budget, settings, is_loading=False)
+        is_known = isinstance(known, dict) and (known.get("phase"), known.get("key")) == ("ready", status.key)
+        return [*shown[: -self._num_settings], *skipped] if is_known else shown
+
+    def switch(self, request: gr.Request, model: Any, _: Any, budget: int, *settings: Any) -> list[Any]:
         """Another model was chosen. The session's own answer is stopped; those of others are finished first."""
         services = self._services
         if model in {offered.key for offered in offered_models(services.settings)}:

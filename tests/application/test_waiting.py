@@ -25,7 +25,7 @@ def test_one_is_served_and_as_many_wait_as_may():
 def test_one_program_cannot_take_every_place():
     line = WaitingLine(max_waiting=4)
     tickets = [line.enter("program") for _ in range(4)]  # one is served, three of four places
-    with pytest.raises(EngineBusy, match="4 of your questions are under way already"):
+    with pytest.raises(EngineBusy, match="4 of your questions, or of your network, are under way already"):
         line.enter("program")
     tickets.append(line.enter("another"))
     with pytest.raises(EngineBusy, match="All 4 waiting places"):

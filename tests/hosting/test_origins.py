@@ -41,6 +41,8 @@ def may_come(origin: str | None, host: str, *, setting: str = "", only_local: bo
         ("https://ixc.example.org:8443", "ixc.example.org"),  # nginx's $host has no port
         ("http://localhost:3000", HERE),  # another program's page on this machine
         ("http://127.0.0.1:6274", "localhost:7860"),
+        ("http://localhost:3000", LAN),
+        ("http://tauri.localhost", LAN),
         ("tauri://localhost", HERE),
         ("chrome-extension://abcdefgh", LAN),
         (None, LAN),
@@ -57,7 +59,6 @@ def test_its_own_pages_and_programs_may_come(origin, host):
         ("https://evil.example", LAN),
         ("http://evil.example", HERE),
         ("http://192.168.1.5:8080", LAN),
-        ("http://localhost:3000", LAN),
         ("http://localhost.evil.example", HERE),
         ("http://127.0.0.1.evil.example:7860", HERE),
         ("https://ixc.example.org:8443", "ixc.example.org:443"),
@@ -124,6 +125,11 @@ def test_what_the_surroundings_tell_of_the_address_is_known():
     for origin in ("https://user-name.hf.space", "https://huggingface.co"):
         assert may_come(origin, "inner:7860", env=space)
         assert not may_come(origin, "inner:7860")
+    there = Headers({"host": "inner:7860", "origin": "https://blog.example", "sec-fetch-site": "cross-site"})
+    for setting, asks_nobody, is_let_in in (("", True, True), ("", False, False), ("https://other.example", True, False)):
+        origins = Origins.of(setting, space, only_local=False, asks_nobody=asks_nobody)  # a Space in somebody's own page
+        assert origins.may_come(there) is is_let_in
+    assert not Origins.of("", {}, only_local=False, asks_nobody=True).may_come(there)
     assert may_come("http://ixc.example.org", HERE, env={"GRADIO_ROOT_PATH": "http://ixc.example.org/some/path"})
     assert not may_come("http://ixc.example.org", HERE, env={"GRADIO_ROOT_PATH": "/some/path"})
     origins = Origins()

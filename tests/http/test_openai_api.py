@@ -134,7 +134,7 @@ def test_one_caller_does_not_take_every_place_in_the_line(app, http, model):
         assert http.get("/status").json()["in_line"] == 17
     assert refused.status_code == 429
     assert refused.headers["retry-after"]
-    assert "17 of your questions are under way" in refused.json()["error"]["message"]
+    assert "17 of your questions, or of your network, are under way" in refused.json()["error"]["message"]
     while http.get("/status").json()["in_line"]:
         assert time.monotonic() < deadline_s, "they are answered for nobody"
 
