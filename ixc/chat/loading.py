@@ -110,7 +110,7 @@ def _stop_ids(checkpoint: Checkpoint) -> frozenset[int]:
 
 
 def _default_generation(checkpoint: Checkpoint) -> GenerationSettings:
-    """The reference's ``chat`` settings, changed by what the checkpoint's generation_config.json says."""
+    """The reference's ``chat`` settings, changed by the checkpoint's generation_config.json, within a user's limits."""
     own = checkpoint.generation_config
     names = ("max_new_tokens", "do_sample", "temperature", "top_p", "repetition_penalty", "num_beams")
     said = {name: value for name in names if own is not None and (value := getattr(own, name, None)) is not None}

@@ -15,6 +15,7 @@ from starlette.types import Receive, Scope, Send
 
 import ixc
 from ixc.application.messages import message_for
+from ixc.application.model_choice import is_loopback
 from ixc.chat.events import Finished, TextDelta
 from ixc.plan_facts import plan_facts
 from ixc.serving.answers import Answering, stop_when_gone
@@ -110,7 +111,7 @@ class _McpEndpoint:
         server.add_tool(tools.plan_image)
         server.add_tool(tools.ask_image)
         settings = answering.services.settings
-        is_local = settings.host in ("127.0.0.1", "localhost", "::1")
+        is_local = is_loopback(settings.host)
         hosts = [f"{name}{port}" for name in _LOOPBACK_NAMES for port in ("", ":*")]
         app = server.streamable_http_app(
             stateless_http=True,
