@@ -13,7 +13,7 @@ import logging
 import re
 import threading
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -73,9 +73,11 @@ def fetch_large_files(repo_id: str, commit: str, names: Sequence[str], on_bytes:
         with lock:
             on_bytes(num_bytes)
 
+    targets = [_target(repo_id, commit, name) for name in names]
     with ThreadPoolExecutor(_STREAMS, thread_name_prefix="ixc-download") as pool:
-        running = [pool.submit(_fetch, _target(repo_id, commit, name), advance) for name in names]
+        running: list[Future[None]] = []
         try:
+            running += (pool.submit(_fetch, target, advance) for target in targets)
             for one in running:
                 one.result()
         except BaseException:

@@ -71,8 +71,8 @@ class _Training:
             )
         for each in ("model", "extra", "optimizers"):
             getattr(self, each).load_state_dict(state[each])
-        if self.mean is not None and "mean" in state:
-            self.mean.module.load_state_dict(state["mean"])
+        if self.mean is not None:  # which starts with the model where the checkpoint has none
+            self.mean.module.load_state_dict(state.get("mean", state["model"]))
             self.mean.n_averaged.fill_(state["step"])
         logger.info("resuming at step %d", state["step"])
         return state["step"], state["curve"]

@@ -25,6 +25,8 @@ class StandInHub:
         self.largest_small_bytes = 10 * 1024 * 1024
         self.stall_on: str | None = None
         """Send half of this file, then keep the client waiting."""
+        self.missing: str | None = None
+        """Listed, but not there when it is looked up."""
         self.stalled = threading.Event()
         self.release = threading.Event()
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
@@ -81,6 +83,8 @@ def _handler(hub: StandInHub) -> type[BaseHTTPRequestHandler]:
         def _file(self, name: str) -> None:
             data = hub.files[name]
             hub.requests.append((self.command, name))
+            if name == hub.missing:
+                return self._json(404, {"error": "Entry not found"}, {"X-Error-Code": "EntryNotFound"})
             digest = (
                 hashlib.sha256 if len(data) > hub.largest_small_bytes else hashlib.sha1
             )  # as the Hub: large files are LFS's

@@ -100,6 +100,14 @@ def test_a_killed_download_goes_on_in_the_middle_of_the_file(hub, environment):
     assert shares[-1] == pytest.approx(1.0)
 
 
+def test_a_file_that_cannot_be_looked_up_is_told_before_another_one_comes(hub, environment):
+    """Not after ten gigabytes of it: the stand-in would keep the first file's reader waiting for ever."""
+    hub.files["model-2.safetensors"] = hub.files["model.safetensors"][::-1]
+    hub.stall_on, hub.missing = "model.safetensors", "model-2.safetensors"
+    assert download(environment).returncode != 0
+    assert ("GET", "model.safetensors") not in hub.requests
+
+
 def test_finished_files_are_not_fetched_again(hub, environment):
     folder = folder_of(download(environment))
     hub.requests.clear()

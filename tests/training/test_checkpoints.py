@@ -83,6 +83,19 @@ def test_the_mean_of_the_weights_is_the_result(tiny_config, fonts, tmp_path):
     assert any(not torch.equal(weight, third[name]) for name, weight in resumed.items())
 
 
+def test_a_mean_wished_for_after_the_stage_has_finished_is_its_weights(tiny_config, fonts, tmp_path):
+    """Not those that the run began with: no step is left to make a mean of."""
+
+    def result(mean_decay):
+        joint = dataclasses.replace(tiny_config.joint, mean_decay=mean_decay)
+        kit = Kit.make(dataclasses.replace(tiny_config, joint=joint), tmp_path / "kit")
+        train_stage(JointStage(kit, fonts), kit, tmp_path / "joint", num_workers=0)
+        return kit.model.state_dict()
+
+    finished, again = result(0.0), result(0.5)
+    assert all(torch.equal(again[name], weight) for name, weight in finished.items())
+
+
 def test_a_folder_of_another_run_is_not_gone_on_with(tiny_config, make_kit, fonts, tmp_path):
     """The documents of another seed, other starting weights or parts that train: the result would be neither run's."""
     first = make_kit()
