@@ -59,11 +59,21 @@ def test_memory_is_measured_with_that_image(nano, max_model_len):
 def test_the_server_s_budget_is_the_default_and_a_request_s_goes_before_it(nano):
     from ixc.serving.vllm.processing import BudgetRefused
 
-    assert info_of(nano, 4096).budget({}) is None
+    assert info_of(nano, 4096).budget({}) == info_of(nano, 4096).image_processor.max_patches > 4
     assert info_of(nano, 4096, {"max_patches": 9}).budget({}) == 9
     assert info_of(nano, 4096, {"max_patches": 9}).budget({"max_patches": 4}) == 4
     with pytest.raises(BudgetRefused, match="leave size out"):
         info_of(nano, 4096, {"size": 1}).budget({"max_patches": 4})
+
+
+def test_the_server_s_limit_holds_for_the_checkpoint_s_own_budget_too(nano, monkeypatch):
+    """Else a plain request takes more tokens than memory was measured for."""
+    from ixc.serving.vllm import processing
+
+    monkeypatch.setattr(processing, "server_settings", lambda: Settings(max_patches_limit=4))
+    info = info_of(nano, 4096)
+    assert info.image_processor.max_patches > 4
+    assert info.budget({}) == 4
 
 
 def test_images_are_decoded_as_the_app_decodes_them_and_within_its_limits():

@@ -91,8 +91,8 @@ class ImageInfo(BaseProcessingInfo):
     def get_mm_max_tokens_per_item(self, seq_len: int, mm_counts: Mapping[str, int]) -> Mapping[str, int]:
         return {"image": self.image_processor.num_visual_tokens(self.largest_grid)}
 
-    def budget(self, kwargs: Mapping[str, object]) -> int | None:
-        """``max_patches`` of a request, or of the server's ``--mm-processor-kwargs``; None: the checkpoint's own.
+    def budget(self, kwargs: Mapping[str, object]) -> int:
+        """``max_patches`` of a request, of the server's ``--mm-processor-kwargs``, or the checkpoint's own within the limit.
 
         Raises BudgetRefused for a budget out of range and for any other argument.
         """
@@ -101,7 +101,7 @@ class ImageInfo(BaseProcessingInfo):
         if merged:
             raise BudgetRefused(f"mm_processor_kwargs may hold {_BUDGET} only; leave {', '.join(sorted(merged))} out.")
         if budget is None:
-            return None
+            return min(self.image_processor.max_patches, limit)
         if not isinstance(budget, int) or isinstance(budget, bool) or not 1 <= budget <= limit:
             raise BudgetRefused(f"{_BUDGET} must be a whole number from 1 to {limit}.")
         return budget
