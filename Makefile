@@ -1,7 +1,8 @@
 # make app, make install, make test, make lint. The environment lives in .venv and is installed again only when the requirements change.
 #
 #   PYTHON=python3.12 make app      another interpreter (3.11 or newer)
-#   make test ARGS="-m 'not browser' -k tiling"
+#   make test ARGS="-k tiling"
+#   IXC_SKIP_BROWSER=1 make test ARGS="-m 'not browser'"    brings no browser and leaves its tests out
 #   make app TORCH_INDEX=           always PyPI's torch, with CUDA on Linux
 
 SHELL := /bin/bash

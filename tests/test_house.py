@@ -2,6 +2,7 @@
 
 import ast
 import re
+import shutil
 import stat
 import subprocess
 import sys
@@ -69,6 +70,22 @@ def test_ci_runs_lint_and_tests():
     assert {"make lint", "make test"} <= set(lines)
 
 
+@pytest.mark.parametrize(("skipped", "brought"), [("", ["apt-get update", "apt-get install", "playwright install"]), ("1", [])])
+def test_a_browser_is_brought_for_the_tests_unless_they_do_without(tmp_path, skipped, brought):
+    """On a machine that has none, as root. The programs here only write down that they were called."""
+    bash = shutil.which("bash")
+    programs, environment = tmp_path / "programs", tmp_path / ".venv" / "bin"
+    note = f'echo "${{0##*/}} $1" >> {tmp_path}/called'
+    for path, says in ((programs / "apt-get", note), (programs / "id", "echo 0"), (environment / "playwright", note)):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(f"#!{bash}\n{says}\n")
+        path.chmod(0o755)
+    (tmp_path / "called").touch()
+    env = {"PATH": str(programs), "IXC_SKIP_BROWSER": skipped}
+    subprocess.run([bash, ROOT / ".ci" / "get-chromium"], cwd=tmp_path, env=env, check=True, timeout=60, capture_output=True)
+    assert (tmp_path / "called").read_text().splitlines() == brought
+
+
 # --- pins ---------------------------------------------------------------------------------------------------------
 
 
@@ -77,6 +94,20 @@ def test_every_requirement_is_pinned_and_is_what_runs_here(line):
     name, _, version = line.partition("==")
     assert re.fullmatch(r"\d+(\.\d+)+", version), f"pin {line} to one exact version"
     assert metadata.version(name).split("+")[0] == version  # a CPU build of torch calls itself 2.13.0+cpu
+
+
+@pytest.mark.parametrize("line", requirements("requirements-gpu.txt"))
+def test_what_needs_a_gpu_is_pinned_too(line):
+    assert re.fullmatch(r"[a-z-]+==\d+(\.\d+)+(\.post\d+)?", line), f"pin {line} to one exact version"
+
+
+def test_the_commands_for_a_gpu_are_those_of_their_file():
+    """flash-attn's build needs two packages that it does not ask for."""
+    file = (ROOT / "requirements-gpu.txt").read_text(encoding="utf-8")
+    commands = re.findall(r"^#   (\S.*pip install .*)$", file, re.MULTILINE)
+    assert commands[0].endswith(" install wheel ninja")
+    in_readme = [line.partition("  #")[0].rstrip() for line in README.splitlines()]
+    assert all(command in in_readme for command in commands)
 
 
 def test_pins_that_others_rely_on():
@@ -102,8 +133,7 @@ def test_nothing_is_imported_that_is_not_required():
     names = {"PIL": "pillow", "cv2": "opencv-python-headless", "yaml": "pyyaml", "huggingface_hub": "huggingface-hub"}
     names["prometheus_client"] = "prometheus-client"
     required = {line.split("==")[0] for line in requirements("requirements.txt")}
-    # Gradio is FastAPI on Starlette and uvicorn, and says so in its interface.
-    known = required | {"ixc", "gradio_client", "fastapi", "starlette", "uvicorn"}
+    known = required | {"ixc", "gradio_client"}
     known |= {"flash_attn", "spaces", "torchao"}  # tried, and done without
     known |= {"vllm"}  # only in its plug-in, which is loaded by vLLM
     for path in [*PACKAGE_SOURCES, ROOT / "app.py"]:

@@ -22,6 +22,8 @@ from ixc.settings import ImageLimits, Settings
 ROOT = Path(__file__).parents[2]
 DOCKERFILE = (ROOT / "deploy" / "Dockerfile").read_text(encoding="utf-8")
 NGINX = (ROOT / "deploy" / "nginx.conf").read_text(encoding="utf-8")
+WITH_MCP = re.sub(r"^(\s*)#(?=location /mcp|    \w|}$)", r"\1", NGINX, flags=re.MULTILINE)
+"""For an app without login and keys, as its comment says."""
 IGNORED = (ROOT / "deploy" / "Dockerfile.dockerignore").read_text(encoding="utf-8").splitlines()
 
 
@@ -66,8 +68,8 @@ def test_the_container_for_gpus_can_compile_what_decoding_needs():
     assert {"gcc", "libc6-dev"} <= set(installed)
 
 
-def directives(name: str) -> list[str]:
-    return re.findall(rf"^\s*{name}\s+(.*);$", NGINX, re.MULTILINE)
+def directives(name: str, text: str = NGINX) -> list[str]:
+    return re.findall(rf"^\s*{name}\s+(.*);$", text, re.MULTILINE)
 
 
 def test_nginx_lets_through_what_the_app_takes_as_long_as_it_takes():
@@ -79,6 +81,19 @@ def test_nginx_lets_through_what_the_app_takes_as_long_as_it_takes():
     assert (sent["Host"], sent["X-Forwarded-Proto"]) == ("$http_host", "$scheme"), "its own name, the port included"
     assert sent["X-Forwarded-For"] == "$proxy_add_x_forwarded_for"
     assert NGINX.count("{") == NGINX.count("}")
+
+
+def test_nginx_sends_mcp_calls_on_as_everything_else_but_for_the_name_that_such_an_app_takes():
+    """What one location sets, another does not take over."""
+    root, mcp = (
+        re.search(rf"^    location {path} {{\n(.*?)^    }}", WITH_MCP, re.MULTILINE | re.DOTALL)[1] for path in ("/", "/mcp")
+    )
+    for name in ("proxy_pass", "proxy_http_version", "proxy_buffering", "proxy_read_timeout"):
+        assert directives(name, mcp) == directives(name, root) != []
+    address = directives("proxy_pass", mcp)[0].removeprefix("http://")
+    sent = [f"Host {address}" if header.startswith("Host ") else header for header in directives("proxy_set_header", root)]
+    assert directives("proxy_set_header", mcp) == sent
+    assert WITH_MCP.count("{") == WITH_MCP.count("}")
 
 
 def service() -> configparser.SectionProxy:

@@ -111,8 +111,12 @@ def test_a_bad_budget_is_refused_in_a_sentence(client, kwargs, sentence):
         (data_url(b"GIF89a" + bytes(20)), DAMAGED),
         ("data:image/png;base64,%%%", "The base64 of the image_url is damaged; encode the file again."),
         ("data:image/png,abc", 'A data: URL must look like "data:image/png;base64,...".'),
+        (
+            "http://127.0.0.1/a.png",
+            "This server does not fetch images from addresses; send the image itself as a data: URL with base64.",
+        ),
     ],
-    ids=["text", "broken off", "empty", "no base64", "no data URL"],
+    ids=["text", "broken off", "empty", "no base64", "no data URL", "address"],
 )
 def test_a_bad_image_is_refused_in_the_apps_words(client, url, sentence):
     part = {"type": "image_url", "image_url": {"url": url}}
