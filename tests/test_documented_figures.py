@@ -12,6 +12,8 @@ from accelerate import init_empty_weights
 
 from ixc.chat.costs import CostModel
 from ixc.chat.loading import VIEWS_PER_PASS, prefill_chunk_tokens
+from ixc.evaluation.run import weights_digest
+from ixc.models import presets
 from ixc.models.xcomposer2 import XComposer2Config, XComposer2ForCausalLM
 from ixc.tiling import SizePx, plan_tiles
 
@@ -20,9 +22,9 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 NANO_CARD, INF_CARD = (
     (ROOT / "assets" / "models" / name / "README.md").read_text(encoding="utf-8") for name in ("ixc-nano", "inf-nano")
 )
-NANO, INF = (
+NANO, INF, SPEED = (
     json.loads((ROOT / "assets" / "results" / name).read_text(encoding="utf-8"))
-    for name in ("nano_eval.json", "inf_nano_eval.json")
+    for name in ("nano_eval.json", "inf_nano_eval.json", "inference_cpu.json")
 )
 BUDGETS = ("HD-1", "HD-4", "HD-9", "HD-16", "HD-25")
 
@@ -84,6 +86,66 @@ def test_the_readme_s_ablation_was_measured(label, sequence):
     shares = [NANO["ablation"][sequence][budget]["exact"] for budget in ("HD-4", "HD-9")]
     assert cells(README, label) == [percent(share).replace("%", " %") for share in shares]
     assert f"for {NANO['ablation_steps']} steps" in README
+
+
+@pytest.mark.parametrize(("digest", "figures"), [("weights", "the figures by budget"), ("ablation_weights", "the ablation")])
+def test_what_was_measured_is_of_the_weights_that_are_shipped(digest, figures):
+    """Files from before digests were written hold neither; from the next ``ixc eval nano`` on both must be there."""
+    if not NANO.keys() & {"weights", "ablation_weights"}:
+        pytest.skip("nano_eval.json is from before weights were noted")
+    model = XComposer2ForCausalLM.from_pretrained(presets.NANO.source, dtype=torch.float32)
+    shipped = {weights_digest(model.to(dtype)) for dtype in (torch.float32, torch.bfloat16)}  # a CPU's and a GPU's
+    assert NANO.get(digest) in shipped, f"{figures} in nano_eval.json are of other weights than the shipped: measure again"
+
+
+def short(value: float) -> str:
+    """As the README's table has it: a decimal below ten, thousands apart."""
+    return f"{value:,.0f}" if value >= 10 else f"{value:.1f}"
+
+
+def bound(figure: dict) -> str:
+    """The target without its words."""
+    return figure["target"].removeprefix("at most ").removeprefix("at least ")
+
+
+@pytest.mark.parametrize(
+    ("label", "name", "baseline", "elsewhere"),
+    [
+        ("the plan", "plan of one image", "", False),
+        ("JPEG to tiles, one core", "JPEG to tiles, 3840 x 2160, one core", "official", True),
+        ("prefill", "prefill, 3693 tokens", "boolean gathers", False),
+        ("first token, first turn, greedy", "first token, first turn", "official, greedy", False),
+        ("the same against three beams", "first token, first turn", "official, 3 beams", True),
+        ("first token, second turn", "first token, second turn", "everything again", False),
+        ("decode", "decode", "generate", True),
+    ],
+)
+def test_the_readme_s_speeds_were_measured(label, name, baseline, elsewhere):
+    """``elsewhere``: the ratio at HD-9 stands in brackets. One of the same figure's other targets may come first."""
+    of_name = [each for each in SPEED["figures"] if each["name"] in (name, f"HD-25 {name}")]
+    (here,) = (each for each in of_name if each["baseline_name"] == baseline)
+    ratio = f"{short(here['ratio'])}x" if here["ratio"] else ""
+    if elsewhere:
+        (other,) = (each for each in SPEED["figures"] if (each["name"], each["baseline_name"]) == (f"HD-9 {name}", baseline))
+        ratio += f" (HD-9: {short(other['ratio'])}x)"
+    speed, theirs, said_ratio, targets = cells(README, label)
+    assert speed == f"{short(here['value'])} {here['unit']}"
+    assert theirs == (f"{short(here['baseline'])} {here['unit']}" if here["baseline"] else "")
+    assert said_ratio == ratio
+    *others, target = targets.split(", ")
+    assert target == bound(here)
+    assert set(others) <= {bound(each) for each in of_name}
+
+
+def test_the_readme_says_how_the_speeds_were_measured():
+    text = " ".join(README.split())
+    prefill = next(each["name"] for each in SPEED["figures"] if each["name"].startswith("HD-25 prefill"))
+    num_tokens = int(re.search(r"(\d+) tokens", prefill)[1])
+    assert f"| HD-25, a 3840x2160 image, {num_tokens:,} tokens |" in README
+    processor = SPEED["hardware"].split(",")[0]
+    assert f"`{SPEED['model']}`, {SPEED['precision']}, one thread of an {processor}, medians of {SPEED['repeats']}" in text
+    assert SPEED["torch_threads"] == 1
+    assert SPEED["is_complete"]
 
 
 def test_the_readme_s_memory_of_the_7b_is_what_the_app_counts():

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import statistics
 import time
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from threading import Barrier
 
 from ixc.benchmarks.baseline import BaselineChat
@@ -16,6 +18,21 @@ from ixc.conversation import ImageView, Turn, build_prompt
 from ixc.imaging.decode import DecodedImage
 
 
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """One user's question, when it was asked and when its answer had ended, both by the same clock."""
+
+    user: int
+    asked_s: float
+    ended_s: float
+    stats: AnswerStats
+
+    @property
+    def started_s(self) -> float:
+        """When its turn came."""
+        return self.asked_s + self.stats.waited_ms / 1000
+
+
 def concurrency_figures(
     engine: Engine, baseline: BaselineChat, image: DecodedImage, budget: int, *, num_users: int, num_new_tokens: int
 ) -> list[Figure]:
@@ -24,7 +41,7 @@ def concurrency_figures(
     The official code has no queue: it is given the same questions in a row, which is the best it could do.
     """
     start_s = time.perf_counter()
-    users = _all_at_once(engine, image, budget, num_users, num_new_tokens)
+    answered = _all_at_once(engine, image, budget, num_users, num_new_tokens)
     ours_s = time.perf_counter() - start_s
     view = ImageView(image.image_id, budget)
     first = build_prompt("", (), QUESTION, view).parts
@@ -43,39 +60,45 @@ def concurrency_figures(
         "official, one after the other",
         is_larger_better=True,
     )
-    waits_ms = [stats.waited_ms for answers in users for stats in answers]
+    waits_ms = [each.stats.waited_ms for each in answered]
     return [
         per_minute,
         Figure(f"{name}, median wait", statistics.median(waits_ms), "ms"),
         Figure(f"{name}, longest wait", max(waits_ms), "ms"),
-        Figure(f"{name}, most answered while one waited", _most_overtaken(users), "answers"),
+        Figure(f"{name}, most answered while one waited", most_overtaken(answered), "answers"),
     ]
 
 
-def _all_at_once(
-    engine: Engine, image: DecodedImage, budget: int, num_users: int, num_new_tokens: int
-) -> list[list[AnswerStats]]:
-    """Each user's two answers."""
+def most_overtaken(answered: Sequence[Answered]) -> int:
+    """Most answers to other users that ended while one question waited: in a fair queue at most one for each other user.
+
+    There is one model, so whatever began before a question's own turn had ended by then. Beginnings are compared because they
+    lie a whole answer apart; an end is heard of some milliseconds late, when the next answer has begun.
+    """
+    return max(sum(each.user != waiting.user and _ended_in_between(each, waiting) for each in answered) for waiting in answered)
+
+
+def _ended_in_between(other: Answered, waiting: Answered) -> bool:
+    """Whether ``other`` was still to end when ``waiting`` was asked, and had its turn before it."""
+    return other.ended_s > waiting.asked_s and other.started_s < waiting.started_s
+
+
+def _all_at_once(engine: Engine, image: DecodedImage, budget: int, num_users: int, num_new_tokens: int) -> list[Answered]:
+    """Two questions of each user."""
     barrier = Barrier(num_users)
 
-    def converse(user: int) -> list[AnswerStats]:
+    def converse(user: int) -> list[Answered]:
         session_id = f"user-{user}"
+        answered = []
         barrier.wait()
         try:
-            return [ask(engine, session_id, image, budget, num_new_tokens, is_second) for is_second in (False, True)]
+            for is_second in (False, True):
+                asked_s = time.perf_counter()
+                stats = ask(engine, session_id, image, budget, num_new_tokens, is_second)
+                answered.append(Answered(user, asked_s, time.perf_counter(), stats))
         finally:
             engine.forget(session_id)
+        return answered
 
     with ThreadPoolExecutor(num_users) as pool:
-        return list(pool.map(converse, range(num_users)))
-
-
-def _most_overtaken(users: list[list[AnswerStats]]) -> float:
-    """The longest wait in units of a median answer's own time: with a fair queue about one less than there are users."""
-    own_ms = statistics.median(_own_ms(stats) for answers in users for stats in answers)
-    return max(stats.waited_ms for answers in users for stats in answers) / own_ms
-
-
-def _own_ms(stats: AnswerStats) -> float:
-    decode_s = (stats.num_new_tokens - 1) / stats.decode_tokens_per_s if stats.decode_tokens_per_s else 0.0
-    return (stats.time_to_first_token_ms or 0.0) + 1000 * decode_s
+        return [each for answered in pool.map(converse, range(num_users)) for each in answered]

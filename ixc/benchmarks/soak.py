@@ -1,7 +1,8 @@
 """Does the app leak? ``python -m ixc.benchmarks.soak --chats 200``: visits that end in every way a visit can end.
 
 Each visit is a tab: it uploads a picture, asks, and then waits for the end, presses Stop at a random moment, or just closes in
-the middle of the answer. Afterwards no session, picture or cache may be left, and the process may not have grown.
+the middle of the answer. Who waits must get an answer. Afterwards no session, picture or cache may be left, and the process may
+not have grown.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -22,6 +24,8 @@ from ixc.benchmarks.page_client import PageClient
 
 _ENDINGS = ("finish", "stop", "close")
 _SETTLE_TIMEOUT_S = 60.0
+MAX_GROWTH_MB = 40.0
+"""Allowed in the second half. Each visit brings a picture of 115 KB, its tiles, some MB of cache: thirty, kept, would show."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +34,8 @@ class SoakReport:
 
     num_chats: int
     endings: dict[str, int]
+    num_answered: int
+    """Of the visits that waited for the end: those that got an answer and no error."""
     resident_mb: tuple[float, ...]
     """After each tenth of the visits."""
     left: dict[str, object]
@@ -43,28 +49,40 @@ class SoakReport:
     @property
     def leftovers(self) -> dict[str, int]:
         """Everything that should be zero and is not."""
-        sessions, engine = dict(self.left["sessions"]), dict(self.left["engine"])
-        engine.pop("model_bytes", None)  # the weights are meant to stay
-        counts = {**{f"page {k}": v for k, v in sessions.items()}, **{f"engine {k}": v for k, v in engine.items()}}
-        return {name: count for name, count in {**counts, "in line": self.left["in_line"]}.items() if count}
+        return _leftovers(self.left)
+
+    @property
+    def complaints(self) -> list[str]:
+        """Why the run was no success; empty if it was one."""
+        found = [f"{count} left over: {name}" for name, count in self.leftovers.items()]
+        num_unanswered = self.endings["finish"] - self.num_answered
+        if num_unanswered:
+            found.append(f"{num_unanswered} of {self.endings['finish']} visits that waited for their answer got none")
+        if self.growth_mb > MAX_GROWTH_MB:
+            found.append(f"memory grew by {self.growth_mb:.0f} MB in the second half; {MAX_GROWTH_MB:.0f} are allowed")
+        return found
 
 
 def run_soak(app: AppProcess, num_chats: int, num_users: int = 3, seed: int = 0) -> SoakReport:
     """Let ``num_users`` at a time make ``num_chats`` visits."""
     dice = random.Random(seed)  # noqa: S311  not for secrets
     visits = [(_ENDINGS[index % 3], dice.random(), dice.randrange(1000)) for index in range(num_chats)]
-    resident_mb, tenth = [], max(1, num_chats // 10)
+    resident_mb, num_answered, tenth = [], 0, max(1, num_chats // 10)
     with ThreadPoolExecutor(num_users) as users:
         for start in range(0, num_chats, tenth):
-            list(users.map(lambda visit: _visit(app.url, *visit), visits[start : start + tenth]))
+            num_answered += sum(users.map(lambda visit: _visit(app.url, *visit), visits[start : start + tenth]))
             resident_mb.append(app.resident_bytes() / 1e6)
     left = _settle(app)
     endings = {ending: sum(visit[0] == ending for visit in visits) for ending in _ENDINGS}
-    return SoakReport(num_chats, endings, tuple(resident_mb), left)
+    return SoakReport(num_chats, endings, num_answered, tuple(resident_mb), left)
 
 
-def _visit(url: str, ending: str, moment: float, picture_seed: int) -> None:
-    """``moment`` (0 to 1) is when the answer is stopped or left: before its first word for small values."""
+def _visit(url: str, ending: str, moment: float, picture_seed: int) -> bool:
+    """Whether it waited for an answer and got one.
+
+    ``moment`` (0 to 1) is when the answer is stopped or left: before its first word for small values.
+    """
+    transcript: dict[str, Any] = {}
     page = PageClient(url)
     try:
         page.upload("visit.png", _picture(picture_seed))
@@ -80,6 +98,15 @@ def _visit(url: str, ending: str, moment: float, picture_seed: int) -> None:
                 break
     finally:
         page.close()
+    return ending == "finish" and _has_answer(transcript)
+
+
+def _has_answer(transcript: dict[str, Any]) -> bool:
+    """Whether the last exchange ended with words and no error."""
+    if not transcript or transcript["live"] or transcript["error"] or not transcript["exchanges"]:
+        return False
+    last = transcript["exchanges"][-1]
+    return bool(last["answer"]) and not last["error"]
 
 
 def _picture(seed: int) -> bytes:
@@ -95,10 +122,17 @@ def _settle(app: AppProcess) -> dict[str, object]:
     deadline_s = time.monotonic() + _SETTLE_TIMEOUT_S
     while True:
         left = app.status()
-        report = SoakReport(0, {}, (0.0,), left)
-        if not report.leftovers or time.monotonic() > deadline_s:
+        if not _leftovers(left) or time.monotonic() > deadline_s:
             return left
         time.sleep(0.2)
+
+
+def _leftovers(left: dict[str, Any]) -> dict[str, int]:
+    """What of a /status should be zero and is not."""
+    sessions, engine = dict(left["sessions"]), dict(left["engine"])
+    engine.pop("model_bytes", None)  # the weights are meant to stay
+    counts = {**{f"page {k}": v for k, v in sessions.items()}, **{f"engine {k}": v for k, v in engine.items()}}
+    return {name: count for name, count in {**counts, "in line": left["in_line"]}.items() if count}
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -113,7 +147,9 @@ def main(argv: list[str] | None = None) -> int:
         report = run_soak(app, args.chats, args.users)
     sys.stdout.write("resident MB: " + " ".join(f"{mb:.0f}" for mb in report.resident_mb) + "\n")
     sys.stdout.write(f"second half: {report.growth_mb:+.1f} MB; left over: {report.leftovers or 'nothing'}\n")
-    return 1 if report.leftovers else 0
+    sys.stdout.write(f"answered: {report.num_answered} of the {report.endings['finish']} that waited for the end\n")
+    sys.stdout.writelines(f"NO  {complaint}\n" for complaint in report.complaints)
+    return 1 if report.complaints else 0
 
 
 if __name__ == "__main__":

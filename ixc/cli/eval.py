@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import itertools
 import sys
+from collections import defaultdict
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import replace
@@ -48,7 +50,7 @@ def add_command(commands: argparse._SubParsersAction) -> None:
     parser.add_argument("--model", metavar="NAME|FOLDER", help="a known model or a checkpoint folder (default: IXC_MODEL)")
     parser.add_argument("--max-patches", metavar="N", type=int, help="most tiles to cut (default: the reference's)")
     parser.add_argument("--beams", metavar="N", type=int, help="beam search; 1 takes the likeliest token (default: 3)")
-    parser.add_argument("--limit", metavar="N", type=int, help="ask the first N questions only")
+    parser.add_argument("--limit", metavar="N", type=int, help="ask N questions only, in turn the first ones of each group")
     parser.add_argument("--out", metavar="FOLDER", type=Path, default=DEFAULT_OUT, help="results (default: %(default)s)")
     parser.add_argument(
         "--jobs", metavar="N", type=int, default=1, help="processes that answer at once, for nano only (default: %(default)s)"
@@ -61,7 +63,7 @@ def run(args: argparse.Namespace, settings: Settings) -> None:
 
     Raises IxcError.
     """
-    from ixc.evaluation.tasks import REFERENCE_GENERATION, check_split, find_task
+    from ixc.evaluation.tasks import REFERENCE_GENERATION, TASKS, check_split, find_task
     from ixc.models.presets import find_model
 
     if args.max_patches is not None and args.max_patches < 1:
@@ -69,7 +71,12 @@ def run(args: argparse.Namespace, settings: Settings) -> None:
     if args.benchmark == eval_nano.NAME:
         eval_nano.run(args, settings)
         return
+    if args.benchmark not in TASKS:
+        choices = ", ".join([*TASKS, eval_nano.NAME])
+        raise SettingsError(f"There is no benchmark {args.benchmark!r}; choose one of: {choices}.")
     task = find_task(args.benchmark)
+    if args.jobs != 1:
+        raise SettingsError(f"{task.title} is answered by one process; --jobs is for {eval_nano.NAME}, leave it out.")
     if args.data is None:
         raise SettingsError(f"{task.title} needs its questions; name their folder or file with --data.")
     split = check_split(task, args.split or task.default_split)
@@ -100,7 +107,7 @@ def _evaluate(
     from ixc.evaluation.run import open_log, settings_for, summarise, write_result, write_submission
 
     run_settings = settings_for(dataset, engine, generation, args.max_patches, precision)
-    samples = dataset.samples[: args.limit]
+    samples = first_in_turn(dataset.samples, args.limit)
     folder = args.out / run_settings.folder_name
     with open_log(folder, run_settings) as log:
         _answer(dataset.task, samples, ReferenceAnswerer(engine, run_settings.max_patches, generation), log)
@@ -110,6 +117,20 @@ def _evaluate(
     write_result(folder, dataset, run_settings, result)
     print(result_table(dataset, run_settings, result))
     print(f"\nwrote {folder}", file=sys.stderr)
+
+
+def first_in_turn(samples: Sequence[Sample], limit: int | None) -> Sequence[Sample]:
+    """``limit`` questions, one of each group in turn; those of a smaller limit are the first of them. All of them for None.
+
+    A benchmark's file has one group after the other: its first questions alone would be a score of the first group.
+    """
+    if limit is None:
+        return samples
+    groups: dict[str, list[Sample]] = defaultdict(list)
+    for sample in samples:
+        groups[sample.group].append(sample)
+    rounds = itertools.zip_longest(*groups.values())
+    return [sample for each in rounds for sample in each if sample is not None][:limit]
 
 
 def _answer(task: Task, samples: Sequence[Sample], answerer: ReferenceAnswerer, log: PredictionLog) -> None:

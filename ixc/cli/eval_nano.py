@@ -23,22 +23,15 @@ PARTIAL_NAME = "nano_eval.partial.json"
 
 def run(args: argparse.Namespace, settings: Settings) -> None:
     """Draw unseen documents, ask about them at every budget, print and write. Raises IxcError."""
-    useless = [name for name in ("data", "split", "beams") if getattr(args, name) is not None]
-    if useless:
-        raise SettingsError(f"{NAME} draws its own documents and asks as the app does; leave --{useless[0]} out.")
-    num = DEFAULT_NUM if args.limit is None else args.limit
-    if num < FEWEST:
-        raise SettingsError(f"The limit must be at least {FEWEST} for this benchmark, one document of each kind, not {num}.")
-    if args.jobs < 1:
-        raise SettingsError(f"The number of jobs must be at least 1, not {args.jobs}.")
+    num = _num_documents(args)
     out, partial = args.out / FILE_NAME, args.out / PARTIAL_NAME
     make_folder(args.out)
-    others = read_json(out)  # what other commands have put there stays
+    read_json(out)  # that it cannot be added to must not be found out at the end
     kept = read_json(partial)
     with StatusLine(sys.stderr, is_shown=sys.stderr.isatty()) as status:
         from ixc.chat.loading import load_engine
         from ixc.evaluation.held_out import Task, make_tasks
-        from ixc.evaluation.nano import BUDGETS, SEED, figures_of, make_signs
+        from ixc.evaluation.nano import BUDGETS, SEED, ablation_warning, figures_of, make_signs, tasks_digest
         from ixc.evaluation.other_programs import make_printed_tasks, missing_programs
         from ixc.evaluation.run import weights_digest
         from ixc.evaluation.workers import Workers
@@ -51,7 +44,14 @@ def run(args: argparse.Namespace, settings: Settings) -> None:
         signs, documents = make_signs(max(num // 5, 10)), make_tasks(num, SEED)
         printed = make_printed_tasks(max(num // 10, 6), SEED)
         budgets = BUDGETS if args.max_patches is None else (args.max_patches,)
-        measured_of = {"weights": weights, "precision": settings.precision, "seed": SEED, "num_documents": num}
+        measured_of = {
+            "weights": weights,
+            "precision": settings.precision,
+            "resize": settings.resize,
+            "seed": SEED,
+            "num_documents": num,
+            "tasks": tasks_digest([*signs, *documents, *printed]),  # fonts and other programs draw them, and may have changed
+        }
         measured = kept.get("measured", {}) if kept.get("of") == measured_of else {}
         with Workers(settings, args.jobs) as workers:
 
@@ -71,6 +71,7 @@ def run(args: argparse.Namespace, settings: Settings) -> None:
 
             figures = {
                 "model": model_name,
+                "weights": weights,
                 "seed": SEED,
                 "num_documents": num,
                 "default_max_patches": default_max_patches,
@@ -84,6 +85,22 @@ def run(args: argparse.Namespace, settings: Settings) -> None:
         print(f"{budget}: {figure['all']['exact']:.1%} of {figure['all']['num']} answers exact")
     if missing := missing_programs():
         print(f"Documents of programs that are missing are left out; install {', '.join(missing.values())}.", file=sys.stderr)
-    write_json(out, {**others, **figures})
+    results = {**read_json(out), **figures}  # what other commands have put there stays, also while this one was answering
+    write_json(out, results)
     partial.unlink(missing_ok=True)
     print(f"\nwrote {out}", file=sys.stderr)
+    if warning := ablation_warning(results):
+        print(warning, file=sys.stderr)
+
+
+def _num_documents(args: argparse.Namespace) -> int:
+    """Raises SettingsError for options that this benchmark does not have or that are too small."""
+    useless = [name for name in ("data", "split", "beams") if getattr(args, name) is not None]
+    if useless:
+        raise SettingsError(f"{NAME} draws its own documents and asks as the app does; leave --{useless[0]} out.")
+    num = DEFAULT_NUM if args.limit is None else args.limit
+    if num < FEWEST:
+        raise SettingsError(f"The limit must be at least {FEWEST} for this benchmark, one document of each kind, not {num}.")
+    if args.jobs < 1:
+        raise SettingsError(f"The number of jobs must be at least 1, not {args.jobs}.")
+    return num

@@ -21,7 +21,8 @@ from ixc.conversation import TURN_END, ImageView, Turn, build_prompt
 from ixc.errors import IxcError
 from ixc.evaluation.files import make_folder, read_json, write_json
 from ixc.evaluation.held_out import Task, make_tasks
-from ixc.evaluation.nano import SEED, Reading, measure
+from ixc.evaluation.nano import SEED, Reading, ablation_warning, measure
+from ixc.evaluation.run import weights_digest
 from ixc.imaging.decode import decode_image
 from ixc.imaging.resize import cut_tiles, resize_and_pad
 from ixc.settings import ImageLimits
@@ -51,28 +52,38 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if min(options.steps, options.documents, *options.max_patches) < 1:
         parser.error("steps, documents and budgets must be at least 1")
     try:
-        results = read_json(options.results)
+        read_json(options.results)  # that it cannot be added to must not be found out at the end
         make_folder(options.results.parent)
         make_folder(options.out)
         config = load_config(options.config)
         tasks = make_tasks(options.documents, SEED)
+        weights = weights_digest(begin(config, options.model, options.out / NAMES[NOTHING]).model)
         table = {}
         for without, name in NAMES.items():
             kit = train_without(config, without, options.model, options.out / name.replace(" ", "-"), options.steps)
             figures = measure(partial(answer_without, kit, without=without), tasks, options.max_patches, _quiet)
             table[name] = {budget: figure["all"] for budget, figure in figures.items()}
             logging.getLogger(__name__).info("%s: %s", name, json.dumps(table[name]))
-        write_json(options.results, {**results, "ablation": table, "ablation_steps": options.steps})
+        ablation = {"ablation": table, "ablation_steps": options.steps, "ablation_weights": weights}
+        results = {**read_json(options.results), **ablation}  # what was put there while this one trained stays
+        write_json(options.results, results)
+        if warning := ablation_warning(results):
+            logging.getLogger(__name__).warning("%s", warning)
     except IxcError as error:
         logging.getLogger(__name__).error("%s", error)
         return 1
     return 0
 
 
+def begin(config: TrainingConfig, model: Path, out: Path) -> Kit:
+    """What each of the three trains on from. Raises IxcError."""
+    return Kit.make(replace(config, start_from=str(model), eyes_from=""), out)
+
+
 def train_without(config: TrainingConfig, without: str, model: Path, out: Path, num_steps: int) -> Kit:
     """Train ``model`` on for ``num_steps`` joint steps that leave a part of the sequence out. Raises IxcError."""
     joint = replace(config.joint, num_steps=num_steps, without=without, num_warmup=min(config.joint.num_warmup, num_steps))
-    kit = Kit.make(replace(config, start_from=str(model), eyes_from="", joint=joint), out)
+    kit = begin(replace(config, joint=joint), model, out)
     train_stage(JointStage(kit), kit, out / "joint")
     kit.model.eval()
     return kit

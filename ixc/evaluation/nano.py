@@ -5,7 +5,8 @@ Everything goes the way a user's upload goes: a file's bytes, decoding, plan, ti
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+import hashlib
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -81,6 +82,16 @@ def read_file(path: Path, question: str, answer: str, group: str = KNOWN) -> Tas
     return Task(file, size_px, "file", question, answer, group)
 
 
+def tasks_digest(tasks: Iterable[Task]) -> str:
+    """Of every task's file, question and answer, in order: what was measured with other documents has another one."""
+    digest = hashlib.sha256()
+    for task in tasks:
+        for part in (task.file, task.question.encode(), task.answer.encode()):
+            digest.update(len(part).to_bytes(8, "big"))  # where one ends and the next begins counts too
+            digest.update(part)
+    return digest.hexdigest()
+
+
 def answer_task(engine: Engine, task: Task, max_patches: int) -> Reading:
     """Ask the engine, as the app does. What it keeps of an image serves the follow-up that comes next."""
     if task.earlier is None:
@@ -147,6 +158,24 @@ def summarise(readings: Sequence[Reading]) -> dict[str, float]:
         "exact_strict": _share(reading.is_strict for reading in readings),
         "character_error_rate": round(sum(reading.character_errors for reading in readings) / num_chars, 4),
     }
+
+
+def ablation_warning(results: Mapping[str, object]) -> str | None:
+    """What to say when the ablation in a results file may not be of the weights that its figures by budget are of.
+
+    None when it is, or when one of the two is not there.
+    """
+    if not results.get("ablation") or not results.get("budgets"):
+        return None
+    own, others = results.get("ablation_weights"), results.get("weights")
+    again = "measure it again with python -m ixc.evaluation.ablation"
+    if own is None:
+        return f"The ablation does not say which weights it is of, perhaps others than the figures by budget; {again}."
+    if others is None:
+        return "The figures by budget do not say which weights they are of; measure them again with ixc eval nano."
+    if own != others:
+        return f"The ablation is of other weights than the figures by budget, or of these at another precision; {again}."
+    return None
 
 
 def _share(values: Iterable[bool]) -> float | None:

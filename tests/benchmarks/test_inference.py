@@ -10,10 +10,12 @@ import torch
 
 from ixc.benchmarks import inference
 from ixc.benchmarks.baseline import BaselineChat, official_linears
+from ixc.benchmarks.concurrency import Answered, most_overtaken
 from ixc.benchmarks.correctness import compare_with_float32
 from ixc.benchmarks.measuring import Figure, Target, table, times_ms
 from ixc.benchmarks.plot import plot_svg
 from ixc.benchmarks.random_weights import full_size_config, random_model, small_config
+from ixc.chat.events import AnswerStats
 from ixc.cli import main
 from ixc.models.xcomposer2 import VisualSpans, XComposer2ForCausalLM, XComposer2ImageProcessor
 from ixc.tiling import SizePx
@@ -63,6 +65,27 @@ def test_the_plot_shows_every_ratio_and_nothing_of_a_title_s_markup():
     assert {"a & b", "40.0x: 10 against 400 ms", "second <turn> (again)", "0.5x: 10 against 5 ms"} <= set(texts)
     assert not any("alone" in text for text in texts)
     ElementTree.fromstring(plot_svg([], "nothing measured yet"))
+
+
+def answered(user, asked_s, started_s, ended_s):
+    stats = AnswerStats(10.0, 5, 0, 3, 20.0, 0, waited_ms=1000 * (started_s - asked_s))
+    return Answered(user, asked_s, ended_s, stats)
+
+
+@pytest.mark.parametrize(
+    ("num_overtaken", "schedule"),
+    [
+        (0, [(0, 0, 0, 2), (0, 2, 2, 9)]),  # alone
+        (2, [(0, 0, 0, 1), (1, 0, 1, 2), (2, 0, 2, 3), (0, 1, 3, 4), (1, 2, 4, 5), (2, 3, 5, 6)]),  # in turn
+        (3, [(0, 0, 0, 1), (1, 0, 1, 2), (0, 1, 2, 3), (2, 0, 3, 4)]),  # user 2 waits for both of user 0
+        (1, [(0, 0, 0, 9), (1, 8, 9, 10)]),  # one that had begun before the question was asked
+        (0, [(0, 0, 0, 1), (1, 1, 1, 2)]),  # and one that had ended
+        (2, [(0, 0, 0, 1.01), (1, 0, 1, 2.01), (2, 0, 2, 3.01)]),  # ends heard of late, when the next has begun
+    ],
+)
+def test_answers_are_counted_that_ended_while_another_question_waited(num_overtaken, schedule):
+    """(user, asked, its turn, ended) in seconds, drawn by hand."""
+    assert most_overtaken([answered(*question) for question in schedule]) == num_overtaken
 
 
 def test_the_baseline_computes_what_the_model_computes():
@@ -125,6 +148,8 @@ def test_the_whole_command_on_a_small_model(tmp_path, capsys):
         assert any(part in name for name in names), part
         assert part in shown
     assert all(figure["value"] > 0 for figure in result["figures"] if "wait" not in figure["name"])
+    (overtaken,) = (figure["value"] for figure in result["figures"] if figure["name"].endswith("answered while one waited"))
+    assert overtaken in (0, 1), "of two users only the other can be answered meanwhile, once"
     second = next(figure for figure in result["figures"] if "second turn" in figure["name"])
     assert second["ratio"] > 2  # the prefix is reused: nothing of the image is computed again
     ElementTree.fromstring(out.with_suffix(".svg").read_text())

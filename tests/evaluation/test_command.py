@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from ixc.cli import main
 from ixc.evaluation import tasks
@@ -151,6 +152,34 @@ def test_other_settings_are_another_run_and_a_larger_limit_is_the_same(arguments
 
 
 @pytest.fixture
+def chartqa(tmp_path) -> Path:
+    """The official folder: four questions people wrote, in a file before the two that a program wrote."""
+    folder = tmp_path / "chartqa"
+    (folder / "test" / "png").mkdir(parents=True)
+    Image.new("RGB", (40, 30), "white").save(folder / "test" / "png" / "1.png")
+    for group, num in (("human", 4), ("augmented", 2)):
+        records = [{"imgname": "1.png", "query": f"{group} {index}?", "label": "yes"} for index in range(num)]
+        (folder / "test" / f"test_{group}.json").write_text(json.dumps(records))
+    return folder
+
+
+def test_a_limit_takes_from_every_group_in_turn_and_a_larger_one_only_adds(arguments, asked, capsys, chartqa, tmp_path):
+    """The score is the mean over the groups: of the first file's questions alone it would be half of it."""
+    in_turn = ["human 0?", "augmented 0?", "human 1?", "augmented 1?", "human 2?", "human 3?"]
+    for limit, num_human, num_augmented in ((2, 1, 1), (3, 2, 1), (5, 3, 2)):
+        assert main(arguments("--limit", limit, benchmark="chartqa", data=chartqa)) == 0
+        assert sorted(question for _, question in asked) == sorted(in_turn[:limit])
+        shown = capsys.readouterr().out
+        assert f"human ({num_human})" in shown
+        assert f"augmented ({num_augmented})" in shown
+    assert main(arguments("--limit", 99, benchmark="chartqa", data=chartqa)) == 0
+    assert sorted(question for _, question in asked) == sorted(in_turn), "each once"
+    (path,) = (tmp_path / "out").glob("*/result.json")
+    result = json.loads(path.read_text())
+    assert {name: group["num_questions"] for name, group in result["groups"].items()} == {"human": 4, "augmented": 2}
+
+
+@pytest.fixture
 def failure(arguments, capsys, monkeypatch):
     """Run a command that must fail in one line, before any model is loaded."""
     monkeypatch.setitem(sys.modules, "ixc.chat.loading", None)  # importing it now fails
@@ -173,7 +202,9 @@ def test_mistakes_are_found_before_a_model_is_loaded(failure, docvqa, tmp_path):
     assert failure("--model", "inf-nano") == sentence
     assert failure("--limit", 0) == "The limit must be at least 1, not 0."
     assert failure("--split", "train").startswith("DocVQA has no split 'train' here")
-    assert failure(benchmark="mmbench").startswith("There is no benchmark 'mmbench'; choose one of: docvqa, ")
+    known = "docvqa, chartqa, infovqa, textvqa, ocrbench, nano"
+    assert failure(benchmark="mmbench") == f"There is no benchmark 'mmbench'; choose one of: {known}."
+    assert failure("--jobs", 4) == "DocVQA is answered by one process; --jobs is for nano, leave it out."
     assert failure(data=tmp_path / "nowhere").startswith("There is no ")
     assert "it must hold chartqa-test.jsonl or test/test_human.json" in failure(benchmark="chartqa")
 

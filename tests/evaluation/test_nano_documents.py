@@ -17,7 +17,10 @@ from ixc.cli import main
 from ixc.errors import SettingsError
 from ixc.evaluation import held_out, nano, other_programs
 from ixc.evaluation.held_out import HELD_OUT, KNOWN, make_tasks
+from ixc.evaluation.run import weights_digest
 from ixc.evaluation.workers import Workers
+from ixc.models.presets import NANO
+from ixc.models.xcomposer2 import XComposer2ForCausalLM
 from ixc.settings import Settings
 from ixc.training.fonts import BUILT_IN
 
@@ -151,16 +154,17 @@ def test_several_processes_answer_as_one_does(tasks):
 
 @pytest.fixture
 def counted(monkeypatch, tasks):
-    """``ixc eval nano`` about few documents; the budgets that are asked at, and one that Ctrl-C comes at."""
+    """``ixc eval nano`` about few documents: the budgets asked at, one that Ctrl-C comes at, what others do before each."""
     asked = []
 
     def readings(self, tasks, budget):
+        counted.meanwhile()
         if budget == counted.interrupted_at:
             raise KeyboardInterrupt
         asked.append(budget)
         yield from (nano.Reading(task, budget, task.answer) for task in tasks)
 
-    counted = SimpleNamespace(asked=asked, interrupted_at=None)
+    counted = SimpleNamespace(asked=asked, interrupted_at=None, meanwhile=lambda: None)
     monkeypatch.setattr(Workers, "readings", readings)
     monkeypatch.setattr(held_out, "make_tasks", lambda *_: tasks)
     monkeypatch.setattr(nano, "make_signs", lambda *_: tasks[:3])
@@ -189,3 +193,75 @@ def test_what_others_have_written_into_the_file_stays(counted, tmp_path):
     figures = json.loads((tmp_path / "nano_eval.json").read_text())
     assert figures["ablation"] == {"full": {}}
     assert figures["num_documents"] == 12
+
+
+def test_what_others_write_while_it_answers_stays_too(counted, tmp_path):
+    path = tmp_path / "nano_eval.json"
+    path.write_text(json.dumps({"ablation_steps": 1, "kept": True}))
+    counted.meanwhile = lambda: path.write_text(json.dumps({"ablation_steps": 2, "kept": True}))
+    assert main(["eval", "nano", "--limit", "12", "--max-patches", "4", "--out", str(tmp_path)]) == 0
+    figures = json.loads(path.read_text())
+    assert (figures["ablation_steps"], figures["kept"], figures["num_documents"]) == (2, True, 12)
+
+
+def test_a_file_that_cannot_be_added_to_is_found_before_anything_is_asked(counted, capsys, tmp_path):
+    (tmp_path / "nano_eval.json").write_text("[]")
+    assert main(["eval", "nano", "--limit", "12", "--out", str(tmp_path)]) == 1
+    assert "is not what an evaluation wrote" in capsys.readouterr().err
+    assert counted.asked == []
+
+
+@pytest.mark.parametrize("change", ["file", "question", "answer", "order", "resize"])
+def test_what_was_measured_with_other_documents_or_pixels_is_measured_again(counted, monkeypatch, tasks, tmp_path, change):
+    """Fonts, another LibreOffice or another version of the wording: as many documents from the same seed, but not the same."""
+    command = ["eval", "nano", "--limit", "12", "--out", str(tmp_path)]
+    counted.interrupted_at = 9
+    assert main(command) == 130
+    counted.interrupted_at = None
+    counted.asked.clear()
+    if change == "resize":
+        monkeypatch.setenv("IXC_RESIZE", "exact")
+    elif change == "order":
+        monkeypatch.setattr(held_out, "make_tasks", lambda *_: [tasks[1], tasks[0], *tasks[2:]])
+    else:
+        other = replace(tasks[-1], **{change: b"another" if change == "file" else "another"})
+        monkeypatch.setattr(held_out, "make_tasks", lambda *_: [*tasks[:-1], other])
+    assert main(command) == 0
+    assert counted.asked == [1, 4, 9, 16, 25, 1, 4]
+
+
+def test_parts_of_a_task_do_not_run_into_each_other(tasks):
+    first, second = (replace(tasks[0], question=question, answer=answer) for question, answer in (("ab", "c"), ("a", "bc")))
+    assert nano.tasks_digest([first]) != nano.tasks_digest([second])
+
+
+OWN_WEIGHTS = "the model's own"
+
+
+@pytest.mark.parametrize(
+    ("ablation", "words"),
+    [
+        ({}, None),
+        ({"ablation": {"full": {}}, "ablation_weights": OWN_WEIGHTS}, None),
+        ({"ablation": {"full": {}}}, "The ablation does not say which weights it is of"),
+        ({"ablation": {"full": {}}, "ablation_weights": "0" * 64}, "The ablation is of other weights"),
+    ],
+)
+def test_figures_name_their_weights_and_an_ablation_of_others_is_told(counted, capsys, tmp_path, ablation, words):
+    digest = weights_digest(XComposer2ForCausalLM.from_pretrained(NANO.source, dtype="float32"))
+    kept = {key: digest if value == OWN_WEIGHTS else value for key, value in ablation.items()}
+    (tmp_path / "nano_eval.json").write_text(json.dumps(kept))
+    options = ["--model", "ixc-nano", "--limit", "12", "--max-patches", "4", "--out", str(tmp_path)]
+    assert main(["eval", "nano", *options]) == 0
+    figures = json.loads((tmp_path / "nano_eval.json").read_text())
+    assert figures["weights"] == digest
+    assert {key: figures[key] for key in kept} == kept
+    told = capsys.readouterr().err
+    assert "ablation" not in told if words is None else words in told
+
+
+def test_one_of_the_two_alone_is_nothing_to_warn_of():
+    assert nano.ablation_warning({"ablation": {"full": {}}, "ablation_weights": "a"}) is None
+    assert nano.ablation_warning({"budgets": {"HD-1": {}}, "weights": "a"}) is None
+    old = {"ablation": {"full": {}}, "ablation_weights": "a", "budgets": {"HD-1": {}}}
+    assert nano.ablation_warning(old).startswith("The figures by budget do not say which weights")
