@@ -17,38 +17,18 @@ from functools import cached_property
 from pathlib import Path
 
 import numpy as np
-from PIL import (
-    AvifImagePlugin,
-    BmpImagePlugin,
-    ExifTags,
-    GifImagePlugin,
-    Image,
-    ImageFile,
-    JpegImagePlugin,
-    PngImagePlugin,
-    TiffImagePlugin,
-    WebPImagePlugin,
-)
+from PIL import ExifTags, Image, ImageFile, JpegImagePlugin, TiffImagePlugin
 
 from ixc.errors import ImageTooLarge, ImageUnreadable, IxcError
+from ixc.imaging.clutter import is_cluttered
 from ixc.imaging.jpeg import decode_plain_jpeg, has_more_scans
 from ixc.imaging.large_work import turn_for
 from ixc.imaging.modes import to_rgb
+from ixc.imaging.plugins import PLUGINS
 from ixc.imaging.sniff import HEAD_BYTES, SUPPORTED_NAMES, describe_other_file, sniff_image_format
+from ixc.imaging.tags import tags_fit
 from ixc.settings import MEGABYTE, ImageLimits
 from ixc.tiling import SizePx
-
-# The plug-ins are called directly: Image.open would first apply Pillow's own, process-wide pixel limit, which knows nothing
-# of ours and cannot be changed for one call.
-_PLUGINS: dict[str, type[ImageFile.ImageFile]] = {
-    "JPEG": JpegImagePlugin.JpegImageFile,
-    "PNG": PngImagePlugin.PngImageFile,
-    "GIF": GifImagePlugin.GifImageFile,
-    "WEBP": WebPImagePlugin.WebPImageFile,
-    "TIFF": TiffImagePlugin.TiffImageFile,
-    "AVIF": AvifImagePlugin.AvifImageFile,
-    "BMP": BmpImagePlugin.BmpImageFile,
-}
 
 _UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -139,10 +119,9 @@ def open_image(source: Path | bytes, limits: ImageLimits) -> OpenedImage:
     if len(data) > limits.max_bytes:
         raise _too_many_bytes(len(data), limits.max_bytes)
     source_format = _identify(data)
-    if source_format == "JPEG" and has_more_scans(data, _MAX_JPEG_SCANS):
-        raise ImageUnreadable(f"The JPEG has more than {_MAX_JPEG_SCANS} scans; save it again as an ordinary JPEG or PNG.")
     with _translated_errors():
-        image = _PLUGINS[source_format](io.BytesIO(data))
+        _check_structure(data, source_format)
+        image = PLUGINS[source_format](io.BytesIO(data))
         size_px = SizePx(image.height, image.width)
         _check_size(size_px, limits)
         if source_format == "TIFF":
@@ -218,6 +197,16 @@ def _identify(data: bytes) -> str:
         what = f"This is {other}, not an image that can be opened" if other else "This file is not an image that can be opened"
         raise ImageUnreadable(f"{what}; use {SUPPORTED_NAMES}.")
     return source_format
+
+
+def _check_structure(data: bytes, source_format: str) -> None:
+    """What Pillow would take minutes or gigabytes for, whatever the size of the picture."""
+    if is_cluttered(data, source_format):
+        raise ImageUnreadable(f"The {source_format} has far more metadata than a picture needs; save it again as JPEG or PNG.")
+    if source_format == "JPEG" and has_more_scans(data, _MAX_JPEG_SCANS):
+        raise ImageUnreadable(f"The JPEG has more than {_MAX_JPEG_SCANS} scans; save it again as an ordinary JPEG or PNG.")
+    if source_format == "TIFF" and not tags_fit(data):
+        raise _damaged()
 
 
 def _check_size(size_px: SizePx, limits: ImageLimits) -> None:

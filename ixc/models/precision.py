@@ -12,6 +12,7 @@ from ixc.errors import SettingsError
 _MAX_FLOAT32_PARAMETERS = 1_000_000_000
 _FIRST_WITH_BFLOAT16 = (8, 0)
 """Compute capability; older GPUs only emulate it."""
+_TORCHAO = "torchao==0.18.0"
 _INT4_GROUP_SIZES = (128, 64, 32)
 """Weights that share a scale; the kernels take these."""
 
@@ -70,7 +71,9 @@ def quantise(model: nn.Module, precision: Precision, device: torch.device) -> No
             linear.weight = nn.Parameter(linear.weight.to(device), requires_grad=False)
             quantize_(linear, config, filter_fn=lambda module, _, linear=linear: module is linear)
     except ImportError:
-        raise SettingsError(f"The precision {precision} needs the package torchao; run: pip install torchao.") from None
+        raise SettingsError(
+            f"The precision {precision} needs the package torchao; run pip install {_TORCHAO} (see requirements-gpu.txt)."
+        ) from None
     except (AssertionError, NotImplementedError, RuntimeError, ValueError) as error:  # torchao's words for "not on this device"
         if isinstance(error, torch.OutOfMemoryError):
             raise

@@ -1,6 +1,9 @@
 """Number formats by name, and int8 weights that leave Partial LoRA alone."""
 
+import re
+import sys
 from importlib.util import find_spec
+from pathlib import Path
 
 import pytest
 import torch
@@ -16,10 +19,15 @@ from tests.checkpoints import tiny_model
 CPU = torch.device("cpu")
 
 
-@pytest.mark.skipif(find_spec("torchao") is not None, reason="torchao is installed")
-def test_int8_without_torchao_says_what_to_install():
-    with pytest.raises(SettingsError, match="needs the package torchao"):
-        quantise(tiny_model(), Precision.INT8, CPU)
+@pytest.mark.parametrize("precision", [Precision.INT8, Precision.INT4])
+def test_without_torchao_it_says_what_to_install(monkeypatch, precision):
+    """The version that the project is tested with; another one may lack what is imported."""
+    for name in ("torchao", "torchao.quantization"):
+        monkeypatch.setitem(sys.modules, name, None)
+    pins = (Path(__file__).parents[2] / "requirements-gpu.txt").read_text(encoding="utf-8").split()
+    (pin,) = [pin for pin in pins if pin.startswith("torchao==")]
+    with pytest.raises(SettingsError, match=f"pip install {re.escape(pin)}[^0-9.]"):
+        quantise(tiny_model(), precision, CPU)
 
 
 def test_names_and_defaults():

@@ -12,6 +12,9 @@ from transformers.image_processing_utils import BaseImageProcessor, BatchFeature
 from ixc.dual_perspective import NUM_VISUAL_TOKENS, PADDING_RGB, DualPerspectivePlan, plan_dual_perspective
 from ixc.tiling import SizePx
 
+_BAND_PIXELS = 4_000_000
+"""Of the padded square, that are in the making at a time."""
+
 
 class InfLlavaImageProcessor(BaseImageProcessor):
     """Pads an RGB image to a square and resizes that (Pillow bicubic) to 336 or 1008 pixels, by the budget.
@@ -38,8 +41,17 @@ class InfLlavaImageProcessor(BaseImageProcessor):
         """uint8 RGB [H, W, 3] -> the plan's square, uint8 [1, 3, side, side]. Raises ValueError when they do not fit."""
         if pixels_HWC.dtype != np.uint8 or pixels_HWC.shape != (plan.original_px.height, plan.original_px.width, 3):
             raise ValueError(f"the plan is for {plan.original_px}, not uint8 RGB of {pixels_HWC.dtype} {pixels_HWC.shape}")
-        square = Image.fromarray(pad_to_square(pixels_HWC, plan))
-        resized = square.resize((plan.input_px, plan.input_px), Image.Resampling.BICUBIC)
+        # The whole square of an image of 20000 x 1 pixels would take gigabytes. Pillow filters and rounds along the rows first,
+        # so that they may be done in parts; rows of padding remain what they are.
+        side, top, side_px = plan.square_original_px, plan.padding_original_px.top, plan.input_px
+        narrow_HWC = np.empty((side, side_px, 3), np.uint8)
+        narrow_HWC[:] = PADDING_RGB
+        step = max(1, _BAND_PIXELS // side)
+        for start in range(top, top + plan.original_px.height, step):
+            rows = range(start, min(start + step, top + plan.original_px.height))
+            band = Image.fromarray(pad_to_square(pixels_HWC, plan, rows))
+            narrow_HWC[rows.start : rows.stop] = band.resize((side_px, len(rows)), Image.Resampling.BICUBIC)
+        resized = Image.fromarray(narrow_HWC).resize((side_px, side_px), Image.Resampling.BICUBIC)
         return np.ascontiguousarray(np.asarray(resized).transpose(2, 0, 1))[None]
 
     def preprocess(
@@ -51,11 +63,19 @@ class InfLlavaImageProcessor(BaseImageProcessor):
         return BatchFeature({"tiles": torch.from_numpy(np.concatenate(squares))})
 
 
-def pad_to_square(pixels_HWC: np.ndarray, plan: DualPerspectivePlan) -> np.ndarray:
-    """The image centred on a square of CLIP's mean colour, [side, side, 3] with the longer side of the image."""
+def pad_to_square(pixels_HWC: np.ndarray, plan: DualPerspectivePlan, rows: range | None = None) -> np.ndarray:
+    """The image centred on a square of CLIP's mean colour, whose side is the image's longer one.
+
+    ``rows`` are those of the square that are wanted, all by default: uint8 [rows, side, 3].
+    """
     side, pad = plan.square_original_px, plan.padding_original_px
-    square_HWC = np.empty((side, side, 3), dtype=np.uint8)
-    square_HWC[:] = PADDING_RGB
+    rows = range(side) if rows is None else rows
+    padded_HWC = np.empty((len(rows), side, 3), dtype=np.uint8)
+    padded_HWC[:] = PADDING_RGB
     height, width, _ = pixels_HWC.shape
-    square_HWC[pad.top : pad.top + height, pad.left : pad.left + width] = pixels_HWC
-    return square_HWC
+    start, stop = max(rows.start, pad.top), min(rows.stop, pad.top + height)
+    if start < stop:
+        padded_HWC[start - rows.start : stop - rows.start, pad.left : pad.left + width] = pixels_HWC[
+            start - pad.top : stop - pad.top
+        ]
+    return padded_HWC
