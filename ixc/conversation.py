@@ -31,7 +31,10 @@ class ImageView:
     """An image at a budget: what is fed to the model in the place of one marker."""
 
     image_id: str
-    """Digest of the decoded pixels."""
+    """``DecodedImage.image_id``: SHA-256 of the file, or of the pixels where there is no file.
+
+    The same picture in two files is two images, whose tokens are computed and cached twice.
+    """
     max_patches: int
 
 

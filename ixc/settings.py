@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 
@@ -9,8 +10,10 @@ from ixc.errors import SettingsError
 from ixc.tiling import MAX_SLIDER_PATCHES
 
 MEGABYTE = 1024 * 1024
+MAX_PORT = 65535
 MAX_SEED = 2**63 - 1
 DEFAULT_MAX_PATCHES = 25
+DEFAULT_HELD_IMAGE_BYTES = 1536 * MEGABYTE
 LEAST_TEMPERATURE = 1e-5
 """Below it the likeliest token is taken: divided by less, scores leave the numbers there are."""
 
@@ -24,7 +27,10 @@ class ImageLimits:
     max_megapixels: float = 60.0
 
     def __post_init__(self) -> None:
-        _require(self.max_bytes > 0 and self.max_side_px > 0 and self.max_megapixels > 0, "image limits must be positive")
+        _require(self.max_bytes > 0, f"IXC_MAX_UPLOAD_MB must be at least 1, not {self.max_bytes / MEGABYTE:g}")
+        _require(self.max_side_px > 0, f"IXC_MAX_SIDE_PX must be at least 1, not {self.max_side_px}")
+        is_area = 0 < self.max_megapixels < math.inf
+        _require(is_area, f"IXC_MAX_MEGAPIXELS must be a finite number above 0, not {self.max_megapixels:g}")
 
 
 GENERATION_LIMITS = {
@@ -81,7 +87,9 @@ class CacheLimits:
     max_sessions: int = 64
 
     def __post_init__(self) -> None:
-        _require(self.max_bytes >= 0 and self.max_age_s > 0 and self.max_sessions > 0, "cache limits must be positive")
+        _require(self.max_bytes >= 0, f"IXC_CACHE_MB must be 0 (keep nothing) or more, not {self.max_bytes / MEGABYTE:g}")
+        _require(self.max_age_s > 0, f"IXC_CACHE_AGE_S must be more than 0 seconds, not {self.max_age_s:g}")
+        _require(self.max_sessions > 0, f"IXC_CACHE_SESSIONS must be at least 1, not {self.max_sessions}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +131,8 @@ class Settings:
     """Chat requests that may wait in the queue; the next one is refused with a message."""
     prefill_chunk_tokens: int = 0
     """Prompt tokens per pass of the language model; 0: 1,024 on a CPU, so that Stop is answered soon, all at once on a GPU."""
+    held_image_bytes: int = DEFAULT_HELD_IMAGE_BYTES
+    """What all open pages' decoded images may take. Above it earlier images go first, then whole pages' that are idle."""
     images: ImageLimits = field(default_factory=ImageLimits)
     cache: CacheLimits = field(default_factory=CacheLimits)
 
@@ -132,19 +142,25 @@ class Settings:
         return min(DEFAULT_MAX_PATCHES, self.max_patches_limit)
 
     def __post_init__(self) -> None:
-        _require(0 <= self.port <= 65535, f"the port must be between 0 and 65535, not {self.port}")
-        _require(self.backend_parallel >= 1, "IXC_BACKEND_PARALLEL must be at least 1")
+        is_port = 0 <= self.port <= MAX_PORT
+        _require(is_port, f"the port (--port or IXC_PORT) must be between 0 and {MAX_PORT}, not {self.port}")
+        _require(self.backend_parallel >= 1, f"IXC_BACKEND_PARALLEL must be at least 1, not {self.backend_parallel}")
         _require(self.fetch_images in ("off", "on"), f"IXC_FETCH_IMAGES must be off or on, not {self.fetch_images!r}")
         _require(self.resize in ("fast", "exact"), f"IXC_RESIZE must be fast or exact, not {self.resize!r}")
-        _require(self.max_patches_limit >= 1, "IXC_MAX_PATCHES must be at least 1")
-        _require(self.max_waiting >= 1, "IXC_MAX_WAITING must be at least 1")
-        _require(self.prefill_chunk_tokens >= 0, "IXC_PREFILL_CHUNK must be at least 1, or 0 for the device's own")
-        _require(0 <= self.prompt_lookup_tokens <= 32, "IXC_PROMPT_LOOKUP must be between 0 and 32")
+        _require(self.max_patches_limit >= 1, f"IXC_MAX_PATCHES must be at least 1, not {self.max_patches_limit}")
+        places = "the number of questions that may wait (--max-waiting or IXC_MAX_WAITING)"
+        _require(self.max_waiting >= 1, f"{places} must be at least 1, not {self.max_waiting}")
+        _require(
+            self.held_image_bytes >= MEGABYTE, f"IXC_IMAGES_MB must be at least 1, not {self.held_image_bytes // MEGABYTE}"
+        )
+        chunk, lookup = self.prefill_chunk_tokens, self.prompt_lookup_tokens
+        _require(chunk >= 0, f"IXC_PREFILL_CHUNK must be at least 1, or 0 for the device's own, not {chunk}")
+        _require(0 <= lookup <= 32, f"IXC_PROMPT_LOOKUP must be between 0 and 32, not {lookup}")
 
     @classmethod
     def from_env(cls, env: Mapping[str, str]) -> Settings:
         """Read the IXC_* variables of ``env``. Raises SettingsError naming the variable that is wrong."""
-        top = _read(env, cls, _TOP_VARIABLES)
+        top = _read(env, cls, _TOP_VARIABLES, {"held_image_bytes": MEGABYTE})
         images = ImageLimits(**_read(env, ImageLimits, _IMAGE_VARIABLES, {"max_bytes": MEGABYTE}))
         cache = CacheLimits(**_read(env, CacheLimits, _CACHE_VARIABLES, {"max_bytes": MEGABYTE}))
         return cls(**top, images=images, cache=cache)
@@ -170,6 +186,7 @@ _TOP_VARIABLES = {
     "IXC_MAX_PATCHES": "max_patches_limit",
     "IXC_MAX_WAITING": "max_waiting",
     "IXC_PREFILL_CHUNK": "prefill_chunk_tokens",
+    "IXC_IMAGES_MB": "held_image_bytes",
 }
 _IMAGE_VARIABLES = {
     "IXC_MAX_UPLOAD_MB": "max_bytes",
@@ -192,13 +209,19 @@ def _read(
         text = env.get(variable, "").strip()
         if not text:
             continue
-        convert = {"int": int, "float": float, "str": str}[str(kinds[name])]
-        try:
-            value = convert(text)
-        except ValueError:
-            raise SettingsError(f"{variable} must be a number, not {text!r}.") from None
+        kind = {"int": int, "float": float, "str": str}[str(kinds[name])]
+        value = text if kind is str else parse_number(text, variable, kind)
         values[name] = value * units[name] if units and name in units else value
     return values
+
+
+def parse_number(text: str, variable: str, kind: type[int] | type[float]) -> float:
+    """``text`` as a number of ``kind``. Raises SettingsError naming the variable it comes from."""
+    try:
+        return kind(text)
+    except ValueError:
+        wanted = "a whole number" if kind is int else "a number"
+        raise SettingsError(f"{variable} must be {wanted}, not {text!r}.") from None
 
 
 def _require(is_fine: bool, message: str) -> None:

@@ -80,7 +80,7 @@ def test_wrong_usage_exits_with_2(args, capsys):
 
 def test_a_wrong_environment_variable_is_named(failure, monkeypatch, image):
     monkeypatch.setenv("IXC_MAX_SIDE_PX", "wide")
-    assert failure("plan", image) == "IXC_MAX_SIDE_PX must be a number, not 'wide'."
+    assert failure("plan", image) == "IXC_MAX_SIDE_PX must be a whole number, not 'wide'."
 
 
 # --- ixc plan -----------------------------------------------------------------------------------------------------------
@@ -305,6 +305,11 @@ def test_app_hands_its_options_to_the_server(monkeypatch):
     assert (options.share, options.access.is_guarded, options.max_users) == (False, False, 0)
 
 
-@pytest.mark.parametrize(("option", "value"), [("--port", 99999), ("--port", -1), ("--max-waiting", 0)])
-def test_app_refuses_values_out_of_range(failure, option, value):
-    assert " must be " in failure("app", option, value)
+@pytest.mark.parametrize(
+    ("option", "value"), [("--port", 99999), ("--port", -1), ("--max-waiting", 0), ("--max-users", -1), ("--grace", -1.5)]
+)
+def test_app_refuses_values_out_of_range_and_names_their_option(failure, option, value):
+    line = failure("app", option, value)
+    assert f"({option} or IXC_" in line
+    assert " must be " in line
+    assert line.endswith(f"not {value}.")

@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+import re
 
 import pytest
 from hypothesis import given
@@ -31,6 +32,7 @@ VARIABLES = {  # variable, text, where it lands, value there
     "IXC_MAX_PATCHES": ("40", "max_patches_limit", 40),
     "IXC_MAX_WAITING": ("5", "max_waiting", 5),
     "IXC_PREFILL_CHUNK": ("128", "prefill_chunk_tokens", 128),
+    "IXC_IMAGES_MB": ("700", "held_image_bytes", 700 * MIB),
     "IXC_MAX_UPLOAD_MB": ("3", "images.max_bytes", 3 * MIB),
     "IXC_MAX_SIDE_PX": ("9000", "images.max_side_px", 9000),
     "IXC_MAX_MEGAPIXELS": ("12.5", "images.max_megapixels", 12.5),
@@ -78,20 +80,32 @@ def test_a_number_that_is_none_is_named(variable, text):
         Settings.from_env({variable: text})
 
 
+@pytest.mark.parametrize("variable", [name for name, (_, _, value) in VARIABLES.items() if isinstance(value, int)])
+def test_where_parts_are_refused_whole_numbers_are_asked_for(variable):
+    with pytest.raises(SettingsError, match=f"^{variable} must be a whole number, not '1.5'.$"):
+        Settings.from_env({variable: "1.5"})
+
+
 @pytest.mark.parametrize(
     ("variable", "text"),
     [
         ("IXC_PORT", "70000"),
         ("IXC_PORT", "-1"),
+        ("IXC_BACKEND_PARALLEL", "0"),
+        ("IXC_FETCH_IMAGES", "yes"),
+        ("IXC_RESIZE", "slow"),
         ("IXC_MAX_PATCHES", "0"),
         ("IXC_MAX_WAITING", "0"),
         ("IXC_PREFILL_CHUNK", "-1"),
         ("IXC_PROMPT_LOOKUP", "-1"),
         ("IXC_PROMPT_LOOKUP", "33"),
+        ("IXC_IMAGES_MB", "0"),
         ("IXC_MAX_UPLOAD_MB", "0"),
         ("IXC_MAX_SIDE_PX", "-5"),
         ("IXC_MAX_MEGAPIXELS", "0"),
+        ("IXC_MAX_MEGAPIXELS", "-1"),
         ("IXC_MAX_MEGAPIXELS", "nan"),
+        ("IXC_MAX_MEGAPIXELS", "inf"),
         ("IXC_CACHE_MB", "-1"),
         ("IXC_CACHE_AGE_S", "0"),
         ("IXC_CACHE_AGE_S", "nan"),
@@ -102,6 +116,9 @@ def test_values_out_of_range_are_refused_with_a_sentence(variable, text):
     with pytest.raises(SettingsError) as caught:
         Settings.from_env({variable: text})
     assert str(caught.value)[0].isupper()
+    named = {name for name in VARIABLES if re.search(rf"\b{name}\b", str(caught.value))}
+    assert named == {variable}
+    assert text in str(caught.value)
     assert str(caught.value).endswith(".")
     assert isinstance(caught.value, IxcError)
 

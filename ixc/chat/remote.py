@@ -8,6 +8,7 @@ import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from urllib.parse import urlsplit
 
 import httpx2
 
@@ -15,7 +16,7 @@ from ixc.chat.backend_watch import BackendWatch
 from ixc.chat.events import Event, Finished
 from ixc.chat.interface import ChatEngine, CostEstimate, ModelInfo
 from ixc.chat.remote_messages import encode_image, request_body
-from ixc.chat.remote_stream import LOST_IN_MID_ANSWER, StreamReader
+from ixc.chat.remote_stream import LOST_IN_MID_ANSWER, StreamReader, lines_of
 from ixc.chat.request import ChatRequest, StopFlag
 from ixc.chat.store import SessionStore
 from ixc.conversation import LLAMA3_CHAT, XCOMPOSER2_CHAT
@@ -54,22 +55,26 @@ _CANNOT_BE_REACHED = "The server that answers cannot be reached; press Retry in 
 def connect_engine(
     settings: Settings, on_progress: OnProgress | None = None, give_up: threading.Event | None = None
 ) -> RemoteEngine:
-    """The engine for ``settings.backend``; waits until that server is there, telling so.
+    """The engine for ``settings.backend``; waits until that server is there, telling so, and once in the log.
 
     Raises SettingsError for an unusable address or key, CheckpointError when the server serves no model.
     """
     report, give_up = on_progress or (lambda step, share: None), give_up or threading.Event()
-    if not settings.backend.startswith(("http://", "https://")):
+    if not _is_address(settings.backend):
         raise SettingsError(f"IXC_BACKEND must be an http(s) address such as http://127.0.0.1:8000, not {settings.backend!r}.")
     client = _client(settings)
+    logged: set[str] = set()
     while True:
         try:
             if (info := read_info(client, settings)) is not None:
                 return RemoteEngine(client, info, settings)
-            report(f"Waiting for the model at {settings.backend}", None)
+            awaited, reason = "model", "it is not ready yet"
         except httpx2.TransportError as error:
-            logger.info("no answer from the backend yet: %s", type(error).__name__)
-            report(f"Waiting for the server at {settings.backend}", None)
+            awaited, reason = "server", type(error).__name__
+        if awaited not in logged:
+            logged.add(awaited)
+            logger.info("waiting for the %s at %s: %s", awaited, settings.backend, reason)
+        report(f"Waiting for the {awaited} at {settings.backend}", None)
         if give_up.wait(_TRY_AGAIN_S):
             raise CheckpointError(f"The server at {settings.backend} cannot be reached; start it or correct IXC_BACKEND.")
 
@@ -221,7 +226,7 @@ class RemoteEngine(ChatEngine):
                 connection.watch(response)
                 if response.status_code != 200:
                     raise _refusal(response)
-                for event in reader.events(response.iter_lines()):
+                for event in reader.events(lines_of(response.iter_bytes())):
                     items.put(event)
         except httpx2.ConnectError:
             items.put(BackendLost(_CANNOT_BE_REACHED))
@@ -286,6 +291,16 @@ def _is_there(client: httpx2.Client, settings: Settings) -> bool:
         return False
     except (IxcError, RuntimeError):  # RuntimeError: the client was closed
         return True
+
+
+def _is_address(text: str) -> bool:
+    """Whether ``text`` is an http(s) address that a server can have; one that none can have would be waited for forever."""
+    try:
+        parts, _ = urlsplit(text), httpx2.URL(text)
+        port = parts.port  # ValueError where it is none
+    except (ValueError, httpx2.InvalidURL):
+        return False
+    return parts.scheme in ("http", "https") and bool(parts.hostname) and port != 0 and not any(map(str.isspace, text))
 
 
 def _client(settings: Settings) -> httpx2.Client:

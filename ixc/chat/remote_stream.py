@@ -13,7 +13,25 @@ from ixc.errors import BackendFailed, BackendLost
 
 LOST_IN_MID_ANSWER = "The server that answers was lost in mid-answer; press Retry in a moment."
 _PROGRESS = re.compile(r": (\w+) (\d+)/(\d+)")
+_LINE_END = re.compile(rb"[\r\n]")
 _STAGES = {"line": "line", "loading": "loading", "waiting": "waiting", "vision": "vision", "prefill": "prefill"}
+
+
+def lines_of(pieces: Iterable[bytes]) -> Iterator[str]:
+    """The lines of a stream of events, which end with CR and LF or one of them; some empty ones more than there are.
+
+    What else ``str.splitlines`` takes for a line's end may stand in an answer: U+2028, U+2029, U+0085.
+    """
+    held = bytearray()
+    for piece in pieces:
+        held += piece
+        if _LINE_END.search(piece):
+            *whole, rest = _LINE_END.split(held)
+            held = bytearray(rest)
+            for line in whole:
+                yield line.decode(errors="replace")
+    if held:
+        yield held.decode(errors="replace")
 
 
 @dataclass(slots=True)

@@ -34,9 +34,11 @@ class SessionStore:
         self._lock = threading.Lock()
 
     def put(self, session_id: str, key: str, value: object, num_bytes: int) -> None:
-        """Keep ``value``; drops others, or this one, until the limits hold."""
+        """Drop what was there and keep ``value``, unless it alone is too large; drops others until the limits hold."""
         with self._lock:
             self._entries.pop((session_id, key), None)
+            if num_bytes > self._limits.max_bytes:
+                return
             self._entries[session_id, key] = _Entry(value, num_bytes, self._clock())
             self._enforce()
 

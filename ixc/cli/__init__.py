@@ -1,7 +1,8 @@
 """The command line: ``ixc plan``, ``ixc ask``, ``ixc app``, ``ixc eval``, ``ixc bench``, ``ixc convert``, ``ixc space`` and
 ``ixc replicas``.
 
-Exit codes: 0 done, 1 an error said in one line, 2 wrong usage, 130 interrupted, 141 the reader of the output went away.
+Exit codes: 0 done, 1 an error said in one line, 2 wrong usage, 130 interrupted by Ctrl-C, 141 the reader of the output went
+away. Ctrl-C is how ``ixc app`` is ended, in order: its exit code is then 0.
 """
 
 from __future__ import annotations

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
 from ixc.errors import SettingsError
 from ixc.hosting.access import Access, parse_keys, parse_users
+from ixc.settings import parse_number
 
 
 class LogFormat(StrEnum):
@@ -31,9 +33,11 @@ class ServerOptions:
 
     def __post_init__(self) -> None:
         if self.max_users < 0:
-            raise SettingsError(f"IXC_MAX_USERS must be 0 (no limit) or more, not {self.max_users}.")
-        if self.grace_s < 0:
-            raise SettingsError(f"IXC_GRACE_S must be 0 or more seconds, not {self.grace_s}.")
+            pages = "The number of pages open at once (--max-users or IXC_MAX_USERS)"
+            raise SettingsError(f"{pages} must be 0 (no limit) or more, not {self.max_users}.")
+        if not 0 <= self.grace_s < math.inf:
+            seconds = "The seconds that running answers may go on (--grace or IXC_GRACE_S)"
+            raise SettingsError(f"{seconds} must be a finite number of 0 or more, not {self.grace_s:g}.")
         if self.share and not self.access.is_guarded:
             raise SettingsError(
                 "A share link opens the page to the whole internet; give --auth FILE as well, or leave out --share."
@@ -62,7 +66,8 @@ def parse_log_format(name: str) -> LogFormat:
     try:
         return LogFormat(name)
     except ValueError:
-        raise SettingsError(f"The log format must be {' or '.join(LogFormat)}, not {name!r}.") from None
+        choices = " or ".join(LogFormat)
+        raise SettingsError(f"The log format (--log-format or IXC_LOG_FORMAT) must be {choices}, not {name!r}.") from None
 
 
 def is_zero_gpu(env: Mapping[str, str]) -> bool:
@@ -72,9 +77,4 @@ def is_zero_gpu(env: Mapping[str, str]) -> bool:
 
 def _number(env: Mapping[str, str], variable: str, kind: type[int] | type[float], default: float) -> float:
     text = env.get(variable, "").strip()
-    if not text:
-        return default
-    try:
-        return kind(text)
-    except ValueError:
-        raise SettingsError(f"{variable} must be a number, not {text!r}.") from None
+    return parse_number(text, variable, kind) if text else default

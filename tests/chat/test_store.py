@@ -35,6 +35,16 @@ def test_a_value_larger_than_the_limit_is_not_kept(clock):
     assert store.report() == {"sessions": 0, "entries": 0, "bytes": 0}
 
 
+def test_a_value_larger_than_the_limit_costs_others_nothing_but_what_it_was_to_replace(clock):
+    store = SessionStore(CacheLimits(max_bytes=100), clock)
+    for session in "abcde":
+        store.put(session, "x", session, 10)
+    store.put("f", "x", "large", 101)
+    assert store.report() == {"sessions": 5, "entries": 5, "bytes": 50}
+    store.put("a", "x", "large", 101)  # what stood there would be out of date
+    assert [store.get(session, "x") for session in "abcdef"] == [None, "b", "c", "d", "e", None]
+
+
 def test_old_values_expire_and_use_keeps_them_young(clock):
     store = SessionStore(CacheLimits(max_age_s=10), clock)
     store.put("a", "used", 1, 1)

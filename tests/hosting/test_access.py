@@ -137,9 +137,13 @@ def test_options_come_from_the_environment():
     ("env", "says"),
     [
         ({"IXC_AUTH": "alice"}, "IXC_AUTH"),
-        ({"IXC_MAX_USERS": "many"}, "IXC_MAX_USERS"),
+        ({"IXC_MAX_USERS": "many"}, "IXC_MAX_USERS must be a whole number, not 'many'"),
+        ({"IXC_MAX_USERS": "1.5"}, "IXC_MAX_USERS must be a whole number, not '1.5'"),
         ({"IXC_MAX_USERS": "-1"}, "IXC_MAX_USERS"),
-        ({"IXC_LOG_FORMAT": "xml"}, "text or json"),
+        ({"IXC_LOG_FORMAT": "xml"}, "IXC_LOG_FORMAT.* text or json"),
+        ({"IXC_GRACE_S": "soon"}, "IXC_GRACE_S must be a number, not 'soon'"),
+        ({"IXC_GRACE_S": "nan"}, "IXC_GRACE_S"),
+        ({"IXC_GRACE_S": "inf"}, "IXC_GRACE_S"),
         ({"IXC_GRACE_S": "-1"}, "IXC_GRACE_S"),
     ],
 )

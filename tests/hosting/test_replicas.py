@@ -230,6 +230,14 @@ def test_the_command_serves_until_it_is_told_to_end(replicas):
     assert "cannot be used (Address already in use); choose another" in taken.stderr
 
 
+@pytest.mark.parametrize("port", [-1, 65536, 99999])
+def test_a_port_that_there_is_not_is_said_in_one_line(port):
+    command = [sys.executable, "-m", "ixc", "replicas", "--to", "http://127.0.0.1:9", "--port", str(port)]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
+    assert (ended.returncode, ended.stdout) == (1, "")
+    assert ended.stderr == f"ixc: The port (--port) must be between 0 and 65535, not {port}.\n"
+
+
 def test_servers_are_given_once_each():
     with pytest.raises(SettingsError, match="once"):
         replica_app(["http://host:1", "http://host:1/v1"], ImageLimits())

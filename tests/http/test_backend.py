@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import http.server
 import json
+import logging
 import tempfile
 import threading
 import time
@@ -24,7 +25,7 @@ from ixc.chat.remote import connect_engine
 from ixc.chat.remote_messages import encode_image
 from ixc.chat.request import ChatRequest, StopFlag
 from ixc.conversation import ImageView, Turn
-from ixc.errors import BackendFailed, BackendLost, CheckpointError, EngineBusy
+from ixc.errors import BackendFailed, BackendLost, CheckpointError, EngineBusy, SettingsError
 from ixc.image_layout import DUAL_PERSPECTIVE
 from ixc.imaging.decode import DecodedImage, decode_image
 from ixc.settings import GenerationSettings, Settings
@@ -32,6 +33,8 @@ from ixc.tiling import SizePx
 from tests.event_loops import run_apart
 
 GREEDY = GenerationSettings(max_new_tokens=8, do_sample=False, repetition_penalty=1.0)
+ODD_LINE_ENDS = "a\u2028b\u2029c\x85d\x0be\x0cf\x1cg\x1dh\x1ei"
+"""What str.splitlines takes for line ends and a stream of events does not."""
 
 
 @pytest.fixture(scope="module")
@@ -173,7 +176,7 @@ class Flaky(http.server.BaseHTTPRequestHandler):
         if type(self).behaviour == "nonsense":
             self.wfile.write(b"data: {broken\n\n")
             return None
-        for word in ("All ", "is "):
+        for word in (ODD_LINE_ENDS,) if type(self).behaviour == "odd" else ("All ", "is "):
             self._delta({"content": word})
         if type(self).behaviour == "die":
             self.connection.close()
@@ -184,7 +187,7 @@ class Flaky(http.server.BaseHTTPRequestHandler):
 
     def _delta(self, delta, finish=None):
         chunk = {"choices": [{"index": 0, "delta": delta, "finish_reason": finish}]}
-        self.wfile.write(f"data: {json.dumps(chunk)}\n\n".encode())
+        self.wfile.write(f"data: {json.dumps(chunk, ensure_ascii=False)}\r\n\r\n".encode())
         self.wfile.flush()
 
     def _json(self, status, value):
@@ -251,6 +254,14 @@ def test_a_servers_refusals_are_sentences(image, behaviour, error, words):
         engine.close()
 
 
+def test_signs_that_only_python_takes_for_line_ends_stay_in_the_answer(image):
+    with flaky_server() as port:
+        engine = connect_engine(Settings(backend=f"http://127.0.0.1:{port}"))
+        Flaky.behaviour = "odd"
+        assert text_of(engine.answer(question(image), StopFlag())) == f"{ODD_LINE_ENDS}well"
+        engine.close()
+
+
 def test_a_server_whose_models_are_not_up_yet_is_waited_for(image):
     seen = []
 
@@ -306,3 +317,48 @@ def test_connecting_waits_for_the_server_and_can_be_given_up():
     with pytest.raises(CheckpointError, match="cannot be reached"):
         connect_engine(Settings(backend="http://127.0.0.1:9"), report, give_up)
     assert "Waiting for the server" in seen[0]
+
+
+@pytest.mark.parametrize("is_starting", [False, True], ids=["nobody is there", "no model yet"])
+def test_waiting_for_the_server_is_logged_once(caplog, monkeypatch, is_starting):
+    monkeypatch.setattr("ixc.chat.remote._TRY_AGAIN_S", 0.001)
+    seen, give_up = [], threading.Event()
+
+    def report(step, _share):
+        seen.append(step)
+        if len(seen) == 5:
+            give_up.set()
+
+    with flaky_server() as port, caplog.at_level(logging.INFO, "ixc"):
+        Flaky.behaviour = "starting"
+        backend = f"http://127.0.0.1:{port if is_starting else 9}"
+        with pytest.raises(CheckpointError):
+            connect_engine(Settings(backend=backend), report, give_up)
+    assert len(seen) == 5
+    (line,) = [record.getMessage() for record in caplog.records if record.name == "ixc.chat.remote"]
+    assert backend in line
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        *("127.0.0.1:8000", "ftp://host", "http://", "http:///v1", "http://:8000"),
+        *("http://[::1", "http://[zz]:80", "http://127.0.0.1:99999", "http://127.0.0.1:0", "http://127.0.0.1:http"),
+        *("https://a b", "http://a\tb", "http://host:80 ", " http://host", "http://a\x00b"),
+    ],
+)
+def test_an_address_that_nobody_can_have_is_refused_at_once(address):
+    given_up = threading.Event()
+    given_up.set()  # or an address that is not refused would be waited for
+    with pytest.raises(SettingsError, match="IXC_BACKEND must be an http"):
+        connect_engine(Settings(backend=address), None, given_up)
+
+
+@pytest.mark.parametrize(
+    "address", ["http://host.invalid", "https://[::1]:9/v1/", "HTTP://127.0.0.1:9", "http://me:word@127.0.0.1:9/at"]
+)
+def test_an_address_that_somebody_may_have_is_waited_for(address):
+    given_up = threading.Event()
+    given_up.set()
+    with pytest.raises(CheckpointError, match="cannot be reached"):
+        connect_engine(Settings(backend=address), None, given_up)

@@ -37,7 +37,10 @@ def test_a_taken_port_is_said_in_one_sentence():
 
 @pytest.mark.parametrize(
     ("env", "says"),
-    [({"IXC_PORT": "many"}, "IXC_PORT must be a number"), ({"IXC_HOST": "203.0.113.7", "IXC_PORT": "7899"}, "cannot be used")],
+    [
+        ({"IXC_PORT": "many"}, "IXC_PORT must be a whole number"),
+        ({"IXC_HOST": "203.0.113.7", "IXC_PORT": "7899"}, "cannot be used"),
+    ],
 )
 def test_a_wrong_setting_is_said_in_one_sentence(env, says):
     ended = start(**env)

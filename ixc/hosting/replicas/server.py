@@ -21,7 +21,7 @@ from ixc.errors import SettingsError
 from ixc.hosting.body_limits import BodyLimits, BodyRules
 from ixc.hosting.replicas.pool import ReplicaPool
 from ixc.hosting.replicas.proxy import ReplicaProxy
-from ixc.settings import ImageLimits
+from ixc.settings import MAX_PORT, ImageLimits
 
 logger = logging.getLogger(__name__)
 
@@ -69,6 +69,8 @@ def replica_app(
 
 def serve_replicas(addresses: Sequence[str], host: str, port: int, limits: ImageLimits) -> None:
     """Serve until SIGTERM or Ctrl-C. Raises SettingsError when an address, or this one's own, cannot be used."""
+    if not 0 <= port <= MAX_PORT:
+        raise SettingsError(f"The port (--port) must be between 0 and {MAX_PORT}, not {port}.")
     app = replica_app(addresses, limits)
     try:
         listener = socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
