@@ -23,7 +23,8 @@ class StageConfig:
     """What every stage has. Learning rates are peaks; ``num_threads`` 0 takes all cores.
 
     ``pointing_weight``: how much it counts that heads look at the characters that an answer is read from, and
-    ``tile_weight``: that the model knows in which tile a visual token lies (no answers, no use).
+    ``tile_weight``: that the model knows in which tile a visual token lies (no answers, no use); ``binding_weight``: that it
+    finds out which heading a cell belongs to and which name a value; and ``value_weight``: that it knows how large that is.
     """
 
     LEAST_STEPS: ClassVar[int] = 1
@@ -35,6 +36,8 @@ class StageConfig:
     num_threads: int = 0
     pointing_weight: float = 0.0
     tile_weight: float = 0.0
+    binding_weight: float = 0.0
+    value_weight: float = 0.0
     mean_decay: float = 0.0
     """Of the running mean of the weights at each step, which then is the stage's result; 0: the last step's weights are."""
     kind_weights: dict = field(default_factory=dict)
@@ -45,7 +48,8 @@ class StageConfig:
         require(0 < self.muon_lr < 1 and 0 < self.adamw_lr < 1, "learning rates must be between 0 and 1")
         require(0 <= self.num_warmup <= self.num_steps, "num_warmup must be between 0 and num_steps")
         require(self.num_threads >= 0, "num_threads must not be negative")
-        require(self.pointing_weight >= 0 and self.tile_weight >= 0, "pointing_weight and tile_weight must not be negative")
+        for name in ("pointing_weight", "tile_weight", "binding_weight", "value_weight"):
+            require(getattr(self, name) >= 0, f"{name} must not be negative")
         require(0 <= self.mean_decay < 1, "mean_decay must be at least 0 and less than 1")
         _check_kind_weights(self.kind_weights)
 
@@ -200,6 +204,9 @@ def load_config(path: Path) -> TrainingConfig:
     points = any(stage is not None and stage.pointing_weight for stage in stages)
     if points and num_heads < config.num_slots:
         raise SettingsError(f"{path.name}: num_slots may be at most {num_heads}: with pointing_weight each takes a head.")
+    binds = any(stage is not None and stage.binding_weight for stage in stages)
+    if binds and num_heads <= config.num_slots:
+        raise SettingsError(f"{path.name}: num_slots may be at most {num_heads - 1}: binding_weight takes one head more.")
     return config
 
 

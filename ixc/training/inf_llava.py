@@ -27,6 +27,7 @@ from transformers import AttentionInterface, AttentionMaskInterface, GenerationC
 from ixc.dual_perspective import NUM_VISUAL_TOKENS, SQUARE_PX, TOKENS_PER_SIDE, VIEW_PX, DualPerspectivePlan
 from ixc.errors import IxcError
 from ixc.models.inf_llava import InfLlavaForCausalLM, InfLlavaImageProcessor, InfLlavaProcessor
+from ixc.training.answer_loss import answer_loss
 from ixc.training.attention import LANGUAGE_NAME, VISION_NAME, attend_causally, attend_one_by_one
 from ixc.training.fonts import FontFile, training_fonts
 from ixc.training.inf_config import InfTrainingConfig, load_inf_config
@@ -40,7 +41,7 @@ from ixc.training.inf_lessons import (
     views_of_padding,
 )
 from ixc.training.layout import Document, lay_out_page
-from ixc.training.lessons import Lesson, Row, answer_loss, collate, draw_training_paper
+from ixc.training.lessons import Lesson, Row, collate, draw_training_paper
 from ixc.training.loop import train_stage
 from ixc.training.outputs import make_out
 from ixc.training.painting import paint
@@ -175,7 +176,7 @@ class LessonStage(VisionStage):
         with bfloat16(model):
             visual_BTD = self._encode(batch)
             embeds_BSD = model.embed(batch["input_ids"], visual_BTD)
-            loss, right = answer_loss(model, embeds_BSD, batch, self.config.pointing_weight)
+            loss, right = answer_loss(model, embeds_BSD, batch, self.config)
         map_BTTD = visual_BTD.unflatten(1, (TOKENS_PER_SIDE, TOKENS_PER_SIDE))
         auxiliary, metrics = self._kit.codebook.loss(map_BTTD, batch["targets"])
         return loss + self.config.auxiliary_weight * auxiliary, {**metrics, **right}

@@ -41,6 +41,11 @@ def pointing_layers(num_layers: int) -> tuple[int, int]:
     return early, late
 
 
+def binding_layer(num_layers: int) -> int:
+    """The layer whose last head is taught to look at what a text belongs to: the next one after the early pointing layer."""
+    return pointing_layers(num_layers)[0] + 1
+
+
 def _placed(layers: tuple[int, ...], num_layers: int) -> tuple[int, ...]:
     return tuple(layer_after_deepening(layer, PREPARED_DEPTH, max(num_layers, PREPARED_DEPTH)) for layer in layers)
 

@@ -13,17 +13,17 @@ from ixc.imaging.resize import cut_tiles, resize_and_pad
 from ixc.models.xcomposer2.vision import make_views, normalise
 from ixc.tiling import Grid
 from ixc.training.ablation import kept_tokens, places_among
+from ixc.training.answer_loss import Senses, answer_loss
 from ixc.training.cells import view_targets
 from ixc.training.checkpoints import load_result
 from ixc.training.fonts import FontFile, training_fonts
 from ixc.training.initial import EYES
 from ixc.training.language_stage import LanguageStage
-from ixc.training.lessons import Lesson, LessonIds, Row, answer_loss, collate, draw_alike, draw_lesson
+from ixc.training.lessons import Lesson, LessonIds, Row, collate, draw_alike, draw_lesson
 from ixc.training.optim import layerwise_decay
 from ixc.training.painting import paint
 from ixc.training.pointers import visual_places
 from ixc.training.stages import Batch, Kit, bfloat16, generator_for
-from ixc.training.tile_sense import TileSense
 
 ONE_TILE = Grid(1, 1)
 
@@ -40,7 +40,7 @@ class JointStage:
         self._kit = kit
         self.config = getattr(kit.config, self.name)
         self._fonts = fonts or training_fonts()
-        self.extra = TileSense(kit.model.config.hidden_size)
+        self.extra = Senses(kit.model.config.hidden_size)
         rehearses = self.config.rehearsal_share > 0
         self._rehearsal = LanguageStage(kit, self._fonts, self.extra, f"{self.name} rehearsal") if rehearses else None
 
@@ -92,9 +92,7 @@ class JointStage:
                 visual = model.vision_proj(torch.cat([model.lay_out(feat, grid)[kept] for feat in per_image]))
                 is_visual = (input_ids == model.config.image_token_id)[..., None]
                 embeds_BSD = embeds_BSD.masked_scatter(is_visual, visual.to(embeds_BSD))
-            loss, right = answer_loss(
-                model, embeds_BSD, batch, self.config.pointing_weight, self.extra, self.config.tile_weight
-            )
+            loss, right = answer_loss(model, embeds_BSD, batch, self.config, self.extra)
         return loss + self.config.auxiliary_weight * auxiliary, {**metrics, **right}
 
     def _encode(self, tiles_BNCHW: Tensor, grid: Grid) -> Tensor:
@@ -108,7 +106,7 @@ class JointStage:
         places = visual_places(lesson.document.glyphs(), lesson.plan, self._kit.config.num_slots)
         kept_N = kept_tokens(lesson.plan.grid, self.config.without)
         ids, plan = LessonIds.of(lesson, self._kit.processor), None if self.config.without else lesson.plan
-        return Row(ids, int(kept_N.sum()), places_among(kept_N, places), plan)
+        return Row(ids, int(kept_N.sum()), places_among(kept_N, places), plan, lesson.bindings)
 
     def _picture(self, lesson: Lesson) -> tuple[np.ndarray, np.ndarray]:
         """The lesson's tiles [tiles, 3, 336, 336] and its views' targets."""

@@ -15,13 +15,13 @@ from torch import Tensor
 from ixc.models.xcomposer2 import VisualSpans
 from ixc.models.xcomposer2.vision import lay_out_tokens
 from ixc.tiling import TOKENS_PER_SIDE
+from ixc.training.answer_loss import Senses, answer_loss
 from ixc.training.cells import EMPTY, NUM_CHARACTER_CLASSES, cell_slots, cell_targets, map_glyphs, view_targets
 from ixc.training.codebook import CODE_RMS
 from ixc.training.fonts import FontFile, training_fonts
-from ixc.training.lessons import MAX_DRAWS, Lesson, LessonIds, Row, answer_loss, collate, draw_lesson
+from ixc.training.lessons import MAX_DRAWS, Lesson, LessonIds, Row, collate, draw_lesson
 from ixc.training.pointers import NOWHERE, Places, visual_places
 from ixc.training.stages import Batch, Kit, bfloat16, generator_for
-from ixc.training.tile_sense import TileSense
 
 LENGTHS = (0, 256, 384, 512, 640, 1100, 1850, 3200)
 """A batch holds lessons whose numbers of tokens lie between the same two of these; longer ones are left out."""
@@ -33,14 +33,14 @@ class LanguageStage:
     name = "language"
 
     def __init__(
-        self, kit: Kit, fonts: Sequence[FontFile] | None = None, extra: TileSense | None = None, series: str = name
+        self, kit: Kit, fonts: Sequence[FontFile] | None = None, extra: Senses | None = None, series: str = name
     ) -> None:
         """``series``: which endless series of batches is drawn; a rehearsal has its own, lest it repeat what was learned."""
         self._kit = kit
         self._series = series
         self.config = kit.config.language
         self._fonts = fonts or training_fonts()
-        self.extra = extra or TileSense(kit.model.config.hidden_size)
+        self.extra = extra or Senses(kit.model.config.hidden_size)
 
     def learning_rate_scale(self, name: str) -> float:
         """Partial LoRA is for what the vision tower says; it waits for the joint stage."""
@@ -61,7 +61,7 @@ class LanguageStage:
             if not rows:  # the first one decides about the batch
                 shortest, longest = next(((a, b) for a, b in pairwise(LENGTHS) if num_tokens <= b), (0, 0))
             if shortest < num_tokens <= longest:
-                rows.append(Row(ids, len(codes), places, None if is_short else lesson.plan))
+                rows.append(Row(ids, len(codes), places, None if is_short else lesson.plan, lesson.bindings))
                 visual.append(codes)
                 if len(rows) >= self.config.tokens_per_batch // longest:
                     break
@@ -78,7 +78,7 @@ class LanguageStage:
         no_spans = VisualSpans(((),) * len(input_ids))
         with bfloat16(model):
             batch = {**batch, "spans": no_spans}
-            return answer_loss(model, embeds_BSD, batch, self.config.pointing_weight, self.extra, self.config.tile_weight)
+            return answer_loss(model, embeds_BSD, batch, self.config, self.extra)
 
     def _codes(self, rng: np.random.Generator, lesson: Lesson, is_short: bool) -> tuple[Tensor, Places | None]:
         """The lesson's visual tokens [N, D] and what stands in them.

@@ -11,20 +11,19 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from ixc.conversation import TURN_END, ImageView, build_prompt, render_chat
 from ixc.models.xcomposer2 import VisualSpans, XComposer2Processor
 from ixc.tiling import TilePlan, plan_tiles
-from ixc.training.attention import watching
+from ixc.training.bindings import Binding, bindings_of, bound_tokens, naming_tokens
 from ixc.training.conversations import Exchange, Paper, budget_for, converse, draw_paper
 from ixc.training.fonts import FontFile
-from ixc.training.initial_language import pointing_layers
 from ixc.training.kinds import KIND_SHARES
 from ixc.training.layout import Document
-from ixc.training.pointers import NOWHERE, Places, answer_glyphs, pointing_loss
+from ixc.training.pointers import NOWHERE, Places, answer_glyphs
 from ixc.training.sheets import pad_to_aspect
-from ixc.training.tile_sense import UNKNOWN, TileSense, hidden_after, tiles_of_tokens
+from ixc.training.tile_sense import UNKNOWN, tiles_of_tokens
+from ixc.training.value_sense import NO_VALUE
 from ixc.training.wording import GREETING_ANSWER, GREETINGS, Split
 
 NO_LABEL = -100
@@ -54,6 +53,7 @@ class Lesson:
     document: Document | None
     plan: TilePlan | None
     exchanges: tuple[Exchange, ...]
+    bindings: tuple[Binding, ...] = ()
 
 
 def draw_lesson(
@@ -83,7 +83,7 @@ def draw_lesson(
         if only_lookups:
             exchanges = [each for each in exchanges if each.task not in FIXED_ANSWERS or rng.random() < FIXED_SHARE]
         if exchanges:
-            return Lesson(paper.document, plan, tuple(exchanges))
+            return Lesson(paper.document, plan, tuple(exchanges), bindings_of(paper))
 
 
 def draw_alike(
@@ -104,7 +104,7 @@ def draw_alike(
             paper = _as_wide_as(rng, paper, first.document)
         plan = plan_tiles(paper.document.size_px, first.plan.max_patches)
         if plan.grid == first.plan.grid and (exchanges := converse(rng, paper, plan, max_turns)):
-            lessons.append(Lesson(paper.document, plan, tuple(exchanges)))
+            lessons.append(Lesson(paper.document, plan, tuple(exchanges), bindings_of(paper)))
     return lessons
 
 
@@ -200,6 +200,7 @@ class Row:
     places: Places | None = None
     plan: TilePlan | None = None
     """How the image is cut, where all of its tokens are there."""
+    bindings: tuple[Binding, ...] = ()
 
 
 def _encode(text: str, processor: XComposer2Processor) -> list[int]:
@@ -210,7 +211,9 @@ def collate(rows: Sequence[Row], processor: XComposer2Processor) -> dict[str, ob
     """Ids, labels and their weights [B, S], padded on the right; the visual spans; and for every label the position in the
 
     sequence that shows what it says, ``pointed_tokens``, with the slot there, ``pointed_heads``: [B, S], else NOWHERE. Also for
-    every visual token the row and column of its tile, ``tiles_at`` [B, S, 2], else UNKNOWN.
+    every visual token the row and column of its tile, ``tiles_at`` [B, S, 2], else UNKNOWN; the position of the token that one
+    belongs to, ``bound_tokens`` [B, S], which like the pointed ones stands one later, and of what names that which an answer
+    goes on to, ``naming_tokens`` [B, S], else NOWHERE; and the value told at a token, ``values_at`` [B, S].
     No attention mask is needed: padding comes last and attention is causal.
     """
     length = max(row.ids.num_tokens(row.num_visual) for row in rows)
@@ -218,6 +221,8 @@ def collate(rows: Sequence[Row], processor: XComposer2Processor) -> dict[str, ob
     labels, pointed_tokens, pointed_heads = (torch.full((len(rows), length), fill) for fill in (NO_LABEL, NOWHERE, NOWHERE))
     weights = torch.zeros(len(rows), length)
     tiles_at = torch.full((len(rows), length, 2), UNKNOWN)
+    bound, named = torch.full((len(rows), length), NOWHERE), torch.full((len(rows), length), NOWHERE)
+    values_at = torch.full((len(rows), length), NO_VALUE)
     spans = []
     for index, row in enumerate(rows):
         ids, start = row.ids, len(row.ids.before)
@@ -233,6 +238,11 @@ def collate(rows: Sequence[Row], processor: XComposer2Processor) -> dict[str, ob
             places = row.places.of(ids.glyphs)
             pointed_tokens[index, after] = torch.from_numpy(np.where(places.tokens >= 0, start + places.tokens, NOWHERE))
             pointed_heads[index, after] = torch.from_numpy(places.slots)
+            for later, earlier, value in bound_tokens(row.bindings, row.places):
+                bound[index, start + later + 1] = start + earlier
+                values_at[index, start + later] = value
+            naming = naming_tokens(row.bindings, row.places, ids.glyphs)
+            named[index, after] = torch.from_numpy(np.where(naming >= 0, start + naming, NOWHERE))
     return {
         "input_ids": input_ids,
         "labels": labels,
@@ -241,55 +251,7 @@ def collate(rows: Sequence[Row], processor: XComposer2Processor) -> dict[str, ob
         "pointed_tokens": pointed_tokens,
         "pointed_heads": pointed_heads,
         "tiles_at": tiles_at,
+        "bound_tokens": bound,
+        "naming_tokens": named,
+        "values_at": values_at,
     }
-
-
-def answer_metrics(logits_MV: Tensor, labels_BS: Tensor) -> dict[str, float]:
-    """Share of answer tokens, and of whole answers, that are predicted rightly when the right beginning is given.
-
-    ``logits_MV`` are those that predict the labels, in their order.
-    """
-    labels = labels_BS[:, 1:]
-    is_answer = labels != NO_LABEL
-    right = logits_MV.argmax(-1) == labels[is_answer]
-    starts = is_answer.clone()
-    starts[:, 1:] &= ~is_answer[:, :-1]
-    answer_of = starts.flatten().cumsum(0)[is_answer.flatten()] - 1
-    wrong = torch.zeros(int(answer_of[-1]) + 1, device=labels_BS.device).index_add_(0, answer_of, (~right).float())
-    return {"tokens_right": float(right.float().mean()), "answers_right": float((wrong == 0).float().mean())}
-
-
-def answer_loss(
-    model: torch.nn.Module,
-    embeds_BSD: Tensor,
-    batch: dict[str, object],
-    pointing_weight: float = 0.0,
-    tile_sense: TileSense | None = None,
-    tile_weight: float = 0.0,
-) -> tuple[Tensor, dict[str, float]]:
-    """Cross-entropy of the answers' tokens; logits are computed for those alone.
-
-    ``pointing_weight``: share of the loss of the heads that should look at what the answer is read from; ``tile_weight``: of
-    the loss of ``tile_sense``.
-    """
-    labels_BS = batch["labels"]
-    early, late = pointing_layers(len(model.model.layers))
-    with watching(early, late) as seen, hidden_after(model.model, early) as hidden:
-        hidden_BSD = model.model(inputs_embeds=embeds_BSD, visual_spans=batch["spans"]).last_hidden_state
-    logits_MV = model.output(hidden_BSD[:, :-1][labels_BS[:, 1:] != NO_LABEL]).float()
-    is_answer = labels_BS[:, 1:] != NO_LABEL
-    weights_M = batch["weights"][:, 1:][is_answer]
-    each_M = torch.nn.functional.cross_entropy(logits_MV, labels_BS[:, 1:][is_answer], reduction="none")
-    loss, metrics = (weights_M * each_M).sum() / weights_M.sum(), answer_metrics(logits_MV.detach(), labels_BS)
-    is_jump_M = weights_M > 1
-    metrics["jumps_right"] = float((logits_MV.detach().argmax(-1) == labels_BS[:, 1:][is_answer])[is_jump_M].float().mean())
-    for layer in (early, late):
-        if pointing_weight and (attended := seen[layer]) is not None:
-            pointing, right = pointing_loss(attended, batch["pointed_tokens"], batch["pointed_heads"], batch["weights"])
-            loss = loss + pointing_weight * pointing
-            if right is not None:
-                metrics[f"pointed_right_{layer}"] = right
-    if tile_weight:
-        tiles_loss, tiles_right = tile_sense.loss(hidden[0], batch["tiles_at"])
-        loss, metrics = loss + tile_weight * tiles_loss, metrics | tiles_right
-    return loss, metrics

@@ -86,4 +86,4 @@ def test_both_stages_teach_it(tiny_config, tmp_path, stage_class):
     loss, metrics = stage.loss(batch)
     loss.backward()
     assert set(metrics) >= {"tile_rows_right", "tile_cols_right"}
-    assert stage.extra.cols.bias.grad.abs().sum() > 0
+    assert stage.extra.tiles.cols.bias.grad.abs().sum() > 0
