@@ -13,18 +13,31 @@
       el("div", { class: "ixc-ribbon-box" }, ribbon), legend, facts, clamped);
     ixc.translateTree(element);
 
-    host.watch("value", () => tell("plan", host.props.value || null));
-    follow(host, show);
+    // It comes again with each look at the model. Where no more than its expected cost is new, what is marked in it stays marked.
+    let told = "";
+    host.watch("value", () => {
+      const value = host.props.value || null;
+      const key = JSON.stringify(value && { ...value, cost: null });
+      if (key !== told) tell("plan", value); else check(ixc.last("plan"));
+      told = key;
+    });
+    let drawn = "";
+    follow(host, (value) => {
+      const key = ixc.language + JSON.stringify(value);
+      if (key !== drawn) show(value);
+      drawn = key;
+    });
     hear("plan", (value) => { document.body.dataset.plan = String(Boolean(value)); });
 
     // A plan says what it was made for. Where the page shows something else by then, it asks again: another budget was chosen
     // meanwhile, or another image opened, or another tab switched the model. Once all of an answer has been taken over, that is.
-    hear("plan", (value) => setTimeout(() => {
+    hear("plan", check);
+    function check(value) { setTimeout(() => {
       const [image, model] = [ixc.last("image"), ixc.last("model")];
       if (!value || value !== ixc.last("plan") || !image) return;
       if (model && model.key !== value.askedFor.model) ixc.refreshModel();
       else if (value.askedFor.budget !== ixc.chosenBudget() || value.imageId !== image.id) ixc.replan();
-    }));
+    }); }
 
     function show(value) {
       const { plan } = value;

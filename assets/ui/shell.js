@@ -34,14 +34,29 @@
       chip.focus();
     });
 
-    follow(host, (model) => {
+    // What came of the switches before this page was opened is no news to it: it neither chose them nor waited for them.
+    let numSwitchesBefore = null;
+    let looking = null; // the clock, while a model is being downloaded
+    function withNews(model) {
+      const isNews = numSwitchesBefore != null && model.switches > numSwitchesBefore;
+      return isNews || model.phase === "failed" ? model : { ...model, error: null, freed: null };
+    }
+    hear("opened", () => setTimeout(() => {
+      const { switches, phase, coming } = host.props.value;
+      numSwitchesBefore ??= switches - (phase === "loading" || coming ? 1 : 0); // of one under way this page sees the end
+    }));
+
+    follow(host, (value) => {
+      const model = withNews(value);
       tell("model", model);
+      followDownload(Boolean(model.coming));
       chip.dataset.phase = model.phase;
-      const parts = { ready: [model.device.split(" (")[0]], failed: [t("model.failed")], away: [t("model.away")], loading: [loading(model)] };
+      const parts = { ready: [model.coming ? coming(model) : model.device.split(" (")[0]], failed: [t("model.failed")], away: [t("model.away")], loading: [loading(model)] };
       chipText.textContent = [model.name, ...parts[model.phase]].filter(Boolean).join(" · ");
       chip.setAttribute("aria-label", `${t("model.about")}: ${chipText.textContent}`);
       document.body.dataset.layout = model.layout.kind;
       const notes = { failed: () => t("model.failed.long", { detail: errorSentence(model.error) }), away: () => t("model.away.long") };
+      if (model.coming) notes.ready = () => t("model.coming.long", { model: model.name, coming: model.coming.name });
       note.textContent = (notes[model.phase] ?? (() => ixc.modelNote(model)))();
       if (!note.textContent) toggleNote(false);
       else note.append(el("button", { type: "button", class: "ixc-button ixc-choose-model", id: "ixc-choose-model", text: t("model.choose"), onclick: chooseModel }));
@@ -58,6 +73,18 @@
       return model.percent == null ? `${t("model.loading")}…` : `${t("model.loading")} ${model.percent} %`;
     }
 
+    function coming(model) {
+      const { percent } = model.coming;
+      return percent == null ? `${t("model.coming")}…` : t("model.coming.percent", { percent });
+    }
+
+    // How far a download is, which may take hours. Whoever is about to choose a model is not disturbed.
+    function followDownload(isUnderWay) {
+      if (isUnderWay === (looking != null)) return;
+      if (!isUnderWay) clearInterval(looking);
+      looking = isUnderWay ? setInterval(() => { if (!document.activeElement?.closest("#ixc-model")) refreshIfThere(); }, 2000) : null;
+    }
+
     // Somebody else may have switched the model that all pages share, or its server was lost: an answer tells, and a plan does.
     ixc.refreshModel = () => host.trigger("refresh");
     hear("answered", ({ model, isLost }) => {
@@ -66,11 +93,12 @@
     });
     // Who comes back to this tab sees how things stand: once the app can be reached, for of a call that cannot reach it Gradio would
     // load the page again.
-    document.addEventListener("visibilitychange", async () => {
+    document.addEventListener("visibilitychange", refreshIfThere);
+    async function refreshIfThere() {
       if (document.hidden) return;
       const isThere = await fetch(serverUrl("gradio_api/app_id"), { cache: "no-store" }).then(({ ok }) => ok, () => false);
       if (isThere) ixc.refreshModel();
-    });
+    }
 
     hear("language", (language) => {
       for (const button of languages.querySelectorAll("button")) {

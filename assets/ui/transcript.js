@@ -91,6 +91,7 @@
         isLast && !exchange.error ? action("retry", "chat.retry", () => ask("retry")) : null,
         isLast ? action("undo", "chat.undo", () => host.trigger("undo")) : null);
       return el("div", { class: "ixc-answered" }, exchange.answer || !exchange.error ? body : null, error,
+        exchange.lacksImage ? el("p", { class: "ixc-small ixc-lacks", text: t("chat.note.lacks") }) : null,
         el("div", { class: "ixc-under" }, el("p", { class: "ixc-stats", text: statsText(exchange) }), actions));
     }
 
@@ -279,6 +280,7 @@
       const notes = [];
       const isOther = last?.model && model && last.model !== model.name;
       if (model?.phase === "loading" && isOther) return t("chat.note.loading", { model: model.name });
+      if (model?.coming) notes.push(t("chat.note.coming", { model: model.name, coming: model.coming.name }));
       if (model?.phase === "ready" && model.error) notes.push(t("chat.note.kept", { model: model.name, detail: errorSentence(model.error) }));
       if (last) notes.push(noteBefore(last, { view, model: model?.phase === "ready" ? model.name : "" }));
       if (model?.freed?.bytes && (isOther || !last)) notes.push(t("chat.note.freed", { size: formatBytes(model.freed.bytes), model: model.freed.name }));
@@ -316,14 +318,15 @@
 
     // --- kept while the page is loaded again --------------------------------------------------------------------
 
-    // Gradio's script reloads the page after a broken connection. What was said, typed and set stays in the tab meanwhile, and
+    // Gradio's script reloads the page after a broken connection, and a phone discards a tab in the background. What was said, typed and set stays in the tab meanwhile, and
     // nowhere else, for the same user. Views and figures do not come back: the server has freed the image.
     function takeKept() {
       try {
         const found = JSON.parse(sessionStorage.getItem(KEPT));
         sessionStorage.removeItem(KEPT);
-        const isReload = performance.getEntriesByType("navigation")[0]?.type === "reload";
-        return isReload && found?.user === user ? found : null;
+        // Loaded again, come back to by Back or Forward, or discarded by the browser while it was hidden, as phones do.
+        const isSameVisit = document.wasDiscarded || ["reload", "back_forward"].includes(performance.getEntriesByType("navigation")[0]?.type);
+        return isSameVisit && found?.user === user ? found : null;
       } catch { return null; } // some frames and windows may keep nothing
     }
 
@@ -331,10 +334,10 @@
       const { exchanges, live } = value;
       const left = kept ?? {
         user, draft: questionField()?.value ?? "", model: ixc.last("model")?.key, settings: ixc.settings(), budget: ixc.chosenBudget?.(),
-        exchanges: exchanges.map(({ question: asked, answer: text, model, error }) => ({ question: asked, answer: text, model, error })),
+        exchanges: exchanges.map(({ question: asked, answer: text, model, error, used, lacksImage }) => ({ question: asked, answer: text, model, error, used, lacksImage })),
         numViews: [ixc.last("image"), live?.view, ...exchanges.map(({ view }) => view)].filter(Boolean).length,
       };
-      if (!kept && live) left.exchanges.push({ question: live.question, answer: live.text, model: live.model, error: { code: "AnswerCut" } });
+      if (!kept && live) left.exchanges.push({ question: live.question, answer: live.text, model: live.model, used: live.used, error: { code: "AnswerCut" } });
       try { sessionStorage.setItem(KEPT, JSON.stringify(left)); } catch { /* as above */ }
     }
 
@@ -350,6 +353,7 @@
     }
 
     window.addEventListener("pagehide", keep);
+    document.addEventListener("visibilitychange", () => { if (document.hidden) keep(); }); // a tab that is discarded says no more
     kept = takeKept();
     let isGivenBack = false;
     hear("opened", () => setTimeout(() => {

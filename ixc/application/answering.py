@@ -22,8 +22,9 @@ def answer_events(
 ) -> Iterator[Event]:
     """The engine's events, after PrefillProgress of stage "line" (``num_total`` ahead) and "loading" (percent done).
 
-    ``build_request`` is called with the model that will answer, once it is this question's turn. Raises IxcError;
-    CheckpointError when no model could be loaded.
+    ``build_request`` is called with the model that will answer, once it is this question's turn: if one was chosen meanwhile,
+    another than when the question came. Raises IxcError, also what ``build_request`` raises; CheckpointError when no model
+    could be loaded.
     """
     return services.traffic.watch(_events(services, ticket, stop, build_request), stop)
 

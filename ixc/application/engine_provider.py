@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from ixc.application.messages import Message, message_for
+from ixc.application.model_files import FetchFiles, OnProgress, fetch_model, is_on_hub
 from ixc.errors import CheckpointError, IxcError
 from ixc.image_layout import DYNAMIC_PARTITION, ImageLayout
 from ixc.models.presets import find_model
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-OnProgress = Callable[[str, float | None], None]
 LoadEngine = Callable[[Settings, OnProgress], "Engine"]
 
 _GONE_WITHIN_S = 5.0
@@ -35,6 +35,18 @@ class FreedMemory:
 
     name: str
     num_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class ComingModel:
+    """A model whose files are on their way while another one answers."""
+
+    name: str
+    key: str
+    fraction: float | None = None
+
+    def page_value(self) -> dict[str, object]:
+        return {"name": self.name, "key": self.key, "percent": _percent(self.fraction)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,19 +65,25 @@ class ModelStatus:
     """What the setting calls it: a preset's name, a folder, a Hub repository."""
     layout: ImageLayout = DYNAMIC_PARTITION
     freed: FreedMemory | None = None
+    coming: ComingModel | None = None
+    """The model that will take this one's place when its files are here."""
+    num_switches: int = 0
+    """How often another model was chosen. A page that was opened after the last time has no need to hear what came of it."""
 
     def page_value(self) -> dict[str, object]:
         return {
             "phase": self.phase,
             "name": self.name,
             "step": self.step,
-            "percent": None if self.fraction is None else round(100 * self.fraction),
+            "percent": _percent(self.fraction),
             "device": self.device,
             "note": self.note,
             "error": self.error.page_value() if self.error else None,
             "key": self.key,
             "layout": {"kind": str(self.layout.kind), "viewPx": self.layout.view_px},
             "freed": {"name": self.freed.name, "bytes": self.freed.num_bytes} if self.freed else None,
+            "coming": self.coming.page_value() if self.coming else None,
+            "switches": self.num_switches,
         }
 
 
@@ -80,28 +98,54 @@ def load_chat_engine(settings: Settings, on_progress: OnProgress) -> Engine:
     return load_engine(settings, on_progress)
 
 
-class EngineProvider:
-    """Loads one engine at a time, in a thread of its own. Thread-safe.
+class _GivenUp(Exception):
+    """Another model was chosen while this one was being downloaded."""
 
-    Answers borrow the engine, so that a switch waits for those under way and those after it wait for the new model.
+
+@dataclass(eq=False, slots=True)
+class _Job:
+    """A model that shall be put in place."""
+
+    model: str
+    stays: ModelStatus | None
+    """Of the model that is there: while files are on their way, and again if this one cannot be loaded."""
+    is_loading: bool
+    """From then on no other can be chosen."""
+
+
+class EngineProvider:
+    """Holds one engine at a time and loads it in a thread. Thread-safe.
+
+    Answers borrow the engine, so that a switch waits for those under way and those after it wait for the new model. While the
+    new one's files are downloaded, by ``fetch``, the old one goes on answering, and the choice can be taken back.
     """
 
-    def __init__(self, settings: Settings, load: LoadEngine = load_chat_engine) -> None:
+    def __init__(self, settings: Settings, load: LoadEngine = load_chat_engine, fetch: FetchFiles | None = None) -> None:
         self._settings = settings
         self._load = load
+        self._fetch = fetch_model if fetch is None and load is load_chat_engine else fetch
         self._done = threading.Event()
         self._changed = threading.Condition()
-        self._num_borrowers = 0
+        self._num_borrowers = self._num_switches = 0
         self._engine: Engine | None = None
         self._defaults: list[tuple[GenerationSettings, str]] = []
         self._status = _beginning(settings.model)
-        self._thread: threading.Thread | None = None
+        self._job: _Job | None = None
+        self._is_stopping: Callable[[], bool] = lambda: False
 
     def start(self) -> None:
         with self._changed:
-            if self._thread is None:
-                self._thread = threading.Thread(target=self._run, args=(self._settings.model,), name="load-model", daemon=True)
-                self._thread.start()
+            if self._job is None and not self._done.is_set():
+                self._begin(self._settings.model)
+
+    def give_downloads_up_when(self, is_stopping: Callable[[], bool]) -> None:
+        """A process that is to end would wait for its downloads."""
+        self._is_stopping = is_stopping
+
+    @property
+    def settings(self) -> Settings:
+        """Those the app was started with."""
+        return self._settings
 
     @property
     def status(self) -> ModelStatus:
@@ -147,40 +191,105 @@ class EngineProvider:
                 self._changed.notify_all()
 
     def switch(self, model: str) -> None:
-        """Put ``model`` in the place of the one that is there, in the background; nothing if it is that one already.
+        """Put ``model`` in the place of the one that is there, in the background.
 
-        Answers under way are finished first. If it cannot be loaded, the one before is loaded again and the status says why.
-        Raises CheckpointError for a model that cannot be found, IxcError while another is being loaded.
+        First its files are downloaded, if need be. Until they are here the old one answers, and to choose another, or the old
+        one again, gives the download up; it can go on later. Then the answers under way are finished. If ``model`` cannot be
+        had, the one before stays, or is loaded again, and the status says why. To choose the one that is there says that this
+        is known. Raises CheckpointError for a model that cannot be found, IxcError while another is being loaded.
         """
         find_model(model)
         with self._changed:
-            if self._done.is_set() and self._engine is not None and model == self._status.key:
-                return
-            if not self._done.is_set():
+            job = self._job
+            if job is not None and job.is_loading:
                 raise IxcError("A model is being loaded; wait until it is there, then choose another.")
-            before = self._status.key
+            if self._engine is not None and model == self._status.key:
+                self._job = None
+                self._status = replace(self._status, coming=None, error=None, freed=None)
+            elif job is None or job.model != model:
+                self._num_switches += 1
+                self._begin(model)
+
+    def _begin(self, model: str) -> None:
+        """Under the lock."""
+        is_here = self._fetch is None or not is_on_hub(self._settings, model)
+        stays = None
+        if self._engine is not None:
+            stays = replace(self._status, coming=None, error=None, freed=None, num_switches=self._num_switches)
+        self._job = _Job(model, stays, is_loading=is_here)
+        if stays is None or is_here:
             self._done.clear()  # from here on nobody borrows
-            self._status = _beginning(model)
-            self._thread = threading.Thread(target=self._run, args=(model, before), name="switch-model", daemon=True)
-            self._thread.start()
+            self._status = self._beginning(model)
+        else:
+            self._status = replace(stays, coming=ComingModel(_beginning(model).name, model))
+        threading.Thread(target=self._run, args=(self._job,), name="load-model", daemon=True).start()
+
+    def _beginning(self, model: str) -> ModelStatus:
+        return replace(_beginning(model), num_switches=self._num_switches)
 
     # --- in the loading thread ------------------------------------------------------------------------------------
 
-    def _run(self, model: str, before: str | None = None) -> None:
-        had_one = self._engine is not None
-        freed = self._free_engine() if had_one else None
-        error = self._try_to_load(model, freed)
-        if error is not None and had_one:
-            self._try_to_load(before, None)
+    def _run(self, job: _Job) -> None:
+        error = self._fetch_files(job)
+        if not self._may_load(job, error):
+            return
+        freed = self._free_engine() if job.stays else None
+        error = self._try_to_load(job.model, freed)
+        if error is not None and job.stays:
+            self._try_to_load(job.stays.key, None)
             if self._engine is not None:
                 self._status = replace(self._status, error=error)
         with self._changed:
+            self._job = None
             self._done.set()
             self._changed.notify_all()
 
+    def _fetch_files(self, job: _Job) -> Message | None:
+        """Bring what the model needs, which may take hours. Returns what went wrong."""
+        if self._fetch is None:
+            return None
+
+        def on_progress(step: str, fraction: float | None) -> None:
+            with self._changed:
+                if self._job is not job or self._is_stopping():
+                    raise _GivenUp
+                status = self._status
+                coming = status.coming and replace(status.coming, fraction=fraction)
+                self._status = replace(status, coming=coming) if coming else replace(status, step=step, fraction=fraction)
+
+        try:
+            self._fetch(replace(self._settings, model=job.model), self._held_bytes(), on_progress)
+        except _GivenUp:
+            logger.info("the download of %s was given up", job.model)
+            with self._changed:
+                self._job = None if self._job is job else self._job  # the app is stopping
+        except Exception as error:  # noqa: BLE001  shown in the page
+            return _failure(job.model, error) if self._job is job else None
+        return None
+
+    def _held_bytes(self) -> int:
+        engine = self._engine
+        return 0 if engine is None else _held_by(engine)
+
+    def _may_load(self, job: _Job, error: Message | None) -> bool:
+        """Its files are here, or ``error`` says why not. From here on it is its turn, unless another was chosen meanwhile."""
+        with self._changed:
+            if self._job is not job:
+                return False
+            if error is None:
+                job.is_loading = True
+                self._done.clear()
+                self._status = self._beginning(job.model)
+                return True
+            self._job = None
+            self._status = replace(job.stays or replace(self._beginning(job.model), phase="failed"), error=error)
+            self._done.set()
+            self._changed.notify_all()
+            return False
+
     def _try_to_load(self, model: str, freed: FreedMemory | None) -> Message | None:
         """Load ``model`` and set the status. Returns what went wrong."""
-        beginning = replace(_beginning(model), freed=freed)
+        beginning = replace(self._beginning(model), freed=freed)
         self._status = beginning
 
         def on_progress(step: str, fraction: float | None) -> None:
@@ -189,7 +298,7 @@ class EngineProvider:
         try:
             engine = self._load(replace(self._settings, model=model), on_progress)
         except Exception as error:  # noqa: BLE001  shown in the page, which goes on working without a model
-            message = message_for(error)
+            message = _failure(model, error)
             self._status = replace(beginning, phase="failed", error=message)
             return message
         self._engine = engine
@@ -210,17 +319,35 @@ class EngineProvider:
         with self._changed:
             self._changed.wait_for(lambda: self._num_borrowers == 0)
             engine, self._engine = self._engine, None
-        name, report = engine.model_name, engine.memory_report()
+        name, held_bytes = engine.model_name, _held_by(engine)
         engine.close()
         trace = weakref.ref(engine)
         del engine
         is_gone = _wait_until_gone(trace)
-        num_bytes = report.get("bytes", 0) + report.get("model_bytes", 0) if is_gone else 0
+        num_bytes = held_bytes if is_gone else 0
         if is_gone:
             logger.info("freed %.0f MB that %s held", num_bytes / 1e6, name)
         else:
             logger.warning("something still holds %s; its memory is not free", name)
         return FreedMemory(name, num_bytes)
+
+
+def _held_by(engine: Engine) -> int:
+    """Bytes of its weights and of all sessions' caches."""
+    report = engine.memory_report()
+    return report.get("bytes", 0) + report.get("model_bytes", 0)
+
+
+def _percent(fraction: float | None) -> int | None:
+    return None if fraction is None else round(100 * fraction)
+
+
+def _failure(model: str, error: Exception) -> Message:
+    """What the page shows; whoever runs the app finds the reason in the log too."""
+    message = message_for(error)
+    if isinstance(error, IxcError):  # message_for has told the others
+        logger.error("model %s could not be loaded: %s", model, error)
+    return message
 
 
 def _beginning(model: str) -> ModelStatus:

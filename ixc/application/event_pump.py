@@ -23,11 +23,16 @@ class EventPump:
         self._queue: asyncio.Queue[Event | Exception] = asyncio.Queue()
         threading.Thread(target=self._run, name="ixc-api", daemon=True).start()
 
-    async def events(self) -> AsyncIterator[Event]:
-        """In order, to Finished. Raises what the iterator raised."""
+    async def events(self, pause_s: float | None = None) -> AsyncIterator[Event | None]:
+        """In order, to Finished; None each time that nothing has come for ``pause_s``. Raises what the iterator raised."""
         try:
             while True:
-                item = await self._queue.get()
+                try:
+                    async with asyncio.timeout(pause_s):
+                        item = await self._queue.get()
+                except TimeoutError:  # what came in that moment is still in the queue
+                    yield None
+                    continue
                 if isinstance(item, Exception):
                     raise item
                 yield item

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from ixc.application.engine_provider import EngineProvider
-from ixc.application.session import SessionStore
+from ixc.application.session import SessionStore, StoreLimits
 from ixc.application.traffic import Traffic
 from ixc.application.waiting import WaitingLine
 from ixc.settings import Settings
@@ -24,9 +24,11 @@ class Services:
     @classmethod
     def start(cls, settings: Settings, provider: EngineProvider | None = None) -> Services:
         """The services of one running app; the model starts to load."""
-        provider = provider or EngineProvider(settings)
+        provider, traffic = provider or EngineProvider(settings), Traffic()
+        provider.give_downloads_up_when(lambda: traffic.is_stopping)
         provider.start()
-        return cls(settings, provider, SessionStore(), _line(settings))
+        store = SessionStore(StoreLimits(max_bytes=settings.held_image_bytes))
+        return cls(settings, provider, store, _line(settings), traffic)
 
     @property
     def default_max_patches(self) -> int:

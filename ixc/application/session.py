@@ -14,7 +14,7 @@ from ixc.application.preview import encode_preview
 from ixc.chat.request import StopFlag
 from ixc.errors import EngineBusy, IxcError
 from ixc.imaging.decode import DecodedImage
-from ixc.settings import MEGABYTE
+from ixc.settings import DEFAULT_HELD_IMAGE_BYTES
 
 _CLOSED_FOR_S = 10.0
 """A request that was under way when its tab closed must not bring the session back. Short, because a browser that woke from
@@ -27,11 +27,11 @@ class PageClosed(IxcError):
 
 @dataclass(frozen=True, slots=True)
 class StoreLimits:
-    """Bounds of the store. The oldest sessions, and a session's oldest images, go first."""
+    """Bounds of the store. Earlier images go before current ones, and of each the longest unused first."""
 
     max_sessions: int = 128
     max_images_per_session: int = 6
-    max_bytes: int = 1536 * MEGABYTE
+    max_bytes: int = DEFAULT_HELD_IMAGE_BYTES
     max_age_s: float = 3 * 3600.0
 
 
@@ -57,6 +57,13 @@ class Session:
     images: OrderedDict[str, HeldImage] = field(default_factory=OrderedDict)
     current_id: str | None = None
     stop: StopFlag | None = None
+    asked_id: str | None = None
+    """The image of the question under way, which may wait for its turn while another image is shown."""
+
+    @property
+    def earlier_ids(self) -> list[str]:
+        """Images that are neither shown nor asked about, the longest unused first."""
+        return [image_id for image_id in self.images if image_id not in (self.current_id, self.asked_id)]
 
     @property
     def current(self) -> HeldImage | None:
@@ -129,7 +136,7 @@ class SessionStore:
             session = self._touch(session_id)
             if session.stop is not None:
                 raise EngineBusy("An answer is still being written; stop it or wait for its end.")
-            session.stop = StopFlag()
+            session.stop, session.asked_id = StopFlag(), session.current_id
             return session.stop
 
     def end_answer(self, session_id: str, stop: StopFlag) -> bool:
@@ -138,7 +145,7 @@ class SessionStore:
             session = self._sessions.get(session_id)
             if session is None or session.stop is not stop:
                 return False
-            session.stop = None
+            session.stop = session.asked_id = None
             if not session.images:  # a text chat holds nothing here
                 self._drop(session_id)
             return True
@@ -194,12 +201,12 @@ class SessionStore:
     def _evict(self) -> None:
         limits, newest = self._limits, next(reversed(self._sessions))
         for session in self._sessions.values():
-            while len(session.images) > limits.max_images_per_session:
-                self._drop_oldest_image(session)
+            for image_id in session.earlier_ids[: max(0, len(session.images) - limits.max_images_per_session)]:
+                self._drop_image(session, image_id)
         too_old = self._clock() - limits.max_age_s
         for session_id in [s.session_id for s in self._sessions.values() if s.last_used_s < too_old and s.stop is None]:
             self._drop(session_id)
-        total = sum(session.num_bytes for session in self._sessions.values())
+        total = self._drop_earlier_images(sum(session.num_bytes for session in self._sessions.values()))
         while len(self._sessions) > limits.max_sessions or total > limits.max_bytes:
             idle = next((s for s in self._sessions.values() if s.stop is None and s.session_id != newest), None)
             if idle is None:
@@ -207,6 +214,17 @@ class SessionStore:
             total -= idle.num_bytes
             self._drop(idle.session_id)
 
-    def _drop_oldest_image(self, session: Session) -> None:
-        oldest = next(image_id for image_id in session.images if image_id != session.current_id)
-        self._tokens.pop(session.images.pop(oldest).token, None)
+    def _drop_earlier_images(self, total: int) -> int:
+        """Until the bytes fit: what no page shows or asks about, of the idlest pages first. Returns the bytes that are left."""
+        for session in self._sessions.values():
+            for image_id in session.earlier_ids:
+                if total <= self._limits.max_bytes:
+                    return total
+                total -= self._drop_image(session, image_id)
+        return total
+
+    def _drop_image(self, session: Session, image_id: str) -> int:
+        """Returns the bytes it took."""
+        held = session.images.pop(image_id)
+        self._tokens.pop(held.token, None)
+        return held.num_bytes

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import threading
 
 from ixc.errors import EngineBusy
@@ -9,6 +10,8 @@ from ixc.errors import EngineBusy
 _SHARE = 4 / 5
 """Of the waiting places, for one caller: 16 of the usual 20. So many a page elsewhere sends at a time that has this server as
 its backend; the next may come just before the last one's place is free."""
+_NETWORK_6_BITS = 64
+"""What one machine has of IPv6: it may send each question from another address in there."""
 
 
 class WaitingLine:
@@ -23,10 +26,10 @@ class WaitingLine:
     def enter(self, caller: str | None = None) -> Ticket:
         """Take a place at the end. Raises EngineBusy when every waiting place is taken, or ``caller`` has its share of them.
 
-        ``caller`` is a program's address; None: somebody at a page, or one whose share is not bounded.
+        ``caller`` is the network that the question comes from; None: one whose share is not bounded.
         """
         with self._changed:
-            if len(self._tickets) >= self._max_waiting + self._num_served:
+            if len(self._tickets) >= self.num_places:
                 self._num_refused += 1
                 raise EngineBusy(f"All {self._max_waiting} waiting places are taken; try again in a minute.")
             most = max(1, int(self._max_waiting * _SHARE))
@@ -39,6 +42,11 @@ class WaitingLine:
             ticket = Ticket(self, caller)
             self._tickets.append(ticket)
             return ticket
+
+    @property
+    def num_places(self) -> int:
+        """For those waiting and those being served."""
+        return self._max_waiting + self._num_served
 
     @property
     def num_inside(self) -> int:
@@ -86,3 +94,19 @@ class Ticket:
 
     def __exit__(self, *_: object) -> None:
         self.leave()
+
+
+def page_caller(user: str | None, address: str) -> str | None:
+    """Who shares the places of the line when a page asks, or a call of Gradio's. None: a ``user`` who gave a password."""
+    return None if user is not None else network_of_address(address)
+
+
+def network_of_address(address: str) -> str:
+    """The address itself; of IPv6 the network that is one customer's."""
+    try:
+        parsed = ipaddress.ip_address(address)
+    except ValueError:
+        return address
+    if parsed.version == 4 or parsed.ipv4_mapped is not None:
+        return address
+    return str(ipaddress.ip_network((parsed.packed, _NETWORK_6_BITS), strict=False))

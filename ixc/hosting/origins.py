@@ -2,6 +2,7 @@
 
 A page elsewhere is loaded by somebody on the server's network, or at the server's own machine, and its scripts then send
 requests from there. A browser says with each which page it is (RFC 6454, Fetch Metadata); programs say nothing, and may come.
+Pages that may come are told so in the words that their browsers wait for (CORS, in the Fetch standard).
 """
 
 from __future__ import annotations
@@ -11,10 +12,11 @@ import logging
 import urllib.parse
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
-from starlette.datastructures import Headers
-from starlette.responses import JSONResponse
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.responses import JSONResponse, Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ixc.errors import SettingsError
 from ixc.serving.callers import is_known
@@ -28,13 +30,18 @@ _SAME = ("same-origin", "none")
 _NOT_FORWARDED = ("localhost", "127.0.0.1")
 """Hosts that a server in front on this machine may ask for in place of its own, which it then tells apart.
 
-A page elsewhere cannot tell another one: before that header its browser would ask whether it may, and Gradio says no here.
+A page elsewhere cannot tell another one: before that header its browser would ask whether it may, and is not told yes here.
 """
 _PRIVATE_ENDINGS = ("localhost", "local", "lan", "internal", "home.arpa", "test")
 """Names that nobody can register on the internet (RFC 6761, 6762, 8375), and one that everybody uses like that."""
 _HUB = "https://huggingface.co"
 _MOST_NAMED = 10
 """So many pages elsewhere are named in the log."""
+_METHODS = "DELETE, GET, HEAD, OPTIONS, POST"
+_HEADERS = "Authorization, Content-Type"
+"""Where a browser names none. Where it does, pages may send them all: OpenAI's client has a dozen of its own."""
+_ASKED_AGAIN_AFTER_S = 600
+_IS_TOLD = "ixc.origin_is_told"
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,17 +130,66 @@ class Origins:
             yield named
 
 
-class OnlyOwnPages:
-    """ASGI middleware that answers requests of other web pages with 403, except one that brings a key: it was given one.
+class TellOrigins:
+    """ASGI middleware: what browsers ask before a page elsewhere may use the server, and whether it may read the answer.
 
-    Keys are checked before it.
+    Each is told once, by its own name and never ``*``. Of pages that may not come nothing is said here.
     """
 
     def __init__(self, app: ASGIApp, origins: Origins) -> None:
         self._app, self._origins = app, origins
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        headers = Headers(scope=scope) if scope["type"] == "http" else Headers()
+        origin = headers.get("origin")
+        if origin is None or _IS_TOLD in scope or not self._origins.may_come(headers):
+            await self._app(scope, receive, send)
+            return
+        scope[_IS_TOLD] = True
+
+        async def send_told(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                message.setdefault("headers", [])
+                _tell(MutableHeaders(scope=message), origin)
+            await send(message)
+
+        asks_before = scope["method"] == "OPTIONS" and "access-control-request-method" in headers
+        answer = self._answer_before(headers) if asks_before else self._app
+        await answer(scope, receive, send_told)
+
+    @staticmethod
+    def _answer_before(headers: Headers) -> Response:
+        return Response(
+            status_code=204,
+            headers={
+                "Access-Control-Allow-Methods": _METHODS,
+                "Access-Control-Allow-Headers": headers.get("access-control-request-headers") or _HEADERS,
+                "Access-Control-Max-Age": str(_ASKED_AGAIN_AFTER_S),
+            },
+        )
+
+
+def _tell(headers: MutableHeaders, origin: str) -> None:
+    """Gradio may have told some of it: on loopback it tells local pages only."""
+    headers["Access-Control-Allow-Origin"] = origin
+    headers["Access-Control-Allow-Credentials"] = "true"  # with which Gradio's own script asks
+    if "origin" not in (part.strip().lower() for part in headers.get("vary", "").split(",")):
+        headers.add_vary_header("Origin")
+
+
+class OnlyOwnPages:
+    """ASGI middleware that answers requests of other web pages with 403, except one that brings a key: it was given one.
+
+    Keys are checked before it. Pages that may come are told so, by whatever answers them.
+    """
+
+    def __init__(self, app: ASGIApp, origins: Origins) -> None:
+        self._app, self._origins = TellOrigins(app, origins), origins
         self._named: set[str] = set()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            self._tell_first(scope.get("app"))
         if scope["type"] != "http" or self._has_key(scope) or self._origins.may_come(headers := Headers(scope=scope)):
             await self._app(scope, receive, send)
             return
@@ -142,6 +198,16 @@ class OnlyOwnPages:
         error = {"message": message, "type": "invalid_request_error", "param": None, "code": "foreign_origin"}
         refusal = JSONResponse({"error": error, "detail": message}, 403, {"Connection": "close"})
         await refusal(scope, receive, send)
+
+    def _tell_first(self, server: Any) -> None:
+        """When the server starts, before its first request.
+
+        What browsers ask beforehand Gradio would answer before any middleware that it is given. And keys, which browsers do not
+        send with that, are asked for before this one.
+        """
+        stack = getattr(server, "middleware_stack", None)
+        if stack is not None and not isinstance(stack, TellOrigins):
+            server.middleware_stack = TellOrigins(stack, self._origins)
 
     @staticmethod
     def _has_key(scope: Scope) -> bool:

@@ -54,8 +54,10 @@ def serve(settings: Settings, options: ServerOptions | None = None) -> None:
     demo = start(settings, options, _zero_gpu_services(settings))
     stopping.wait()
     shut_down(demo, options.grace_s)
-    if not demo.ixc_services.provider.wait(0):
-        # A model is still being loaded, by libraries that abort the process when Python is taken away from under them.
+    provider = demo.ixc_services.provider
+    if not provider.wait(0) or provider.status.coming:
+        # A model is still being loaded, by libraries that abort the process when Python is taken away from under them; or
+        # downloaded, by threads that would be waited for.
         logging.shutdown()
         os._exit(0)
 

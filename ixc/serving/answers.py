@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import threading
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -23,7 +23,7 @@ from ixc.imaging.large_work import is_large
 from ixc.serving.callers import line_caller, session_caller
 from ixc.serving.fair_threads import FairThreads, Shares
 from ixc.serving.image_urls import ImageSource, is_data_url
-from ixc.serving.openai_request import ChatCompletion, RequestParser, image_urls
+from ixc.serving.openai_request import ChatCompletion, ModelNotFound, RequestParser, image_urls
 from ixc.serving.stop_strings import StopStrings
 from ixc.settings import MEGABYTE
 
@@ -105,15 +105,48 @@ class Answering:
         readers = self._large_readers if has_large else self._readers
         return await readers.run(caller, lambda: {image_id: image.decode() for image_id, image in images.items()})
 
-    def pump(self, asked: ChatCompletion, request: Request | None) -> EventPump:
-        """Start the answer to what ``request`` asked. Conversations of different callers that begin alike stay apart."""
-        session_id, caller, stop = session_of(asked, session_caller(request)), line_caller(request), StopFlag()
-        return EventPump(lambda: self._events(asked, session_id, caller, stop), stop)
+    def check_model(self, named: str) -> None:
+        """Raises ModelNotFound unless ``named`` is what the model here is called, in the settings or on the screen."""
+        status = self.services.provider.status
+        if named not in (status.key, status.name):
+            raise ModelNotFound(named, status.key)
 
-    def _events(self, asked: ChatCompletion, session_id: str, caller: str | None, stop: StopFlag) -> Iterator[Event]:
+    def pump(self, asked: ChatCompletion, request: Request | None, *, by_no_other: bool = False) -> EventPump:
+        """Start the answer to what ``request`` asked. Conversations of different callers that begin alike stay apart.
+
+        ``by_no_other``: the answer bears the name of the model that was asked for. Once another has taken its place,
+        ModelNotFound is raised.
+        """
+        session_id, caller, stop = session_of(asked, session_caller(request)), line_caller(request), StopFlag()
+        check = self._check_of(asked.model) if by_no_other else None
+        return EventPump(lambda: self._events(asked, session_id, caller, stop, check), stop)
+
+    def _check_of(self, named: str) -> Callable[[ChatEngine], None]:
+        """What raises ModelNotFound for an engine that is not the one that is called ``named`` now."""
+        name = self.services.provider.status.name
+
+        def check(engine: ChatEngine) -> None:
+            if self.services.provider.status.phase == "loading":  # the one after it, which was chosen a moment ago
+                if engine.model_name != name:
+                    raise ModelNotFound(named, engine.model_name)
+            else:
+                self.check_model(named)
+
+        return check
+
+    def _events(
+        self,
+        asked: ChatCompletion,
+        session_id: str,
+        caller: str | None,
+        stop: StopFlag,
+        check: Callable[[ChatEngine], None] | None,
+    ) -> Iterator[Event]:
         """The answer's events, ended before a stop string. Raises IxcError; EngineBusy when the line, or its share, is full."""
 
         def build_request(engine: ChatEngine) -> ChatRequest:
+            if check is not None:
+                check(engine)
             return ChatRequest(
                 session_id=session_id,
                 question=asked.question,

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Mapping, MutableMapping
 from typing import Any
 
 from starlette.requests import Request
 
+from ixc.application.waiting import network_of_address
+
 _USER = "ixc.user"
-_NETWORK_6_BITS = 64
-"""What one machine has of IPv6: it may send each request from another address in there."""
 
 
 def note_user(scope: MutableMapping[str, Any], user: str) -> None:
@@ -30,14 +29,7 @@ def address_of(scope: Mapping[str, Any]) -> str:
 
 def network_of(scope: Mapping[str, Any]) -> str:
     """The address a request comes from; of IPv6 the network that is one customer's."""
-    host = address_of(scope)
-    try:
-        address = ipaddress.ip_address(host)
-    except ValueError:
-        return host
-    if address.version == 4 or address.ipv4_mapped is not None:
-        return host
-    return str(ipaddress.ip_network((address.packed, _NETWORK_6_BITS), strict=False))
+    return network_of_address(address_of(scope))
 
 
 def session_caller(request: Request | None) -> str:

@@ -21,6 +21,7 @@ from ixc.errors import (
     IxcError,
     OutOfMemory,
 )
+from ixc.serving.openai_request import ModelNotFound
 
 logger = logging.getLogger(__name__)
 
@@ -33,9 +34,12 @@ _STATUS = (
     (BackendFailed, 502, "server_error", "backend_failed"),
     (ConversationTooLong, 400, "invalid_request_error", "context_length_exceeded"),
     (ImageError, 400, "invalid_request_error", "invalid_image"),
+    (ModelNotFound, 404, "invalid_request_error", "model_not_found"),
     (IxcError, 400, "invalid_request_error", None),
 )
 DONE = "data: [DONE]\n\n"
+WAITING = ": waiting\n\n"
+"""A comment, which clients pass over: it tells them and the servers between that somebody is still there."""
 
 
 def error_body(error: Exception) -> tuple[int, dict[str, object]]:

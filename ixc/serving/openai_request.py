@@ -8,7 +8,7 @@ from itertools import islice
 from typing import Any
 
 from ixc.conversation import ImageView, Turn
-from ixc.errors import SettingsError
+from ixc.errors import IxcError, SettingsError
 from ixc.imaging.decode import DecodedImage, OpenedImage, open_image
 from ixc.serving.image_urls import ImageSource
 from ixc.settings import GenerationSettings, ImageLimits
@@ -20,8 +20,28 @@ _MAX_STOPS = 4
 _MAX_MESSAGES = 256
 _MAX_IMAGE_PARTS = 256
 """A conversation may show its images again with every question. 256 of the smallest are more tokens than a model takes."""
-_REFUSED_UNLESS = {"n": 1, "logprobs": False, "top_logprobs": 0, "tools": [], "functions": [], "audio": None}
-"""Fields of OpenAI's that would change the answer, with the values that do not."""
+_REFUSED_UNLESS: Mapping[str, tuple[Any, ...]] = {
+    "n": (1,),
+    "logprobs": (False,),
+    "top_logprobs": (0,),
+    "tools": ([],),
+    "tool_choice": ("none", "auto"),
+    "functions": ([],),
+    "audio": (),
+    "modalities": (["text"],),
+    "response_format": ({"type": "text"},),
+    "presence_penalty": (0,),
+    "frequency_penalty": (0,),
+    "logit_bias": ({},),
+}
+"""Fields of OpenAI's that would change the answer, with the values, besides null, that do not."""
+
+
+class ModelNotFound(IxcError):
+    """The model that is named is not the one that is here; or it is not any more, when it is the question's turn."""
+
+    def __init__(self, named: str, there: str) -> None:
+        super().__init__(f"There is no model {named[:80]!r} here, only {there!r}.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +85,7 @@ class RequestParser:
         if not isinstance(body, dict):
             raise SettingsError("The body must be a JSON object.")
         for name, harmless in _REFUSED_UNLESS.items():
-            if body.get(name) not in (None, harmless):
+            if body.get(name) not in (None, *harmless):
                 raise SettingsError(f"{name} is not supported here; leave it out.")
         budget = _number(body, "max_patches", int, default_max_patches)
         if not 1 <= budget <= self.max_patches_limit:
@@ -73,7 +93,7 @@ class RequestParser:
         _check_image_parts(body)
         images = _Images(self.limits, self.source)
         system, turns, question, views = self._conversation(body.get("messages"), budget, images)
-        options = body.get("stream_options") or {}
+        options = body.get("stream_options")
         completion = ChatCompletion(
             model=_text(body, "model"),
             system=system,
@@ -83,8 +103,8 @@ class RequestParser:
             images={},
             given=_generation(body),
             stop=_stops(body.get("stop")),
-            streams=bool(body.get("stream")),
-            includes_usage=isinstance(options, dict) and bool(options.get("include_usage")),
+            streams=_flag(body, "stream"),
+            includes_usage=isinstance(options, dict) and _flag(options, "include_usage"),
         )
         return completion, images.opened
 
@@ -214,6 +234,14 @@ def _number(body: Mapping[str, Any], name: str, kind: type, default: Any) -> Any
         return kind(value)
     except OverflowError:  # JSON's whole numbers have no bounds
         raise SettingsError(f"{name} is out of range.") from None
+
+
+def _flag(body: Mapping[str, Any], name: str) -> bool:
+    """False where it is left out. A text such as "false" would else count as true."""
+    value = body.get(name)
+    if value is not None and not isinstance(value, bool):
+        raise SettingsError(f"{name} must be true or false.")
+    return bool(value)
 
 
 def _text(body: Mapping[str, Any], name: str) -> str:

@@ -1,4 +1,4 @@
-"""``/v1/models`` and ``/v1/chat/completions``, compatible with OpenAI's clients.
+"""``/v1/models``, each model below it, and ``/v1/chat/completions``, compatible with OpenAI's clients.
 
 Beyond OpenAI's fields: ``max_patches``, ``repetition_penalty`` and ``num_beams`` in the request, ``timings`` in the answer.
 Nothing is kept but the bounded caches by which the next turn of a conversation is faster.
@@ -18,19 +18,22 @@ from ixc.application.event_pump import EventPump
 from ixc.chat.events import Event, Finished, PrefillProgress, TextDelta
 from ixc.serving.answers import Answering, stop_when_gone
 from ixc.serving.callers import share_caller
-from ixc.serving.openai_answer import Completion, error_body, error_chunk, refusal
-from ixc.serving.openai_request import ChatCompletion
+from ixc.serving.openai_answer import WAITING, Completion, error_body, error_chunk, refusal
+from ixc.serving.openai_request import ChatCompletion, ModelNotFound
 from ixc.serving.request_body import BodyRefused, read_json
 
 _RETRY_AFTER_S = 5
+_SILENCE_S = 10.0
+"""After so long a stream says that it goes on. Servers between that cut silent ones commonly wait for 60 seconds."""
 _SSE_HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
 
 
 def openai_routes(answering: Answering) -> list[Route]:
-    """The two routes, for a Starlette app."""
+    """The routes, for a Starlette app."""
     calls = OpenAiCalls(answering)
     return [
         Route("/v1/models", calls.models, methods=["GET"]),
+        Route("/v1/models/{model:path}", calls.model, methods=["GET"]),
         Route("/v1/chat/completions", calls.chat_completions, methods=["POST"]),
     ]
 
@@ -43,8 +46,22 @@ class OpenAiCalls:
         self._services = answering.services
 
     async def models(self, _: Request) -> JSONResponse:
+        return JSONResponse({"object": "list", "data": [self._model()]})
+
+    async def model(self, request: Request) -> JSONResponse:
+        """The model by its name, which may be a path."""
+        named = request.path_params["model"]
+        if not named:
+            return await self.models(request)
+        try:
+            self._answering.check_model(named)
+        except ModelNotFound as error:
+            return _error_response(error)
+        return JSONResponse(self._model())
+
+    def _model(self) -> dict[str, object]:
         status = self._services.provider.status
-        model = {
+        return {
             "id": status.key or status.name,
             "object": "model",
             "created": 0,
@@ -52,7 +69,6 @@ class OpenAiCalls:
             "name": status.name,
             "ixc": self._facts(),
         }
-        return JSONResponse({"object": "list", "data": [model]})
 
     def _facts(self) -> dict[str, object]:
         """What another copy of this app, which uses this one as its backend, shows and sends."""
@@ -73,18 +89,14 @@ class OpenAiCalls:
         try:
             body = await read_json(request)
             asked = await self._answering.parse(body, share_caller(request))
+            self._answering.check_model(asked.model)
         except BodyRefused as error:
             return JSONResponse(refusal(str(error), error.code), error.status, {"Connection": "close"})
         except ClientDisconnect:
             return Response(status_code=499)
         except Exception as error:  # noqa: BLE001  told from the foreseen ones in error_body
             return _error_response(error)
-        if not self._has(asked.model):
-            known = self._services.provider.status.key
-            return JSONResponse(
-                refusal(f"There is no model {asked.model[:80]!r} here, only {known!r}.", "model_not_found"), 404
-            )
-        pump = self._answering.pump(asked, request)
+        pump = self._answering.pump(asked, request, by_no_other=True)
         return await (self._streamed if asked.streams else self._whole)(request, asked, pump)
 
     async def _whole(self, request: Request, asked: ChatCompletion, pump: EventPump) -> Response:
@@ -103,21 +115,20 @@ class OpenAiCalls:
             gone.cancel()
         return Response(status_code=500)
 
-    async def _streamed(self, _: Request, asked: ChatCompletion, pump: EventPump) -> Response:
-        """Server-sent events. What is refused at once is refused with a status of its own."""
-        events = pump.events()
+    async def _streamed(self, request: Request, asked: ChatCompletion, pump: EventPump) -> Response:
+        """Server-sent events. What is refused before the first of them, or before a silence, has a status of its own."""
+        gone = asyncio.create_task(stop_when_gone(request, pump))
+        events = pump.events(_SILENCE_S)
         try:
             first = await anext(events)
         except Exception as error:  # noqa: BLE001
             return _error_response(error)
+        finally:
+            gone.cancel()
         return StreamingResponse(_chunks(asked, first, events), media_type="text/event-stream", headers=_SSE_HEADERS)
 
-    def _has(self, model: str) -> bool:
-        status = self._services.provider.status
-        return model in (status.key, status.name)
 
-
-async def _chunks(asked: ChatCompletion, first: Event, events: AsyncIterator[Event]) -> AsyncIterator[str]:
+async def _chunks(asked: ChatCompletion, first: Event | None, events: AsyncIterator[Event | None]) -> AsyncIterator[str]:
     completion = Completion(asked.model)
     try:
         yield completion.chunk({"role": "assistant", "content": ""})
@@ -130,7 +141,9 @@ async def _chunks(asked: ChatCompletion, first: Event, events: AsyncIterator[Eve
         await events.aclose()  # sets the stop flag when the caller has gone
 
 
-def _chunk(completion: Completion, asked: ChatCompletion, event: Event) -> str:
+def _chunk(completion: Completion, asked: ChatCompletion, event: Event | None) -> str:
+    if event is None:
+        return WAITING
     if isinstance(event, TextDelta):
         return completion.chunk({"content": event.text})
     if isinstance(event, Finished):

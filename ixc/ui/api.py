@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import AsyncIterator, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +13,7 @@ import gradio as gr
 from ixc.application.answering import answer_events
 from ixc.application.event_pump import EventPump
 from ixc.application.services import Services
+from ixc.application.waiting import page_caller
 from ixc.chat.events import Event, TextDelta
 from ixc.chat.request import ChatRequest, StopFlag
 from ixc.conversation import ImageView, Turn
@@ -57,10 +58,13 @@ class _Asked:
 
     question: str
     image: Path | None
-    budget: int
+    budget: int | None
+    """None: that of the model that answers."""
     given: dict[str, float | None]
     system: str | None
     pairs: tuple[tuple[str, str], ...]
+    caller: str | None
+    """Who shares the places in the line."""
 
 
 class ApiHandlers:
@@ -88,6 +92,7 @@ class ApiHandlers:
 
     async def chat(
         self,
+        request: gr.Request,
         question: str,
         image: Path | None = None,
         max_patches: float | None = None,
@@ -115,7 +120,9 @@ class ApiHandlers:
         try:
             if not question or not question.strip():
                 raise EmptyQuestion("Type a question first.")
-            asked = _Asked(question, image, self._budget(max_patches), given, system, _pairs(history))
+            budget = None if max_patches is None else self._budget(max_patches)
+            caller = page_caller(request.username, getattr(request.client, "host", ""))
+            asked = _Asked(question, image, budget, given, system, _pairs(history), caller)
             stop, text = StopFlag(), ""
             async for event in EventPump(lambda: self._events(asked, stop), stop).events():
                 if isinstance(event, TextDelta):
@@ -133,7 +140,8 @@ class ApiHandlers:
 
         def build_request(engine: Engine) -> ChatRequest:
             decoded = self._decode(asked.image)
-            view = ImageView(decoded.image_id, asked.budget) if decoded else None
+            budget = engine.default_max_patches if asked.budget is None else asked.budget
+            view = ImageView(decoded.image_id, budget) if decoded else None
             return ChatRequest(
                 session_id=session,
                 question=asked.question,
@@ -145,7 +153,7 @@ class ApiHandlers:
             )
 
         try:
-            with self._services.line.enter() as ticket:
+            with self._services.line.enter(asked.caller) as ticket:
                 yield from answer_events(self._services, ticket, stop, build_request)
         finally:
             if (engine := self._services.provider.engine) is not None:
@@ -188,4 +196,4 @@ def _generation(defaults: GenerationSettings, given: dict[str, float | None]) ->
         values[name] = None if value is None else int(value)
     asks_to_sample = given["temperature"] is not None or given["top_p"] is not None
     values["do_sample"] = (defaults.do_sample or asks_to_sample) and values["temperature"] > 0 and values["num_beams"] == 1
-    return GenerationSettings(**values)
+    return replace(defaults, **values)

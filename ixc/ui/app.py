@@ -32,8 +32,8 @@ from ixc.ui.status import status_route
 
 _MAX_QUEUED = 512
 """Only a backstop against floods: the line before the model is the waiting line's, which refuses with a sentence."""
-_MAX_THREADS = 80
-"""Every waiting question holds a thread for moments; Stop and the slider must always find one."""
+_MORE_THREADS = 40
+"""For Stop, the slider and uploads, besides those of the page's questions: each holds one from the line to its last word."""
 _MAX_GRADIO_SESSIONS = 256
 """Gradio keeps a closed page's small state for an hour; this bounds it."""
 _SYSTEM_FONTS = [
@@ -107,7 +107,7 @@ def launch(
         ssr_mode=False,
         pwa=False,
         mcp_server=False,
-        max_threads=_MAX_THREADS,
+        max_threads=services.line.num_places + _MORE_THREADS,
         state_session_capacity=_MAX_GRADIO_SESSIONS,
         max_file_size=settings.images.max_bytes,
         theme=_theme(),

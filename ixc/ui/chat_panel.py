@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
@@ -13,15 +13,18 @@ from ixc.application.answering import answer_events
 from ixc.application.messages import Message, message_for
 from ixc.application.services import Services
 from ixc.application.strings import translate
-from ixc.application.waiting import Ticket
+from ixc.application.waiting import Ticket, page_caller
 from ixc.chat.events import Finished, PrefillProgress, TextDelta
 from ixc.chat.request import ChatRequest, StopFlag
 from ixc.errors import EmptyQuestion, SettingsError
 from ixc.ui.components import Widget
 from ixc.ui.export import export_file
 from ixc.ui.image_panel import ImagePanel, event_value, image_gone, session_id, shows_image
-from ixc.ui.settings_panel import AnswerSettings, SettingsPanel, layout_settings_panel
-from ixc.ui.transcript import AskedView, Conversation, Exchange, LiveAnswer, restored, transcript_page_value
+from ixc.ui.settings_panel import AnswerSettings, SettingsPanel, defaults_update, layout_settings_panel
+from ixc.ui.transcript import AskedView, AskedWith, Conversation, Exchange, LiveAnswer, restored, transcript_page_value
+
+if TYPE_CHECKING:
+    from ixc.chat.engine import Engine
 
 _SHOW_EVERY_S = 0.04
 """Text is shown at most 25 times a second: more is not seen, and every showing costs the server some milliseconds."""
@@ -146,15 +149,15 @@ class ChatHandlers:
 
     def ask(self, request: gr.Request, question: str, *inputs: Any) -> Iterator[list[Any]]:
         page = ShownPage.from_inputs(*inputs)
-        yield from self._answer(session_id(request), Asking(question, page.conversation, page))
+        yield from self._answer(request, Asking(question, page.conversation, page))
 
     def retry(self, request: gr.Request, *inputs: Any) -> Iterator[list[Any]]:
         page = ShownPage.from_inputs(*inputs)
-        yield from self._ask_again(session_id(request), page, len(page.conversation.exchanges) - 1)
+        yield from self._ask_again(request, page, len(page.conversation.exchanges) - 1)
 
     def edit(self, request: gr.Request, event: gr.EventData, *inputs: Any) -> Iterator[list[Any]]:
         index, text = event_value(event, "index", int, -1), event_value(event, "text", str, "")
-        yield from self._ask_again(session_id(request), ShownPage.from_inputs(*inputs), index, text)
+        yield from self._ask_again(request, ShownPage.from_inputs(*inputs), index, text)
 
     def stop(self, request: gr.Request) -> None:
         self._services.store.stop(session_id(request))
@@ -192,21 +195,21 @@ class ChatHandlers:
 
     # --- one answer -----------------------------------------------------------------------------------------------
 
-    def _ask_again(self, session: str, page: ShownPage, index: int, text: str | None = None) -> Iterator[list[Any]]:
+    def _ask_again(self, request: gr.Request, page: ShownPage, index: int, text: str | None = None) -> Iterator[list[Any]]:
         """The question at ``index``, or ``text`` in its place; what followed goes. The page waits for a word in any case."""
         exchanges = page.conversation.exchanges
         if not 0 <= index < len(exchanges):
             yield [transcript_page_value(page.conversation), gr.skip()]
             return
         question = exchanges[index].question if text is None else text
-        yield from self._answer(session, Asking(question, page.conversation.upto(index), page))
+        yield from self._answer(request, Asking(question, page.conversation.upto(index), page))
 
-    def _answer(self, session: str, asking: Asking) -> Iterator[list[Any]]:
+    def _answer(self, request: gr.Request, asking: Asking) -> Iterator[list[Any]]:
         """Stream the answer. A refused question leaves everything as it was shown, and says why.
 
         Whoever sees the finished answer may ask on at once: the session is free by then. Sent twice, a question counts once.
         """
-        services = self._services
+        services, session = self._services, session_id(request)
         if services.store.is_answering(session):
             yield [gr.skip()] * 2
             return
@@ -215,40 +218,50 @@ class ChatHandlers:
         try:
             if not asking.question.strip():
                 raise EmptyQuestion("Type a question first.")
-            chosen = AnswerSettings.from_values(*asking.shown.settings)
+            AnswerSettings.from_values(*asking.shown.settings)  # what is out of range is refused before it waits
             asked = Exchange(
                 asking.question.strip(),
                 self._view(session, asking.shown.stage, asking.shown.budget),
                 model=self._services.provider.status.name,
             )
             stop = services.store.begin_answer(session)
-            ticket = services.line.enter()
+            ticket = services.line.enter(page_caller(request.username, getattr(request.client, "host", "")))
         except Exception as error:  # noqa: BLE001  every refusal becomes a sentence under the transcript
             if stop is not None:
                 self._end(session, stop)
             yield [transcript_page_value(asking.shown.conversation, error=message_for(error)), gr.skip()]
             return
         try:
-            finished = yield from self._stream(asked, asking.past, chosen, ticket, stop, session)
+            finished = yield from self._stream(asked, asking, ticket, stop, session)
         finally:
             ticket.leave()
             self._end(session, stop)
         yield [transcript_page_value(finished), finished]
 
     def _stream(
-        self, asked: Exchange, past: Conversation, chosen: AnswerSettings, ticket: Ticket, stop: StopFlag, session: str
+        self, asked: Exchange, asking: Asking, ticket: Ticket, stop: StopFlag, session: str
     ) -> Generator[list[Any], None, Conversation]:
         """Show the answer growing. Returns the conversation with it."""
+        past, num_models = asking.past, len(self._services.provider.defaults)
         live = LiveAnswer(asked.question, asked.view, model=asked.model)
         yield [transcript_page_value(past, live), past]  # the page takes the question out of its field
+
+        def build_request(engine: Engine) -> ChatRequest:
+            nonlocal asked, live
+            asked = _as_seen_by(engine, asked, asking.shown.budget)  # another may have been chosen while the question waited
+            chosen = self._chosen(asking.shown, has_changed=len(self._services.provider.defaults) != num_models)
+            request = self._request(engine, asked, past, chosen, session)
+            used = AskedWith(request.generation, request.system, asking.shown.budget if asked.view else None)
+            asked = replace(asked, used=used, lacks_image=past.lacks_image(request.images))
+            live = replace(live, view=asked.view, model=asked.model, used=used)
+            return request
+
         done = asked
         shown_s = 0.0
         try:
-            for event in answer_events(self._services, ticket, stop, lambda _: self._request(asked, past, chosen, session)):
+            for event in answer_events(self._services, ticket, stop, build_request):
                 if isinstance(event, Finished):
-                    # Still borrowed: this is the model that answered, not one that was chosen while the question waited.
-                    model = self._services.provider.status.name
-                    done = replace(asked, answer=live.text, stats=event.stats, reason=event.reason, model=model)
+                    done = replace(asked, answer=live.text, stats=event.stats, reason=event.reason)
                     break
                 is_first_text = isinstance(event, TextDelta) and not live.text  # which waits for no other
                 if isinstance(event, TextDelta):
@@ -271,8 +284,19 @@ class ChatHandlers:
             raise image_gone()
         return None
 
-    def _request(self, asked: Exchange, past: Conversation, chosen: AnswerSettings, session: str) -> ChatRequest:
+    def _chosen(self, shown: ShownPage, *, has_changed: bool) -> AnswerSettings:
+        """What the controls said; when the model ``has_changed`` since, what the page sets them to for the one that answers."""
+        values = shown.settings
+        if has_changed:
+            _, *updates = defaults_update(self._services.provider, values)
+            values = [now if isinstance(new, dict) else new for now, new in zip(values, updates, strict=True)]  # dict: skipped
+        return AnswerSettings.from_values(*values)
+
+    def _request(
+        self, engine: Engine, asked: Exchange, past: Conversation, chosen: AnswerSettings, session: str
+    ) -> ChatRequest:
         images = self._services.store.images(session)
+        lookup = engine.default_generation.prompt_lookup_tokens  # the server's setting, for which the page has no control
         return ChatRequest(
             session_id=session,
             question=asked.question,
@@ -280,7 +304,7 @@ class ChatHandlers:
             turns=past.turns(images),
             images=images,
             system=chosen.system,
-            generation=chosen.generation,
+            generation=replace(chosen.generation, prompt_lookup_tokens=lookup),
         )
 
     def _end(self, session: str, stop: StopFlag) -> None:
@@ -289,3 +313,11 @@ class ChatHandlers:
         engine = self._services.provider.engine
         if not is_alive and engine is not None:
             engine.forget(session)
+
+
+def _as_seen_by(engine: Engine, asked: Exchange, budget: int) -> Exchange:
+    """The question as ``engine`` answers it: with its name and its way of cutting the image."""
+    view = asked.view
+    if view is not None:
+        view = AskedView(view.image_id, engine.layout.plan(view.plan.original_px, budget))
+    return replace(asked, view=view, model=engine.model_name)

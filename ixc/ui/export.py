@@ -1,4 +1,4 @@
-"""A conversation to keep: Markdown to read, JSON to work with; both with the plans and settings."""
+"""A conversation to keep: Markdown to read, JSON to work with; both with each question's own plan and settings."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ixc.single_view import ImagePlan
 from ixc.tiling import TilePlan
 from ixc.ui.plan_view import plan_words
 from ixc.ui.settings_panel import AnswerSettings
-from ixc.ui.transcript import Conversation, Exchange, stats_page_value
+from ixc.ui.transcript import AskedWith, Conversation, Exchange, stats_page_value
 
 
 def export_file(
@@ -40,7 +40,7 @@ def export_json(conversation: Conversation, chosen: AnswerSettings, model: Model
         "version": __version__,
         "exported": now.isoformat(timespec="seconds"),
         "model": {"name": model.name, "device": model.device},
-        "settings": {**asdict(chosen.generation), "system": chosen.system},
+        "settings_now": {**asdict(chosen.generation), "system": chosen.system},
         "exchanges": [_exchange_json(exchange) for exchange in conversation.exchanges],
     }
 
@@ -48,20 +48,25 @@ def export_json(conversation: Conversation, chosen: AnswerSettings, model: Model
 def export_markdown(
     conversation: Conversation, chosen: AnswerSettings, model: ModelStatus, now: datetime, language: str
 ) -> str:
-    """Questions as quotations, answers as they came, the figures under them, settings at the end."""
+    """Questions as quotations, answers as they came, under them figures and settings; the page's settings now at the end."""
     lines = [f"# 4KHD, {now:%Y-%m-%d %H:%M}", "", " · ".join(part for part in (model.name, model.device) if part), ""]
     for exchange in conversation.exchanges:
         lines += [*(f"> {line}" for line in exchange.question.splitlines()), ""]
         lines += [exchange.answer or translate(language, "chat.noanswer"), ""]
-        lines += [f"*{line}*" for line in _figures(exchange, language, model.name)] + [""]
+        lines += [f"*{line}*" for line in _figures(exchange, language)] + [""]
     settings = json.dumps({**asdict(chosen.generation), "system": chosen.system}, ensure_ascii=False, indent=2)
-    fence = "`" * (max([2, *(len(run) for run in re.findall("`+", settings))]) + 1)
-    lines += [f"## {translate(language, 'settings.title')}", "", f"{fence}json", settings, fence, ""]
+    title, fence = translate(language, "export.settings.now"), _fence(settings, 3)
+    lines += [f"## {title}", "", f"{fence}json", settings, fence, ""]
     return "\n".join(lines)
 
 
-def _figures(exchange: Exchange, language: str, model_name: str) -> list[str]:
-    figures = [exchange.model] if exchange.model and exchange.model != model_name else []
+def _fence(text: str, least: int) -> str:
+    """More backticks than stand together anywhere in ``text``."""
+    return "`" * max([least, *(len(run) + 1 for run in re.findall("`+", text))])
+
+
+def _figures(exchange: Exchange, language: str) -> list[str]:
+    figures = [exchange.model] if exchange.model else []
     if exchange.view:
         figures.append(_plan_figures(exchange.view.plan, language))
     if exchange.stats:
@@ -73,8 +78,36 @@ def _figures(exchange: Exchange, language: str, model_name: str) -> list[str]:
         cached = stats.num_cached_tokens
         parts.append(translate(language, "chat.stats.cached", tokens=stats.num_prompt_tokens, cached=cached))
         figures.append(", ".join(parts))
+    if exchange.used:
+        figures += _settings_figures(exchange.used, language, has_plan=exchange.view is not None)
+    if exchange.lacks_image:
+        figures.append(translate(language, "chat.note.lacks"))
     if exchange.error:
         figures.append(exchange.error.sentence(language))
+    return figures
+
+
+def _settings_figures(used: AskedWith, language: str, *, has_plan: bool) -> list[str]:
+    """With the budget where no plan says it, as of a conversation that was kept while its page was loaded again."""
+    generation = used.generation
+    figures = [
+        translate(
+            language,
+            "export.used",
+            length=generation.max_new_tokens,
+            temperature=0 if generation.is_greedy else generation.temperature,
+            top_p=generation.top_p,
+            repetition=generation.repetition_penalty,
+            beams=generation.num_beams,
+            seed=translate(language, "export.seed.random") if generation.seed is None else generation.seed,
+        )
+    ]
+    if used.budget is not None and not has_plan:
+        figures[0] += f", HD-{used.budget}"
+    if used.system:
+        words = json.dumps(used.system, ensure_ascii=False)
+        fence = _fence(words, 1)
+        figures.append(f"{translate(language, 'settings.system')}: {fence}{words}{fence}")
     return figures
 
 
@@ -95,6 +128,9 @@ def _exchange_json(exchange: Exchange) -> dict[str, Any]:
         "model": exchange.model,
         "reason": str(exchange.reason) if exchange.reason else None,
         "error": exchange.error.sentence("en") if exchange.error else None,
+        "settings": {**asdict(exchange.used.generation), "system": exchange.used.system} if exchange.used else None,
+        "budget": exchange.used.budget if exchange.used else None,
+        "lacks_earlier_image": exchange.lacks_image,
         "image_id": exchange.view.image_id if exchange.view else None,
         "plan": _plan_json(exchange.view.plan) if exchange.view else None,
         "stats": stats_page_value(exchange.stats) if exchange.stats else None,

@@ -71,7 +71,7 @@ class ModelHandlers:
         return [*shown[: -self._num_settings], *skipped] if is_known else shown
 
     def switch(self, request: gr.Request, model: Any, _: Any, budget: int, *settings: Any) -> list[Any]:
-        """Another model was chosen. The session's own answer is stopped; those of others are finished first."""
+        """Another model was chosen. When it takes the place the session's own answer is stopped; others are finished first."""
         services = self._services
         if model in {offered.key for offered in offered_models(services.settings)}:
             try:
@@ -79,7 +79,8 @@ class ModelHandlers:
             except IxcError as error:  # the choice goes back to the model that is there, and the chip says what is going on
                 logger.info("no switch: %s", error)
             else:
-                services.store.stop(session_id(request))
+                if services.provider.status.phase == "loading":  # while it is only downloaded, the old one goes on answering
+                    services.store.stop(session_id(request))
         return self._all(request, budget, settings, is_loading=services.provider.status.phase in ("loading", "away"))
 
     def _all(self, request: gr.Request, budget: int, settings: Sequence[Any], *, is_loading: bool) -> list[Any]:

@@ -9,7 +9,8 @@ from typing import Any
 import gradio as gr
 
 from ixc.application.engine_provider import EngineProvider
-from ixc.application.model_choice import offered_models
+from ixc.application.model_choice import OfferedModel, offered_models
+from ixc.application.model_files import bytes_to_download, in_words
 from ixc.application.strings import translate
 from ixc.errors import SettingsError
 from ixc.settings import GenerationSettings, Settings
@@ -102,11 +103,13 @@ def layout_settings_panel(settings: Settings) -> SettingsPanel:
 
 
 def defaults_update(provider: EngineProvider, current: Sequence[Any]) -> list[Any]:
-    """The chosen model and its own defaults, for ``SettingsPanel.model`` and ``inputs``, whose values now are ``current``.
+    """The chosen model and the running one's own defaults, for ``SettingsPanel.model`` and ``inputs``, now ``current``.
 
     Nothing but the choice changes without a model, and nothing that the user has changed: a value that is no model's default.
+    What is left to download of a model is said anew with the choice.
     """
-    chosen = provider.status.key
+    status = provider.status
+    chosen = gr.update(choices=model_choices(provider.settings), value=status.coming.key if status.coming else status.key)
     if not provider.defaults or provider.engine is None:
         return [chosen, *[gr.skip()] * len(current)]
     *before, own = [_control_values(*defaults) for defaults in provider.defaults]
@@ -116,8 +119,13 @@ def defaults_update(provider: EngineProvider, current: Sequence[Any]) -> list[An
 
 
 def model_choices(settings: Settings) -> list[tuple[str, str]]:
-    """Title and key of every model that can be chosen."""
-    return [(model.title, model.key) for model in offered_models(settings)]
+    """Title and key of every model that can be chosen; the title says what choosing it downloads."""
+    return [(_title_with_download(model), model.key) for model in offered_models(settings)]
+
+
+def _title_with_download(model: OfferedModel) -> str:
+    num_bytes = bytes_to_download(model.key)
+    return f"{model.title} ({in_words(num_bytes)} to download)" if num_bytes else model.title
 
 
 def _control_values(generation: GenerationSettings, system: str) -> list[Any]:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from ixc.application.messages import UNEXPECTED, Message
 from ixc.application.strings import load_strings
 from ixc.chat.events import AnswerStats, FinishReason
 from ixc.conversation import ImageView, Turn
+from ixc.errors import SettingsError
+from ixc.settings import GenerationSettings
 from ixc.single_view import ImagePlan
 from ixc.ui.plan_view import plan_words
 
@@ -33,6 +35,21 @@ class AskedView:
 
 
 @dataclass(frozen=True, slots=True)
+class AskedWith:
+    """The settings of a question's own moment; the page's may have changed since."""
+
+    generation: GenerationSettings
+    system: str = ""
+    budget: int | None = None
+    """Max patches; None for a question without an image."""
+
+    def page_value(self) -> dict[str, Any]:
+        """The seed in words: it may have more digits than a number in a browser."""
+        seed = None if self.generation.seed is None else str(self.generation.seed)
+        return {**asdict(self.generation), "seed": seed, "system": self.system, "budget": self.budget}
+
+
+@dataclass(frozen=True, slots=True)
 class Exchange:
     """A question and what came of it: an answer, part of one, or an error."""
 
@@ -44,10 +61,16 @@ class Exchange:
     error: Message | None = None
     model: str = ""
     """The name of the model that answered."""
+    used: AskedWith | None = None
+    """None where a page kept the conversation of an older version."""
+    lacks_image: bool = False
+    """An image of an earlier question was no longer held, and the model was not told of it."""
 
     def page_value(self) -> dict[str, Any]:
         return {
             "model": self.model,
+            "used": self.used.page_value() if self.used else None,
+            "lacksImage": self.lacks_image,
             "question": self.question,
             "view": self.view.page_value() if self.view else None,
             "answer": self.answer,
@@ -77,6 +100,10 @@ class Conversation:
             if e.answer
         )
 
+    def lacks_image(self, held_image_ids: Collection[str]) -> bool:
+        """Whether ``turns`` leaves an image out."""
+        return any(e.answer and e.view is not None and e.view.image_id not in held_image_ids for e in self.exchanges)
+
 
 def restored(kept: list[Any]) -> Conversation:
     """The words of a conversation that the page kept. Anybody may have sent it: what is no exchange is left out."""
@@ -88,7 +115,22 @@ def _restored_exchange(kept: Any) -> Exchange | None:
     if not texts or not all(isinstance(text, str) for text in texts) or not texts[0].strip():
         return None
     question, answer, model = texts
-    return Exchange(question, answer=answer, model=model, error=_restored_error(kept.get("error")))
+    error, used = _restored_error(kept.get("error")), _restored_settings(kept.get("used"))
+    return Exchange(question, None, answer, error=error, model=model, used=used, lacks_image=kept.get("lacksImage") is True)
+
+
+def _restored_settings(kept: Any) -> AskedWith | None:
+    if not isinstance(kept, dict):
+        return None
+    values = {f.name: kept.get(f.name) for f in fields(GenerationSettings)}
+    system, budget, seed = kept.get("system"), kept.get("budget"), values["seed"]
+    is_plain = isinstance(system, str) and isinstance(values["do_sample"], bool) and type(budget) in (int, type(None))
+    if not is_plain or not (seed is None or isinstance(seed, str)):
+        return None
+    try:
+        return AskedWith(GenerationSettings(**{**values, "seed": seed and int(seed)}), system, budget)
+    except (SettingsError, ValueError):  # out of range, or no number
+        return None
 
 
 def _restored_error(kept: Any) -> Message | None:
@@ -110,10 +152,12 @@ class LiveAnswer:
     num_done: int = 0
     num_total: int = 0
     model: str = ""
+    used: AskedWith | None = None
 
     def page_value(self) -> dict[str, Any]:
         return {
             "model": self.model,
+            "used": self.used.page_value() if self.used else None,
             "question": self.question,
             "view": self.view.page_value() if self.view else None,
             "text": self.text,

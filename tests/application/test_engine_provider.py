@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from dataclasses import replace
 from pathlib import Path
@@ -114,6 +115,44 @@ def quiet_provider() -> EngineProvider:
     return provider
 
 
+@pytest.mark.parametrize(
+    ("settings", "why"),
+    [
+        (Settings(model="nosuch"), "There is no model"),
+        (Settings(model="nosuch", backend="http://127.0.0.1:99999"), "IXC_BACKEND must be"),
+    ],
+    ids=["here", "elsewhere"],
+)
+def test_who_runs_it_reads_in_the_log_why_there_is_no_model(caplog, settings, why):
+    provider = EngineProvider(settings)
+    with caplog.at_level(logging.INFO, "ixc"):
+        provider.start()
+        assert provider.wait(60)
+    (record,) = [record for record in caplog.records if record.levelno >= logging.ERROR]
+    assert record.getMessage().startswith(f"model nosuch could not be loaded: {why}")
+    assert record.getMessage().endswith(provider.status.error.detail)
+    assert record.exc_info is None
+
+
+def test_every_attempt_that_fails_has_a_line_in_the_log_and_surprises_have_their_own(caplog):
+    errors = {"vl-7b": CheckpointError("It is damaged."), "4khd-7b": ValueError("surprise")}
+
+    def load(settings: Settings, _: object) -> QuietEngine:
+        if settings.model in errors:
+            raise errors[settings.model]
+        return QuietEngine(settings)
+
+    provider = EngineProvider(Settings(model="ixc-nano"), load)
+    provider.start()
+    assert provider.wait(10)
+    with caplog.at_level(logging.ERROR, "ixc"):
+        for model in ("vl-7b", "vl-7b", "4khd-7b"):
+            provider.switch(model)
+            assert provider.wait(10)
+    messages = [record.getMessage() for record in caplog.records]
+    assert messages == [*["model vl-7b could not be loaded: It is damaged."] * 2, "unexpected error"]
+
+
 def test_an_answer_under_way_is_finished_before_its_model_goes():
     provider = quiet_provider()
     with provider.borrowed() as engine:
@@ -150,7 +189,7 @@ def test_what_the_user_set_survives_a_switch_and_defaults_follow_the_model():
     assert defaults_update(provider, _controls(max_new_tokens=18))[1] == 15
     chosen = defaults_update(provider, _controls(max_new_tokens=300))
     assert chosen[1] != 15
-    assert chosen[0] == "vl-7b"
+    assert chosen[0]["value"] == "vl-7b"
 
 
 def test_a_page_on_a_network_offers_only_what_its_owner_allows():

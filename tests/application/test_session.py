@@ -8,10 +8,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from ixc.application.engine_provider import EngineProvider
 from ixc.application.preview import encode_preview, encode_thumbnail
+from ixc.application.services import Services
 from ixc.application.session import SessionStore, StoreLimits
-from ixc.errors import EngineBusy, IxcError
+from ixc.errors import CheckpointError, EngineBusy, IxcError
 from ixc.imaging.decode import DecodedImage
+from ixc.settings import Settings
 
 
 class Clock:
@@ -124,6 +127,49 @@ def test_bytes_are_bounded_and_a_running_answer_is_spared():
     assert store.current("idle") is None
     assert store.current("answering") is not None
     assert store.current("newest") is not None
+
+
+def test_images_that_are_no_longer_shown_go_before_anybodys_current_one():
+    one = image(1, 500, 667)
+    store = SessionStore(StoreLimits(max_bytes=int(4.5 * one.pixels_HWC.nbytes)))
+    tokens = {}
+    for name, values in {"idlest": (1, 2), "idle": (3, 4)}.items():
+        for value in values:
+            tokens[value] = store.put_image(name, image(value, 500, 667)).token
+    store.put_image("newest", image(5, 500, 667))
+    assert [store.preview(token) is not None for token in tokens.values()] == [False, True, True, True]
+    store.put_image("newest", image(6, 500, 667))
+    assert [store.preview(token) is not None for token in tokens.values()] == [False, True, False, True]
+    assert all(store.current(name) is not None for name in ("idlest", "idle", "newest"))
+    store.put_image("newest", image(7, 500, 667))  # its own earlier ones too
+    store.put_image("newest", image(8, 500, 667))
+    assert all(store.current(name) is not None for name in ("idlest", "idle", "newest"))
+    for name in ("more", "most"):  # now there are only current ones, and the idlest page's goes
+        store.put_image(name, image(9, 500, 667))
+    assert [store.current(name) is not None for name in ("idlest", "idle", "newest", "more", "most")] == [False, *[True] * 4]
+
+
+def test_the_owner_says_how_many_bytes_are_held():
+    def load(*_: object) -> None:
+        raise CheckpointError("There is no model here.")
+
+    store = Services.start(Settings.from_env({"IXC_IMAGES_MB": "2"}), EngineProvider(Settings(), load)).store
+    for name in ("first", "second", "third"):  # 1.0 MB each, and a preview
+        store.put_image(name, image(1, 500, 667))
+    assert [store.current(name) is not None for name in ("first", "second", "third")] == [False, True, True]
+
+
+def test_the_image_of_a_question_that_waits_stays_while_others_are_opened():
+    one = image(1, 500, 667)
+    store = SessionStore(StoreLimits(max_bytes=int(1.5 * one.pixels_HWC.nbytes), max_images_per_session=1))
+    asked = store.put_image("anna", one)
+    stop = store.begin_answer("anna")
+    store.put_image("anna", image(2, 500, 667))
+    store.put_image("anna", image(3, 500, 667))
+    assert set(store.images("anna")) == {one.image_id, image(3, 500, 667).image_id}
+    store.end_answer("anna", stop)
+    store.put_image("anna", image(4, 500, 667))
+    assert store.preview(asked.token) is None
 
 
 def test_age_and_number_of_sessions_are_bounded():

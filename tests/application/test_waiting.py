@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from ixc.application.waiting import WaitingLine
+from ixc.application.waiting import WaitingLine, page_caller
 from ixc.errors import EngineBusy
 from ixc.settings import Settings
 
@@ -85,3 +85,19 @@ def test_all_are_served_in_the_order_they_came():
     for thread in threads:
         thread.join(30)
     assert served == list(range(30))
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "is_same"),
+    [
+        ("192.0.2.1", "192.0.2.2", False),
+        ("2001:db8::1", "2001:db8::ffff:2", True),
+        ("2001:db8::1", "2001:db8:0:1::1", False),
+        ("::ffff:192.0.2.1", "::ffff:192.0.2.2", False),
+        ("testclient", "testclient", True),
+        ("", "", True),
+    ],
+)
+def test_pages_of_one_network_share_places_and_known_users_share_none(one, other, is_same):
+    assert (page_caller(None, one) == page_caller(None, other)) is is_same
+    assert page_caller("anna", one) is None

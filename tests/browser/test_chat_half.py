@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import re
 
+from PIL import Image
+
 TEXT_LENGTH = "document.querySelector('.ixc-live')?.innerText.length ?? 0"
 
 
@@ -233,6 +235,7 @@ def test_export_holds_the_conversation_the_plan_and_the_settings(visit, wide_ima
     user.limit_answer(7)
     user.ask("What does berth 07 list?")
     user.wait_for_answer(1)
+    user.limit_answer(11)  # which the answer was not asked with
     user.page.click("#ixc-export")
     with user.page.expect_download() as download:
         user.page.click('[data-format="json"]')
@@ -240,7 +243,8 @@ def test_export_holds_the_conversation_the_plan_and_the_settings(visit, wide_ima
     exchange = data["exchanges"][0]
     assert exchange["question"] == "What does berth 07 list?"
     assert exchange["plan"]["grid"] == {"rows": 2, "cols": 4}  # the reference's table, HD-9
-    assert data["settings"]["max_new_tokens"] == 7
+    assert (exchange["settings"]["max_new_tokens"], exchange["budget"]) == (7, 9)
+    assert data["settings_now"]["max_new_tokens"] == 11
     assert exchange["stats"]["newTokens"] <= 7
     user.page.click("#ixc-export")
     with user.page.expect_download() as download:
@@ -373,3 +377,24 @@ def test_markdown_shows_lists_tables_and_code(visit):
     assert "<td>1</td><td>2</td>" in html
     assert "<pre><code>a &lt; b</code></pre>" in html
     assert "<p>2 * 3 * 4</p>" in html
+
+
+def test_an_answer_says_that_an_earlier_image_was_no_longer_held(visit, tmp_path):
+    user = visit()
+    user.limit_answer(3)
+    user.set_slider(1)
+    for number in range(8):  # six are held
+        path = tmp_path / f"{number}.png"
+        Image.new("RGB", (40, 30), (number, 0, 0)).save(path)
+        before = user.page.evaluate("ixc.last('plan')?.imageId")
+        user.page.set_input_files("#ixc-file", path)
+        user.page.wait_for_function("before => (ixc.last('plan')?.imageId ?? before) !== before", arg=before)
+        user.page.wait_for_function("() => ixc.last('image').id === ixc.last('plan').imageId")
+        if number in (0, 7):
+            user.ask("What is it?")
+            user.wait_for_answer(1 if number == 0 else 2)
+    notes = [exchange.locator(".ixc-lacks").all_inner_texts() for exchange in user.page.locator(".ixc-exchange").all()]
+    assert notes == [[], ["An earlier image was no longer held; the model answered without it."]]
+    user.page.reload()
+    user.page.wait_for_selector(".ixc-exchange .ixc-lacks")
+    user.errors[:] = [error for error in user.errors if not error.startswith("AbortError")]

@@ -115,6 +115,48 @@ def test_what_was_cleared_does_not_come_back(visit):
     forget_what_broke_off(user)
 
 
+def test_back_and_forward_come_back_to_the_conversation(visit):
+    user = visit()
+    user.limit_answer(3)
+    user.ask("one")
+    user.wait_for_answer(1)
+    user.page.goto("about:blank")
+    user.page.go_back()
+    user.page.wait_for_selector(".ixc-exchange")
+    assert questions(user) == ["one"]
+    user.limit_answer(3)
+    user.ask("two")
+    user.wait_for_answer(2)
+    forget_what_broke_off(user)
+
+
+DISCARDED = """
+const isDiscarded = () => location.protocol !== "about:" && sessionStorage.getItem("test-discarded");
+if (isDiscarded()) Object.defineProperty(document, "wasDiscarded", { value: true });
+window.hide = () => {
+  Object.defineProperty(document, "hidden", { value: true, configurable: true });
+  document.dispatchEvent(new Event("visibilitychange"));
+};
+window.addEventListener("pagehide", (event) => { if (isDiscarded()) event.stopImmediatePropagation(); }, true);
+"""
+"""A browser that discards a hidden tab tells its page nothing; the page that is then loaded in its place can see it."""
+
+
+def test_a_tab_that_the_browser_discarded_comes_back(visit, app):
+    user = visit(init_script=DISCARDED)
+    user.limit_answer(3)
+    user.ask("one")
+    user.wait_for_answer(1)
+    user.page.fill("#ixc-question textarea", "a draft")
+    user.page.evaluate("sessionStorage.setItem('test-discarded', '1'); window.hide()")
+    user.page.goto("about:blank")
+    user.page.goto(app.url)
+    user.page.wait_for_selector(".ixc-exchange")
+    assert questions(user) == ["one"]
+    assert user.page.input_value("#ixc-question textarea") == "a draft"
+    forget_what_broke_off(user)
+
+
 def test_nobody_else_sees_what_a_tab_kept(visit, app):
     user = visit()
     user.limit_answer(3)
@@ -129,7 +171,7 @@ def test_nobody_else_sees_what_a_tab_kept(visit, app):
     user.ask("two")
     user.wait_for_answer(1)
     user.page.evaluate(
-        "window.addEventListener('pagehide', () => { "
+        "for (const name of ['pagehide', 'visibilitychange']) window.addEventListener(name, () => { "
         "const kept = JSON.parse(sessionStorage.getItem('ixc-kept')); "
         "sessionStorage.setItem('ixc-kept', JSON.stringify({ ...kept, user: 'anna' })); })"
     )

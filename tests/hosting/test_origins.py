@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Iterator
+from contextlib import nullcontext
 
 import httpx
 import pytest
@@ -198,3 +199,76 @@ def test_a_page_elsewhere_is_not_told_that_it_may_name_the_host_itself(on_the_ne
     asks["access-control-request-headers"] = "x-forwarded-host"
     answer = httpx.options(f"{on_the_network.url}/v1/chat/completions", headers=asks)
     assert "access-control-allow-origin" not in answer.headers
+
+
+CHAT = "https://chat.example.org"
+KEY = "sixteen-signs-or-more"
+
+
+@pytest.fixture(scope="module")
+def on_this_machine() -> Iterator[AppProcess]:
+    """Where Gradio tells pages elsewhere that they may not, whatever IXC_ORIGINS says."""
+    with AppProcess({"IXC_MODEL": "no-such-model", "IXC_ORIGINS": CHAT, "IXC_API_KEY": KEY}) as running:
+        yield running
+
+
+def asks_before(origin: str, *headers: str) -> dict[str, str]:
+    """What a browser sends before a page's POST with ``headers`` that not every page may send. No key is among it."""
+    asked = {"access-control-request-headers": ",".join(headers)} if headers else {}
+    return {"origin": origin, "access-control-request-method": "POST", **asked}
+
+
+def told(answer: httpx.Response) -> tuple[list[str], list[str]]:
+    """All values of the two headers by which a browser lets a page read an answer, and caches keep it for that page."""
+    vary = [part.strip().lower() for part in answer.headers.get("vary", "").split(",")]
+    return answer.headers.get_list("access-control-allow-origin"), [part for part in vary if part == "origin"]
+
+
+@pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/models", "/gradio_api/call/chat", "/config", "/mcp"])
+def test_a_browser_that_asks_for_a_named_page_is_told_yes_on_loopback_too(on_this_machine, path):
+    wanted = ("authorization", "content-type", "x-stainless-lang")  # as OpenAI's client in a browser
+    answer = httpx.options(on_this_machine.url + path, headers=asks_before(CHAT, *wanted))
+    assert answer.is_success
+    assert told(answer) == ([CHAT], ["origin"])
+    assert {name.strip() for name in answer.headers["access-control-allow-headers"].lower().split(",")} >= set(wanted)
+    assert "POST" in answer.headers["access-control-allow-methods"]
+    refused = httpx.options(on_this_machine.url + path, headers=asks_before("https://evil.example", *wanted))
+    assert told(refused)[0] == []
+
+
+@pytest.mark.parametrize(("path", "key", "status"), [("/v1/models", KEY, 200), ("/v1/models", "", 401), ("/health", "", 503)])
+def test_a_named_page_may_read_what_it_is_answered(on_this_machine, path, key, status):
+    authorization = {"authorization": f"Bearer {key}"} if key else {}
+    answer = httpx.get(on_this_machine.url + path, headers={"origin": CHAT, **authorization})
+    assert answer.status_code == status
+    assert told(answer) == ([CHAT], ["origin"])
+    assert told(httpx.get(on_this_machine.url + path, headers=authorization)) == ([], [])
+
+
+@pytest.mark.parametrize("origin", ["http://chat.lan", "http://ixc.lan:7860"])
+def test_what_gradio_tells_too_is_told_once(on_the_network, origin):
+    host = {"host": "ixc.lan:7860"}
+    for answer in (
+        httpx.get(f"{on_the_network.url}/v1/models", headers={"origin": origin, **host}),
+        httpx.get(f"{on_the_network.url}/config", headers={"origin": origin, **host}),
+        httpx.options(f"{on_the_network.url}/config", headers={**asks_before(origin, "content-type"), **host}),
+    ):
+        assert told(answer) == ([origin], ["origin"])
+        assert answer.headers.get_list("access-control-allow-credentials") == ["true"]
+
+
+@pytest.mark.parametrize("starts", [True, False], ids=["a server that starts it", "one that only passes requests on"])
+def test_where_every_page_may_come_each_is_told_by_its_own_name(starts):
+    routes = [Route("/page", lambda _: PlainTextResponse("yes", headers={"Vary": "Cookie"}))]
+    origins = Origins.of("*", {}, only_local=False)
+    app = Starlette(routes=routes, middleware=[Middleware(OnlyOwnPages, origins=origins)])
+    client = TestClient(app)
+    with client if starts else nullcontext():
+        for origin in (CHAT, "http://blog.example"):
+            answer = client.get("/page", headers={"origin": origin})
+            assert told(answer) == ([origin], ["origin"])
+            assert answer.headers["vary"].startswith("Cookie")
+            before = client.options("/page", headers=asks_before(origin))
+            assert told(before) == ([origin], ["origin"])
+            assert {"Authorization", "Content-Type"} <= set(before.headers["access-control-allow-headers"].split(", "))
+        assert client.options("/page", headers={"origin": CHAT}).status_code == 405  # the page's own request

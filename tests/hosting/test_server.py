@@ -207,18 +207,20 @@ def metrics(app: AppProcess) -> dict[str, float]:
 
 def test_a_server_from_its_first_page_to_its_last_word(checkpoint):
     """One process, in the order of its life."""
-    env = {"IXC_MODEL": checkpoint, "IXC_MAX_USERS": "2", "IXC_LOG_FORMAT": "json", "IXC_GRACE_S": "1"}
+    env = {"IXC_MODEL": checkpoint, "IXC_MAX_USERS": "4", "IXC_LOG_FORMAT": "json", "IXC_GRACE_S": "1"}
     with AppProcess(env) as app:
         assert app.wait_for_model() == "ready"
         assert httpx.get(f"{app.url}/health").status_code == 200
         first, second = PageClient(app.url), PageClient(app.url)
 
         assert metrics(app)["ixc_open_pages"] == 2
-        for path, says in (("/", "2 at a time"), ("/config", "2 users at a time")):
+        for path, says in (("/", "2 of one network at a time"), ("/config", "2 users of one network at a time")):
             full = httpx.get(app.url + path)
             assert full.status_code == 503
             assert full.headers["Retry-After"]
             assert says in full.text
+        with httpx.Client(transport=httpx.HTTPTransport(local_address="127.0.0.2")) as elsewhere:
+            assert elsewhere.get(f"{app.url}/config").status_code == 200
         second.close()  # noticed long before the next beat, which comes 15 s after the first
         deadline_s = time.monotonic() + 8
         while metrics(app)["ixc_open_pages"] > 1:

@@ -7,14 +7,15 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 
 from ixc.benchmarks.page_client import PageClient
 
-NUM_WAITING = 20
-"""The app's default."""
+NUM_OWN = 16
+"""Of the twenty places that the app has by default, for the questions of one network."""
 
 
 @pytest.fixture(scope="module")
@@ -116,8 +117,8 @@ def test_chat_refuses_bad_arguments_in_a_sentence(client, arguments, says):
         client.predict(**arguments, api_name="/chat")
 
 
-def test_the_one_that_finds_the_line_full_is_told_so(app, client):
-    """One is served and twenty wait; the next is refused at once, and the twenty get their answers."""
+def test_the_one_that_finds_its_share_of_the_line_full_is_told_so(app, client):
+    """One is served and sixteen wait; the next is refused at once, another network's is not, and the sixteen are answered."""
 
     def wait_for_line(num_inside: int) -> None:
         deadline_s = time.monotonic() + 60
@@ -129,10 +130,19 @@ def test_the_one_that_finds_the_line_full_is_told_so(app, client):
     transcripts = served.ask("Say much.")
     next(transcripts)
     wait_for_line(1)
-    waiting = [client.submit(question=f"Question {n}", max_new_tokens=1, api_name="/chat") for n in range(NUM_WAITING)]
-    wait_for_line(NUM_WAITING + 1)
-    with pytest.raises(AppError, match=f"All {NUM_WAITING} waiting places are taken; try again in a minute."):
+    waiting = [client.submit(question=f"Question {n}", max_new_tokens=1, api_name="/chat") for n in range(NUM_OWN)]
+    wait_for_line(NUM_OWN + 1)
+    with pytest.raises(AppError, match=f"{NUM_OWN + 1} of your questions, or of your network, are under way already"):
         client.predict(question="One too many", max_new_tokens=1, api_name="/chat")
+    another = PageClient(app.url)
+    another.set_value("ixc-length", 1)
+    *_, refused = another.ask("And from the page?")
+    assert "of your network" in refused["error"]["detail"]
+    another.close()
+    with httpx.Client(base_url=app.url, transport=httpx.HTTPTransport(local_address="127.0.0.2")) as elsewhere:
+        question, one_token = ["From elsewhere", None, None], [1, *[None] * 7]
+        elsewhere.post("/gradio_api/call/chat", json={"data": [*question, *one_token]}).raise_for_status()
+        wait_for_line(NUM_OWN + 2)
     served.stop()
     assert list(transcripts)[-1]["exchanges"][0]["reason"] == "stopped"
     served.close()

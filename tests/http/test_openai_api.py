@@ -153,6 +153,17 @@ def test_one_caller_does_not_take_every_place_in_the_line(app, http, model):
         ({"n": 2}, "n is not supported"),
         ({"max_patches": 0}, "max_patches must be a whole number from 1 to 64"),
         ({"tools": [{"type": "function"}]}, "tools is not supported"),
+        ({"tool_choice": "required"}, "tool_choice is not supported"),
+        ({"tool_choice": {"type": "function", "function": {"name": "f"}}}, "tool_choice is not supported"),
+        ({"response_format": {"type": "json_object"}}, "response_format is not supported"),
+        ({"response_format": {"type": "json_schema", "json_schema": {}}}, "response_format is not supported"),
+        ({"presence_penalty": 0.5}, "presence_penalty is not supported"),
+        ({"frequency_penalty": -2}, "frequency_penalty is not supported"),
+        ({"logit_bias": {"50256": -100}}, "logit_bias is not supported"),
+        ({"modalities": ["text", "audio"]}, "modalities is not supported"),
+        ({"stream": "false"}, "stream must be true or false"),
+        ({"stream": 1}, "stream must be true or false"),
+        ({"stream_options": {"include_usage": "no"}}, "include_usage must be true or false"),
         ({"stop": ["a"] * 5}, "at most 4"),
         ({"messages": about("http://127.0.0.1/x.png", "What?")}, "does not fetch images"),
         ({"messages": about("file:///etc/passwd", "What?")}, "data: URL"),
@@ -167,6 +178,32 @@ def test_a_bad_request_is_refused_in_a_sentence(http, model, change, words):
     assert words in error["message"]
     assert "Traceback" not in answer.text
     assert error["type"] == "invalid_request_error"
+
+
+def test_what_changes_nothing_may_be_said(client, model):
+    """As clients send it that write every field out."""
+    answer = client.chat.completions.create(
+        model=model,
+        messages=[{"role": "user", "content": "Hi"}],
+        max_tokens=1,
+        n=1,
+        stream=False,
+        response_format={"type": "text"},
+        presence_penalty=0,
+        frequency_penalty=0.0,
+        logit_bias={},
+        tool_choice="none",
+        modalities=["text"],
+        extra_body={"tools": [], "audio": None, "logprobs": None},
+    )
+    assert answer.usage.completion_tokens == 1
+
+
+def test_a_model_is_found_by_its_id_which_may_be_a_folder(client, model):
+    assert "/" in model
+    assert client.models.retrieve(model) == client.models.list().data[0]
+    with pytest.raises(openai.NotFoundError, match="There is no model 'gpt-9' here"):
+        client.models.retrieve("gpt-9")
 
 
 def test_a_lost_backend_is_the_servers_fault_so_that_clients_and_proxies_try_again():

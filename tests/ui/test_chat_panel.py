@@ -16,7 +16,7 @@ from ixc.settings import GenerationSettings, Settings
 from ixc.ui.chat_panel import ChatHandlers
 from ixc.ui.transcript import Conversation, Exchange, transcript_page_value
 
-PAGE = SimpleNamespace(session_hash="anna")
+PAGE = SimpleNamespace(session_hash="anna", username=None, client=None)
 TOLD = Conversation((Exchange("Which?", answer="West.", model="m"), Exchange("And?", answer="East.", model="m")))
 DEFAULTS = GenerationSettings()
 CONTROLS = (DEFAULTS.max_new_tokens, 1.0, DEFAULTS.top_p, DEFAULTS.repetition_penalty, 1, "", "")

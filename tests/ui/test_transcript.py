@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
@@ -16,12 +17,13 @@ from ixc.settings import GenerationSettings
 from ixc.tiling import SizePx, plan_tiles
 from ixc.ui.export import export_file, export_json, export_markdown
 from ixc.ui.settings_panel import AnswerSettings
-from ixc.ui.transcript import AskedView, Conversation, Exchange, restored, transcript_page_value
+from ixc.ui.transcript import AskedView, AskedWith, Conversation, Exchange, restored, transcript_page_value
 
 VIEW = AskedView("image-1", plan_tiles(SizePx(1600, 3840), 25))
 STATS = AnswerStats(1834.0, 3245, 3200, 12, 41.2, 3217)
 ANSWERED = Exchange("Which?", VIEW, "West.", STATS, FinishReason.END_OF_TURN)
 FAILED = Exchange("And?", VIEW, error=Message("OutOfMemory", "The device ran out of memory."))
+USED = AskedWith(GenerationSettings(max_new_tokens=77, temperature=0.5, seed=2**62 + 1), "In `one` word.\nNo more.", 25)
 CHOSEN = AnswerSettings(GenerationSettings(seed=3), "Be brief.")
 MODEL = ModelStatus("ready", "ixc-nano", device="CPU")
 
@@ -61,6 +63,30 @@ def test_what_is_no_exchange_does_not_come_back(kept):
     assert restored([kept, ANSWERED.page_value()]).exchanges == (restored([ANSWERED.page_value()]).exchanges)
 
 
+def test_the_settings_of_each_question_come_back_and_conversations_without_them_do_too():
+    kept = json.loads(json.dumps([replace(ANSWERED, used=USED, lacks_image=True).page_value(), ANSWERED.page_value()]))
+    one, two = restored(kept).exchanges
+    assert (one.used, one.lacks_image) == (USED, True)
+    assert kept[0]["used"]["seed"] == "4611686018427387905"  # a browser's number would end in 904
+    assert (two.used, two.lacks_image) == (None, False)
+    older = {name: value for name, value in kept[1].items() if name in ("question", "answer", "model", "error")}
+    assert restored([older]).exchanges == (two,)
+    export_json(restored([older]), CHOSEN, MODEL, datetime.now(UTC))
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        *(5, [], {}, {"temperature": "hot"}, {"max_new_tokens": 10**9}, {"seed": "x"}, {"seed": 5}, {"seed": "9" * 30}),
+        *({"system": None}, {"budget": "25"}, {"budget": True}, {"do_sample": "yes"}),
+    ],
+)
+def test_settings_that_are_none_are_left_out(wrong):
+    used = {**USED.page_value(), **wrong} if isinstance(wrong, dict) and wrong else wrong
+    (exchange,) = restored([{**ANSWERED.page_value(), "used": used}]).exchanges
+    assert (exchange.answer, exchange.used) == ("West.", None)
+
+
 @pytest.mark.parametrize("error", [{}, {"code": "NoSuchError", "detail": "x"}, {"code": ["ImageError"]}])
 def test_an_error_that_is_not_known_comes_back_as_one(error):
     (exchange,) = restored([{**FAILED.page_value(), "error": error}]).exchanges
@@ -80,11 +106,45 @@ def test_the_page_value_is_plain_data():
 def test_json_export_holds_plan_settings_and_stats():
     data = export_json(Conversation((ANSWERED, FAILED)), CHOSEN, MODEL, datetime(2026, 3, 1, 12, tzinfo=UTC))
     json.dumps(data)
-    assert data["settings"]["seed"] == 3
-    assert data["settings"]["system"] == "Be brief."
+    assert data["settings_now"]["seed"] == 3
+    assert data["settings_now"]["system"] == "Be brief."
+    assert [exchange["settings"] for exchange in data["exchanges"]] == [None, None]  # nothing is said that is not known
     assert data["exchanges"][0]["plan"]["num_visual_tokens"] == 3217
     assert "tiles" not in data["exchanges"][0]["plan"]
     assert data["exchanges"][1]["error"] == "The device ran out of memory."
+
+
+def test_every_answer_is_exported_with_its_own_settings():
+    now = datetime(2026, 3, 1, 12, tzinfo=UTC)
+    greedy = AskedWith(GenerationSettings(do_sample=False))
+    told = (replace(ANSWERED, used=USED, model="ixc-nano"), Exchange("Hi?", answer="Hello.", model="big", used=greedy))
+    one, two = export_json(Conversation(told), CHOSEN, MODEL, now)["exchanges"]
+    assert (one["settings"]["max_new_tokens"], one["settings"]["seed"], one["budget"]) == (77, 2**62 + 1, 25)
+    assert (one["settings"]["system"], one["model"]) == ("In `one` word.\nNo more.", "ixc-nano")
+    assert (two["settings"]["do_sample"], two["settings"]["system"], two["budget"], two["model"]) == (False, "", None, "big")
+    text = export_markdown(Conversation(told), CHOSEN, MODEL, now, "en")
+    first, second, now_block = text.split("\n> ")[1], text.split("\n> ")[2].split("## ")[0], text.split("## ")[-1]
+    assert "*ixc-nano*" in first
+    assert "*asked with at most 77 tokens, temperature 0.5, top-p 0.8, repetition penalty 1.005, beams 1, seed " in first
+    assert f"seed {2**62 + 1}*" in first
+    again = export_markdown(restored([told[0].page_value()]), CHOSEN, MODEL, now, "en")
+    assert f"seed {2**62 + 1}, HD-25*" in again  # whose plan did not come back
+    assert '*System prompt: ``"In `one` word.\\nNo more."``*' in first
+    assert "*big*" in second
+    assert "temperature 0, top-p 0.8, repetition penalty 1.005, beams 1, seed random*" in second
+    assert "System prompt" not in second
+    assert now_block.startswith("Settings now\n")
+    assert '"seed": 3' in now_block
+
+
+def test_an_answer_without_an_earlier_image_says_so():
+    gone = replace(ANSWERED, lacks_image=True)
+    text = export_markdown(Conversation((gone,)), CHOSEN, MODEL, datetime.now(UTC), "en")
+    assert "*An earlier image was no longer held; the model answered without it.*" in text
+    assert export_json(Conversation((gone,)), CHOSEN, MODEL, datetime.now(UTC))["exchanges"][0]["lacks_earlier_image"]
+    assert Conversation((ANSWERED,)).lacks_image(set())
+    assert not Conversation((ANSWERED,)).lacks_image({"image-1"})
+    assert not Conversation((FAILED,)).lacks_image(set())  # which is not told to the model anyway
 
 
 def test_markdown_export_reads_well_in_both_languages():
