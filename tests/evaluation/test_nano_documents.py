@@ -215,6 +215,7 @@ def test_a_file_that_cannot_be_added_to_is_found_before_anything_is_asked(counte
 def test_what_was_measured_with_other_documents_or_pixels_is_measured_again(counted, monkeypatch, tasks, tmp_path, change):
     """Fonts, another LibreOffice or another version of the wording: as many documents from the same seed, but not the same."""
     command = ["eval", "nano", "--limit", "12", "--out", str(tmp_path)]
+    monkeypatch.setenv("IXC_RESIZE", "fast")
     counted.interrupted_at = 9
     assert main(command) == 130
     counted.interrupted_at = None

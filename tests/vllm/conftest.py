@@ -15,14 +15,14 @@ from tests.checkpoints import TOKENIZER_FILE, VL_REFERENCE, write_chat_checkpoin
 
 if importlib.util.find_spec("vllm") is None:
     collect_ignore_glob = ["*"]
-
-os.environ |= {
-    "VLLM_CPU_KVCACHE_SPACE": "1",
-    "VLLM_CPU_OMP_THREADS_BIND": "nobind",
-    "VLLM_NO_USAGE_STATS": "1",
-    "HF_HUB_OFFLINE": "1",
-    "IXC_RESIZE": "exact",
-}
+else:  # this file is imported with the other tests too, whose environment is not its own
+    os.environ |= {
+        "VLLM_CPU_KVCACHE_SPACE": "1",
+        "VLLM_CPU_OMP_THREADS_BIND": "nobind",
+        "VLLM_NO_USAGE_STATS": "1",
+        "HF_HUB_OFFLINE": "1",
+        "IXC_RESIZE": "exact",
+    }
 
 
 @pytest.fixture(scope="session")
