@@ -135,14 +135,14 @@ def _check_before_download(settings: Settings, preset: ModelPreset, held_bytes: 
 
 def _on_meta(config: object) -> PreTrainedModel | None:
     """The architecture without its weights; None where no model can be built, which loading will say."""
-    from accelerate import init_empty_weights
+    import torch
 
     from ixc.models.families import family_of_config
 
     if config.num_hidden_layers + config.vision_config.num_hidden_layers > _MAX_LAYERS:
         return None
     try:
-        with init_empty_weights():
+        with torch.device("meta"):  # for this thread alone; another one may be loading
             return family_of_config(config).model_class(config)
     except Exception:  # noqa: BLE001  sizes that cannot be, names of activations that nobody knows
         return None
@@ -159,7 +159,8 @@ def _room_bytes(settings: Settings, placement: Placement, held_bytes: int) -> in
         return None if placement.offload_folder else limits_bytes + (0 if settings.max_memory else held_bytes)
     if placement.device.type == "cuda":
         return free_memory_bytes(placement.device) + held_bytes
-    return psutil.virtual_memory().available + psutil.swap_memory().free + held_bytes
+    # Not what is free now: weights that are read from their files as they are may push others' memory out.
+    return psutil.virtual_memory().total + psutil.swap_memory().total
 
 
 def _held_bytes(repo_id: str) -> int:
@@ -168,4 +169,12 @@ def _held_bytes(repo_id: str) -> int:
     from huggingface_hub.file_download import repo_folder_name
 
     folder = Path(constants.HF_HUB_CACHE) / repo_folder_name(repo_id=repo_id, repo_type="model")
-    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file() and not path.is_symlink())
+    return sum(_size_of(path) for path in folder.rglob("*") if not path.is_symlink())
+
+
+def _size_of(path: Path) -> int:
+    """0 for folders, and for what is renamed or removed in this moment."""
+    try:
+        return path.stat().st_size if path.is_file() else 0
+    except OSError:
+        return 0

@@ -37,8 +37,10 @@ class _Page:
 class OpenPages:
     """The pages that are open, by their session hashes. Only the server's event loop changes it."""
 
-    def __init__(self, max_users: int = 0) -> None:
+    def __init__(self, max_users: int = 0, *, has_shares: bool = True) -> None:
+        """``has_shares``: False where networks say nothing of who comes, or passwords say it better."""
         self.max_users = max_users
+        self._has_shares = has_shares
         self.num_refused = 0
         self._pages: dict[str, _Page] = {}
 
@@ -53,11 +55,13 @@ class OpenPages:
     @property
     def share(self) -> int:
         """Pages that one network may have open: else one program that opens many would keep everybody else out."""
-        return max(1, self.max_users // 2)
+        return max(min(2, self.max_users), self.max_users // 2)
 
     def has_share(self, network: str) -> bool:
         """Whether ``network`` has as many pages open as it may."""
-        return self.max_users > 0 and sum(page.network == network for page in self._pages.values()) >= self.share
+        if not self._has_shares or not self.max_users:
+            return False
+        return sum(page.network == network for page in self._pages.values()) >= self.share
 
     def enter(self, session: str, network: str) -> bool:
         """A connection of a page begins, of one that is open already or of another. False when its network has its share."""

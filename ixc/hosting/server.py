@@ -77,7 +77,8 @@ def start(settings: Settings, options: ServerOptions, services: Services | None 
     settings = services.settings
     services.traffic.listen(log_answer)
     demo = build_app(settings, services)
-    pages = OpenPages(options.max_users)
+    is_behind_hub = "SPACE_HOST" in os.environ  # whose proxy all visitors seem to come from
+    pages = OpenPages(options.max_users, has_shares=not options.access.is_guarded and not is_behind_hub)
     for_programs = hosted_routes(services, need_key=options.access.asks_programs)
     for_operators = [metrics_route(services, pages)]
     guarded = [*for_programs, *for_operators, status_route(services)] if options.access.is_guarded else for_programs

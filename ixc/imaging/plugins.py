@@ -18,7 +18,7 @@ from PIL import (
     WebPImagePlugin,
 )
 
-from ixc.imaging.tags import exif_fits
+from ixc.imaging.tags import POINTERS, exif_fits, tags_fit
 
 _RAW_PROFILE = "Raw profile type exif"
 """ImageMagick's text chunk, hexadecimal after three lines."""
@@ -63,12 +63,26 @@ class _AvifImageFile(AvifImagePlugin.AvifImageFile):
         super()._open()
 
 
+class _TiffImageFile(TiffImagePlugin.TiffImageFile):
+    """Its base loads EXIF, GPS and interoperability directories after the pixels; those that claim too much are forgotten.
+
+    Programs that copy tags as they are leave pointers that lead anywhere. The picture is none the worse.
+    """
+
+    def getexif(self) -> Image.Exif:
+        exif = super().getexif()
+        if self.fp is not None and any(tag in exif for tag in POINTERS) and not tags_fit(self.fp.getvalue(), with_parts=True):
+            for tag in POINTERS & exif.keys():
+                del exif[tag]
+        return exif
+
+
 PLUGINS: dict[str, type[ImageFile.ImageFile]] = {
     "JPEG": _JpegImageFile,
     "PNG": _PngImageFile,
     "GIF": GifImagePlugin.GifImageFile,
     "WEBP": _WebPImageFile,
-    "TIFF": TiffImagePlugin.TiffImageFile,
+    "TIFF": _TiffImageFile,
     "AVIF": _AvifImageFile,
     "BMP": BmpImagePlugin.BmpImageFile,
 }

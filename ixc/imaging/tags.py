@@ -12,8 +12,8 @@ _UNIT_BYTES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 
 """Field type -> bytes of one value (TIFF 6.0, section 2; BigTIFF has 16 to 18). Pillow and libtiff skip other types."""
 _KEPT_AS_BYTES = frozenset({1, 2, 7})
 _INTEGERS = {3: "H", 4: "L", 6: "b", 8: "h", 9: "l", 13: "L", 16: "Q", 17: "q", 18: "Q"}
-_POINTERS = frozenset({0x8769, 0x8825, 0xA005})
-"""To the EXIF, GPS and interoperability directories, which Pillow loads with the first one."""
+POINTERS = frozenset({0x8769, 0x8825, 0xA005})
+"""To the EXIF, GPS and interoperability directories, which Pillow loads with the first one of a TIFF."""
 
 _MAX_OVERLAP = 2
 """How often the bytes may be claimed on average. Tags share a fraction, or have a wrong length; a bomb needs hundreds."""
@@ -28,7 +28,7 @@ _MAX_PREFIXES = 4
 
 
 def exif_fits(block: bytes) -> bool:
-    """``tags_fit`` of an EXIF block with or without its prefix."""
+    """``tags_fit`` of an EXIF block with or without its prefix. Pillow loads its first directory only."""
     num_prefixes = 0
     while block.startswith(_EXIF_PREFIX, num_prefixes * len(_EXIF_PREFIX)):
         num_prefixes += 1
@@ -37,19 +37,20 @@ def exif_fits(block: bytes) -> bool:
     return tags_fit(block[num_prefixes * len(_EXIF_PREFIX) :])
 
 
-def tags_fit(data: bytes) -> bool:
+def tags_fit(data: bytes, *, with_parts: bool = False) -> bool:
     """Whether the tags together claim at most twice the bytes that ``data`` has, and are not absurdly many.
 
-    Counted are the first directory and what it points to. True for anything that is no TIFF: Pillow does not read it either.
+    Counted are the first directory and, ``with_parts``, those it points to. True for anything that is no TIFF: Pillow does not
+    read it either.
     """
     order = {b"II": "<", b"MM": ">"}.get(data[:2])
     if order is None:
         return True
     # Pillow and libtiff disagree about a big-endian BigTIFF.
-    return all(_fit(data, order, is_big) for is_big in {data[2:3] == b"+", b"+" in data[2:4]})
+    return all(_fit(data, order, is_big, with_parts) for is_big in {data[2:3] == b"+", b"+" in data[2:4]})
 
 
-def _fit(data: bytes, order: str, is_big: bool) -> bool:
+def _fit(data: bytes, order: str, is_big: bool, with_parts: bool) -> bool:
     word, num_entries = struct.Struct(order + ("Q" if is_big else "L")), struct.Struct(order + ("Q" if is_big else "H"))
     entry = struct.Struct(order + ("HHQ8s" if is_big else "HHL4s"))
     pending, seen = [_read(word, data, 8 if is_big else 4)], set()
@@ -74,7 +75,7 @@ def _fit(data: bytes, order: str, is_big: bool) -> bool:
                 value = data[offset : offset + 8]
             num_bytes += size
             num_number_bytes += 0 if kind in _KEPT_AS_BYTES else size
-            if tag in _POINTERS and kind in _INTEGERS and size:
+            if with_parts and tag in POINTERS and kind in _INTEGERS and size:
                 pending.append(_read(struct.Struct(order + _INTEGERS[kind]), value, 0))
         if num_bytes > _MAX_OVERLAP * len(data) or num_number_bytes > _MAX_NUMBER_BYTES:
             return False

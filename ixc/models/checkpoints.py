@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from accelerate import init_empty_weights
 from safetensors import SafetensorError, safe_open
 from transformers import GenerationConfig, PreTrainedConfig, PreTrainedModel, ProcessorMixin
 
@@ -97,7 +96,7 @@ def _read_generation_config(folder: Path) -> GenerationConfig | None:
 def _empty_model(config: PreTrainedConfig, folder: Path) -> PreTrainedModel:
     """The architecture on the meta device. Raises CheckpointError for a configuration that no model can be built from."""
     try:
-        with init_empty_weights():
+        with torch.device("meta"):  # for this thread alone; another one may be loading
             return family_of_config(config).model_class(config)
     except Exception as error:  # sizes that cannot be, names of activations that nobody knows
         raise CheckpointError(f"{folder / 'config.json'} is not a usable configuration: {_first_line(error)}.") from error

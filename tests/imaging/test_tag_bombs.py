@@ -89,8 +89,6 @@ TURNED_BOMB = bomb([(ORIENTATION, 3, 1, 6)])
 REFUSED = {
     "TIFF": bomb(PICTURE),
     "BigTIFF": bomb(PICTURE, is_big=True),
-    "EXIF directory of a TIFF": bomb_in_exif_directory(is_far=False),
-    "EXIF directory behind a pointer to its pointer": bomb_in_exif_directory(is_far=True),
     "AVIF": encode(four_corners(), "AVIF", exif=b"Exif\0\0" + bomb()),
 }
 SHOWN = {
@@ -120,6 +118,23 @@ def test_a_bomb_in_metadata_costs_the_rotation_but_not_the_picture(what):
     assert peak_bytes(lambda: found.append(decode_image(SHOWN[what], LIMITS))) < 20 * BOMB_BYTES
     assert found[0].size_px == SizePx(32, 48)
     assert np.abs(found[0].pixels_HWC[8, 8].astype(int) - RED).max() < 8
+
+
+@pytest.mark.parametrize("is_far", [False, True])
+def test_a_bomb_behind_the_tags_of_a_tiff_is_forgotten(is_far):
+    """So are pointers that lead anywhere, as programs leave them that copy tags without what these point at."""
+    found = []
+    data = bomb_in_exif_directory(is_far=is_far)
+    assert peak_bytes(lambda: found.append(decode_image(data, LIMITS))) < 10 * BOMB_BYTES
+    assert found[0].size_px == SizePx(4, 8)
+
+
+def test_a_bomb_behind_the_tags_leaves_the_rotation():
+    """Of such a block Pillow reads the first directory alone; the pointer leads to one of 65,534 tags."""
+    entries = [(ORIENTATION, 3, 1, 6), (EXIF_POINTER, 4, 1, 0)]
+    turned = tiff([entries[0], (EXIF_POINTER, 4, 1, len(tiff(entries)) + 254)], bytes(range(256)) * 200)
+    assert not tags_fit(turned, with_parts=True)
+    assert decode_image(in_jpeg(turned), LIMITS).size_px == SizePx(48, 32)
 
 
 def test_thousands_of_prefixes_are_not_removed_one_by_one():
