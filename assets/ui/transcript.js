@@ -318,8 +318,9 @@
 
     // --- kept while the page is loaded again --------------------------------------------------------------------
 
-    // Gradio's script reloads the page after a broken connection, and a phone discards a tab in the background. What was said, typed and set stays in the tab meanwhile, and
-    // nowhere else, for the same user. Views and figures do not come back: the server has freed the image.
+    // Gradio's script reloads the page after a broken connection, and a phone discards a tab in the background. What was said, typed
+    // and set stays in the tab meanwhile, and nowhere else, for the same user. Views and figures do not come back: the server has
+    // freed the image.
     function takeKept() {
       try {
         const found = JSON.parse(sessionStorage.getItem(KEPT));
