@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 IMAGE_MARKER = "<ImageHere>"
 """Split marker for an image in a prompt; not a token. Removed from what users type."""
@@ -183,9 +183,16 @@ def build_prompt(system: str, turns: Sequence[Turn], question: str, view: ImageV
     return XCOMPOSER2_CHAT.build_prompt(system, turns, question, view)
 
 
-def clean_text(text: str) -> str:
-    """``text`` without InternLM-XComposer2's control strings; see ``ChatFormat.clean``."""
-    return XCOMPOSER2_CHAT.clean(text)
+def turns_about(turns: Sequence[Turn], image_id: str | None) -> tuple[Turn, ...]:
+    """What a model that looks at one image at a time is told of ``turns`` when it is asked about ``image_id``.
+
+    Those since that image was first asked about, without those about others. With None: the turns that had no image.
+    """
+    wanted = {image_id} if image_id else set()
+    shown = [{view.image_id for view in turn.views} for turn in turns]
+    start = shown.index(wanted) if wanted in shown else len(turns)
+    kept = [turn for turn, ids in zip(turns[start:], shown[start:], strict=True) if ids <= wanted]
+    return tuple(replace(turn, more_views=()) for turn in kept)
 
 
 def place_views(asked: Sequence[tuple[ImageView, ...]]) -> dict[int, tuple[ImageView, ...]]:

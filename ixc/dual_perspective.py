@@ -6,11 +6,9 @@ the same questions as ``TilePlan``. Standard library only.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
-from enum import StrEnum
 
-from ixc.tiling import Grid, PaddingPx, RectPx, SizePx
+from ixc.tiling import Grid, PaddingPx, RectPx, SizePx, whole_number
 
 CUTS_PER_SIDE = 3
 """N: the square is cut into 3x3 blocks and into 3x3 strided sub-images."""
@@ -24,29 +22,6 @@ TOKENS_PER_SIDE = 24
 NUM_VISUAL_TOKENS = TOKENS_PER_SIDE**2
 INPUT_SIZES_PX = (VIEW_PX, SQUARE_PX)
 """The square's side as the released inference code loads it, and as the model was trained; a smaller one is enlarged."""
-
-
-class ViewKind(StrEnum):
-    """The three kinds of views that the released code makes."""
-
-    LOCAL = "local"
-    """A contiguous block of the square: the local perspective."""
-    STRIDED = "strided"
-    """Every third pixel of every third row: the global perspective."""
-    LOW_RESOLUTION = "low_resolution"
-    """The whole square at 336 pixels."""
-
-
-@dataclass(frozen=True, slots=True)
-class DualView:
-    """One of the 19 views, in the released order, with its row and column among those of its kind."""
-
-    index: int
-    kind: ViewKind
-    row: int
-    col: int
-    reaches_output: bool
-    """Whether the answer depends on it: the fused map is sampled at one point in nine, which drops eight strided views."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +55,11 @@ class DualPerspectivePlan:
 
     @property
     def num_views(self) -> int:
-        """Passes through the vision tower that the output needs: the local blocks and one view of the whole."""
+        """Passes through the vision tower that the output needs: the local blocks and one view of the whole.
+
+        The released code makes 19. Of its nine strided sub-images only the centre one, which equals that view, reaches the
+        output, because the fused map is sampled at one point in nine.
+        """
         return self.num_tiles + 1
 
     @property
@@ -134,33 +113,12 @@ class DualPerspectivePlan:
         """Share of the square that is padding, 0 to 1."""
         return 1 - min(self.original_px.height, self.original_px.width) / self.square_original_px
 
-    # --- the views ------------------------------------------------------------------------------------------------
-
-    def views(self) -> Iterator[DualView]:
-        """All 19 in the released order: local blocks and strided sub-images row by row, then the whole square."""
-        cells = [(row, col) for row in range(CUTS_PER_SIDE) for col in range(CUTS_PER_SIDE)]
-        centre = CUTS_PER_SIDE // 2
-        for index, (row, col) in enumerate(cells):
-            yield DualView(index, ViewKind.LOCAL, row, col, True)
-        for index, (row, col) in enumerate(cells, len(cells)):
-            yield DualView(index, ViewKind.STRIDED, row, col, row == col == centre)
-        yield DualView(2 * len(cells), ViewKind.LOW_RESOLUTION, 0, 0, True)
+    # --- the blocks -----------------------------------------------------------------------------------------------
 
     def block_rect(self, row: int, col: int) -> RectPx:
         """A local block's part of the original; empty where it holds padding only. Raises IndexError."""
-        _require_cell(row, col, CUTS_PER_SIDE)
+        _require_block(row, col)
         return self._original_rect(col * VIEW_PX, row * VIEW_PX, (col + 1) * VIEW_PX, (row + 1) * VIEW_PX)
-
-    def sample_point(self, view_row: int, view_col: int, row: int, col: int) -> tuple[float, float]:
-        """Where strided view (view_row, view_col) takes its pixel (row, col): (x, y) in the original's pixels, maybe in the
-
-        padding and so outside. Raises IndexError.
-        """
-        _require_cell(view_row, view_col, CUTS_PER_SIDE)
-        _require_cell(row, col, VIEW_PX)
-        pad, step = self.padding_original_px, self.square_original_px / SQUARE_PX
-        x, y = CUTS_PER_SIDE * col + view_col + 0.5, CUTS_PER_SIDE * row + view_row + 0.5
-        return x * step - pad.left, y * step - pad.top
 
     # --- the tokens -----------------------------------------------------------------------------------------------
 
@@ -191,13 +149,14 @@ class DualPerspectivePlan:
 def plan_dual_perspective(size_px: SizePx, max_patches: int) -> DualPerspectivePlan:
     """The plan at the largest input that a budget pays for: 1008 pixels from 9 patches on, else 336.
 
-    Raises ValueError for a budget below 1.
+    Raises ValueError for a budget that is no whole number or is below 1.
     """
+    max_patches = whole_number(max_patches, "the budget")
     if max_patches < 1:
         raise ValueError(f"the budget must be at least 1, not {max_patches}")
     return DualPerspectivePlan(size_px, SQUARE_PX if max_patches >= CUTS_PER_SIDE**2 else VIEW_PX)
 
 
-def _require_cell(row: int, col: int, per_side: int) -> None:
-    if not (0 <= row < per_side and 0 <= col < per_side):
-        raise IndexError(f"({row}, {col}) is outside a grid of {per_side} x {per_side}")
+def _require_block(row: int, col: int) -> None:
+    if not (0 <= row < CUTS_PER_SIDE and 0 <= col < CUTS_PER_SIDE):
+        raise IndexError(f"block ({row}, {col}) is outside a grid of {CUTS_PER_SIDE} x {CUTS_PER_SIDE}")

@@ -19,6 +19,10 @@ class ImageTooLarge(ImageError):
     """The image exceeds a limit on bytes, side length or megapixels."""
 
 
+class TooManyImages(ImageError):
+    """More images with one question than the model looks at."""
+
+
 class BudgetOutOfRange(IxcError):
     """The max-patch budget is outside the range that is served."""
 
@@ -61,6 +65,10 @@ class BackendFailed(IxcError):
 
 class BackendLost(BackendFailed):
     """There is no connection to the server that runs the model, or it broke off in mid-answer."""
+
+
+class BackendRefused(IxcError):
+    """The server that runs the model refused the question for what it is; asked again, it would refuse again."""
 
 
 class UploadFailed(IxcError):

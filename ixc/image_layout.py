@@ -37,11 +37,6 @@ class ImageLayout:
     def __post_init__(self) -> None:
         self.plan(SizePx(1, 1), 1)
 
-    @property
-    def has_budget(self) -> bool:
-        """Whether the max-patches budget means anything to this model."""
-        return self.kind is LayoutKind.DYNAMIC_PARTITION
-
     def plan(self, size_px: SizePx, max_patches: int) -> ImagePlan:
         """How an image of this size is looked at. Raises ValueError for a budget below 1."""
         if self.kind is LayoutKind.SINGLE_VIEW:

@@ -72,14 +72,13 @@ def cell_rect(plan: ImagePlan, cell: int) -> RectPx:
     row, col = cells.place(cell)
     if isinstance(plan, DualPerspectivePlan):  # its own figures: the loaded square's padding is rounded
         return plan.block_rect(row, col)
-    size, pad = plan.original_px, plan.padding_px
-    x_scale, y_scale = size.width / plan.resized_px.width, size.height / plan.resized_px.height
+    size, pad, resized = plan.original_px, plan.padding_px, plan.resized_px
 
     def across(edge_px: float) -> float:
-        return min(max((edge_px - pad.left) * x_scale, 0.0), size.width)
+        return min(max((edge_px - pad.left) * size.width / resized.width, 0.0), size.width)
 
     def down(edge_px: float) -> float:
-        return min(max((edge_px - pad.top) * y_scale, 0.0), size.height)
+        return min(max((edge_px - pad.top) * size.height / resized.height, 0.0), size.height)
 
     side = cells.side_px
     return RectPx(across(col * side), down(row * side), across((col + 1) * side), down((row + 1) * side))

@@ -13,6 +13,7 @@ MEGABYTE = 1024 * 1024
 MAX_PORT = 65535
 MAX_SEED = 2**63 - 1
 DEFAULT_MAX_PATCHES = 25
+DEFAULT_CACHE_BYTES = 2048 * MEGABYTE
 DEFAULT_HELD_IMAGE_BYTES = 1536 * MEGABYTE
 LEAST_TEMPERATURE = 1e-5
 """Below it the likeliest token is taken: divided by less, scores leave the numbers there are."""
@@ -82,12 +83,14 @@ class GenerationSettings:
 class CacheLimits:
     """Bounds of the prefix and vision caches, per process."""
 
-    max_bytes: int = 2048 * MEGABYTE
+    max_bytes: int | None = None
+    """None: DEFAULT_CACHE_BYTES; on a GPU half of what is free beside the model, where that is more."""
     max_age_s: float = 1800.0
     max_sessions: int = 64
 
     def __post_init__(self) -> None:
-        _require(self.max_bytes >= 0, f"IXC_CACHE_MB must be 0 (keep nothing) or more, not {self.max_bytes / MEGABYTE:g}")
+        num_bytes = 0 if self.max_bytes is None else self.max_bytes
+        _require(num_bytes >= 0, f"IXC_CACHE_MB must be 0 (keep nothing) or more, not {num_bytes / MEGABYTE:g}")
         _require(self.max_age_s > 0, f"IXC_CACHE_AGE_S must be more than 0 seconds, not {self.max_age_s:g}")
         _require(self.max_sessions > 0, f"IXC_CACHE_SESSIONS must be at least 1, not {self.max_sessions}")
 
@@ -142,6 +145,8 @@ class Settings:
         return min(DEFAULT_MAX_PATCHES, self.max_patches_limit)
 
     def __post_init__(self) -> None:
+        # Addresses of IPv6 are also written as in URLs.
+        object.__setattr__(self, "host", self.host.removeprefix("[").removesuffix("]"))
         is_port = 0 <= self.port <= MAX_PORT
         _require(is_port, f"the port (--port or IXC_PORT) must be between 0 and {MAX_PORT}, not {self.port}")
         _require(self.backend_parallel >= 1, f"IXC_BACKEND_PARALLEL must be at least 1, not {self.backend_parallel}")
@@ -198,6 +203,8 @@ _CACHE_VARIABLES = {
     "IXC_CACHE_AGE_S": "max_age_s",
     "IXC_CACHE_SESSIONS": "max_sessions",
 }
+VARIABLES = frozenset((*_TOP_VARIABLES, *_IMAGE_VARIABLES, *_CACHE_VARIABLES))
+"""The names of the environment variables that ``Settings.from_env`` reads."""
 
 
 def _read(
@@ -209,7 +216,7 @@ def _read(
         text = env.get(variable, "").strip()
         if not text:
             continue
-        kind = {"int": int, "float": float, "str": str}[str(kinds[name])]
+        kind = {"int": int, "float": float, "str": str}[str(kinds[name]).removesuffix(" | None")]
         value = text if kind is str else parse_number(text, variable, kind)
         values[name] = value * units[name] if units and name in units else value
     return values

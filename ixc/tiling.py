@@ -9,6 +9,7 @@ Standard library only. Orders are always (height, width) and (rows, cols).
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
@@ -22,16 +23,21 @@ NUM_GLOBAL_TOKENS = TOKENS_PER_SIDE * (TOKENS_PER_SIDE + 1)
 NAMED_BUDGETS = (1, 9, 16, 25, 55)
 """The budgets the paper names HD-9, HD-16, HD-25 and HD-55; 1 is a single tile."""
 MAX_SLIDER_PATCHES = 64
+KEPT_SIZE_FACTOR = 1.005
+"""An image that is resized by less than this, either way, keeps its size as far as anybody could see: told as 1.00."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class SizePx:
-    """A size in pixels, height first. Raises ValueError unless both sides are at least 1."""
+    """A size in pixels, height first. Raises ValueError unless both sides are whole numbers of at least 1."""
 
     height: int
     width: int
 
     def __post_init__(self) -> None:
+        if type(self.height) is not int or type(self.width) is not int:  # a thousand plans are made while the slider moves
+            for side in ("height", "width"):
+                object.__setattr__(self, side, whole_number(getattr(self, side), f"the {side} in pixels"))
         if self.height < 1 or self.width < 1:
             raise ValueError(f"a size needs at least one pixel a side, not {self.height}x{self.width} (height x width)")
 
@@ -66,6 +72,14 @@ class RectPx:
     @property
     def is_empty(self) -> bool:
         return self.right <= self.left or self.bottom <= self.top
+
+
+class Scaling(StrEnum):
+    """What resizing does to an image."""
+
+    SHRUNK = "shrunk"
+    KEPT = "kept"
+    ENLARGED = "enlarged"
 
 
 class TokenKind(StrEnum):
@@ -234,23 +248,22 @@ class TilePlan:
 
     def _to_original(self, rect: RectPx) -> RectPx:
         """Padded pixels to original pixels, clipped to the image."""
-        size, pad = self.original_px, self.padding_px
-        x_scale, y_scale = size.width / self.resized_px.width, size.height / self.resized_px.height
+        size, pad, resized = self.original_px, self.padding_px, self.resized_px
         return RectPx(
-            left=min(max((rect.left - pad.left) * x_scale, 0.0), size.width),
-            top=min(max((rect.top - pad.top) * y_scale, 0.0), size.height),
-            right=min(max((rect.right - pad.left) * x_scale, 0.0), size.width),
-            bottom=min(max((rect.bottom - pad.top) * y_scale, 0.0), size.height),
+            left=min(max((rect.left - pad.left) * size.width / resized.width, 0.0), size.width),
+            top=min(max((rect.top - pad.top) * size.height / resized.height, 0.0), size.height),
+            right=min(max((rect.right - pad.left) * size.width / resized.width, 0.0), size.width),
+            bottom=min(max((rect.bottom - pad.top) * size.height / resized.height, 0.0), size.height),
         )
 
     def _to_padded(self, rect: RectPx) -> RectPx:
-        size, pad = self.original_px, self.padding_px
-        x_scale, y_scale = self.resized_px.width / size.width, self.resized_px.height / size.height
+        # Multiplied first and divided then, the image's own edge comes out exact, and takes no token of the padding.
+        size, pad, resized = self.original_px, self.padding_px, self.resized_px
         return RectPx(
-            left=min(max(rect.left, 0), size.width) * x_scale + pad.left,
-            top=min(max(rect.top, 0), size.height) * y_scale + pad.top,
-            right=min(max(rect.right, 0), size.width) * x_scale + pad.left,
-            bottom=min(max(rect.bottom, 0), size.height) * y_scale + pad.top,
+            left=min(max(rect.left, 0), size.width) * resized.width / size.width + pad.left,
+            top=min(max(rect.top, 0), size.height) * resized.height / size.height + pad.top,
+            right=min(max(rect.right, 0), size.width) * resized.width / size.width + pad.left,
+            bottom=min(max(rect.bottom, 0), size.height) * resized.height / size.height + pad.top,
         )
 
 
@@ -259,8 +272,9 @@ def plan_tiles(original_px: SizePx, max_patches: int) -> TilePlan:
 
     The longer side gets as many tiles as the budget allows, the aspect ratio is kept, and the shorter side is padded to whole
     tiles. Small images are always enlarged to fill the budget (released code; the paper does not say so). Raises ValueError
-    for a budget below 1.
+    for a budget that is no whole number or is below 1.
     """
+    max_patches = whole_number(max_patches, "max_patches")
     if max_patches < 1:
         raise ValueError(f"max_patches must be at least 1, not {max_patches}")
     # The reference transposes a portrait image, plans it as a landscape one, and transposes back.
@@ -295,10 +309,33 @@ def num_visual_tokens(grid: Grid) -> int:
     return per_view * (grid.rows * grid.cols + 1) + TOKENS_PER_SIDE * (grid.rows + 1) + 1
 
 
+def whole_number(value: object, name: str) -> int:
+    """``value`` as Python's own int, also one of numpy's. Raises ValueError for anything else, True and 9.0 included."""
+    if isinstance(value, bool):
+        raise ValueError(f"{name} must be a whole number, not {value}")
+    try:
+        return operator.index(value)
+    except TypeError:
+        raise ValueError(f"{name} must be a whole number, not {value!r}") from None
+
+
+def scaling(scale_factor: float) -> Scaling:
+    """Of resized pixels per original pixel: the one tolerance that every sentence about a plan shares."""
+    if max(scale_factor, 1 / scale_factor) < KEPT_SIZE_FACTOR:
+        return Scaling.KEPT
+    return Scaling.SHRUNK if scale_factor < 1 else Scaling.ENLARGED
+
+
 def suggest_max_patches(original_px: SizePx, limit: int = MAX_SLIDER_PATCHES) -> int:
-    """The smallest budget, at most ``limit``, at which the image is not shrunk; ``limit`` when every budget shrinks it."""
+    """The smallest budget, at most ``limit``, at which the image is not shrunk; ``limit`` when every budget shrinks it.
+
+    Raises ValueError for a limit that is no whole number or is below 1.
+    """
+    limit = whole_number(limit, "the limit")
+    if limit < 1:
+        raise ValueError(f"the limit must be at least 1, not {limit}")
     for max_patches in range(1, limit + 1):
-        if plan_tiles(original_px, max_patches).scale_factor >= 1:
+        if scaling(plan_tiles(original_px, max_patches).scale_factor) is not Scaling.SHRUNK:
             return max_patches
     return limit
 

@@ -48,13 +48,17 @@ def real_tokenizer() -> InternLM2Tokenizer:
     return InternLM2Tokenizer(str(TOKENIZER_FILE))
 
 
-def write_chat_checkpoint(folder: Path, seed: int = 0, reference: Path = REFERENCE) -> Path:
+def write_chat_checkpoint(
+    folder: Path, seed: int = 0, reference: Path = REFERENCE, *, sees_one_image: bool = False, **changes: object
+) -> Path:
     """A loadable folder with the real tokenizer: the tiny reference layers under a vocabulary of 92,544 random rows.
 
     Its answers are noise that depends on every input token: wrong text shows at once, right text cannot be guessed. With
-    ``VL_REFERENCE`` it looks once, at 490 pixels.
+    ``VL_REFERENCE`` it looks once, at 490 pixels. ``changes`` are the configuration's.
     """
     config = tiny_config(reference)
+    for name, value in changes.items():
+        setattr(config, name, value)
     config.vocab_size, config.image_token_id = 92544, 92541
     model = XComposer2ForCausalLM(config)
     weights = load_file(reference / "weights.safetensors")
@@ -64,7 +68,6 @@ def write_chat_checkpoint(folder: Path, seed: int = 0, reference: Path = REFEREN
     model.load_state_dict(weights, strict=True)
     model.generation_config.eos_token_id = [2, 92542]
     model.save_pretrained(folder)
-    XComposer2Processor(XComposer2ImageProcessor(max_patches=4, img_size=config.img_size), real_tokenizer()).save_pretrained(
-        folder
-    )
+    image_processor = XComposer2ImageProcessor(max_patches=4, img_size=config.img_size)
+    XComposer2Processor(image_processor, real_tokenizer(), sees_one_image=sees_one_image).save_pretrained(folder)
     return folder

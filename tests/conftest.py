@@ -1,4 +1,4 @@
-"""What every test shares: no network, few threads, and hypothesis runs that repeat."""
+"""What every test shares: no network, few threads, nobody's own settings, and hypothesis runs that repeat."""
 
 import os
 
@@ -13,6 +13,11 @@ from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
+
+FOR_TESTS = ("IXC_CHROMIUM", "IXC_SKIP_BROWSER", "IXC_BROWSER_TIMEOUT_S", "IXC_ARTIFACTS")
+"""The tests' own variables. Any other of the app's, set in somebody's shell, would have them test another app."""
+for _name in [name for name in os.environ if name.startswith("IXC_") and name not in FOR_TESTS]:
+    del os.environ[_name]
 
 REFERENCE = Path(__file__).parent / "data" / "ixc2_4khd"
 

@@ -102,6 +102,44 @@ def test_plan_prints_an_aligned_table(image):
     )
 
 
+@pytest.mark.parametrize(
+    ("model", "facts", "words"),
+    [
+        (
+            "inf-nano",
+            {"layout": "dual_perspective", "input_px": 1008, "num_visual_tokens": 576},
+            ("10     9 blocks and the whole image", "576    24 x 24, the two perspectives, fused"),
+        ),
+        (
+            "vl-7b",
+            {"layout": "single_view", "view_px": 490, "num_visual_tokens": 1225},
+            ("490 x 490 px    its sides are not kept in proportion", "1,225  35 x 35, one for each patch"),
+        ),
+    ],
+)
+@pytest.mark.parametrize("is_option", [True, False])
+def test_the_plan_is_that_of_the_chosen_model(image, capsys, monkeypatch, tmp_path, model, facts, words, is_option):
+    """Also of one whose weights are not here; the drawings are of its own cells."""
+    options = ["--model", model] if is_option else []
+    if not is_option:
+        monkeypatch.setenv("IXC_MODEL", model)
+    assert main(["plan", str(image), "--json", *options]) == 0
+    assert facts.items() <= json.loads(capsys.readouterr().out).items()
+    svg, png = tmp_path / "plan.svg", tmp_path / "plan.png"
+    assert main(["plan", str(image), "--svg", str(svg), "--png", str(png), *options]) == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    assert all(" ".join(each.split()) in shown for each in words)
+    assert "<title>" in svg.read_text()
+    assert png.read_bytes().startswith(b"\x89PNG")
+
+
+def test_options_that_mean_nothing_to_a_model_are_refused(failure, image):
+    assert failure("plan", image, "--model", "inf-nano", "--tiles") == "inf-nano cuts no tiles; leave --tiles out."
+    sentence = "vl-7b looks once and cuts no tiles; leave --max-patches out."
+    assert failure("plan", image, "--model", "vl-7b", "--max-patches", 9) == sentence
+    assert failure("plan", image, "--model", "nothing").startswith("There is no model 'nothing'")
+
+
 def test_plan_without_a_budget_takes_one_that_is_served(capsys, image, monkeypatch):
     monkeypatch.setenv("IXC_MAX_PATCHES", "9")
     assert main(["plan", str(image)]) == 0
@@ -116,6 +154,10 @@ def test_plan_without_a_budget_takes_one_that_is_served(capsys, image, monkeypat
     [
         ((336, 336), 4, "enlarged 2.00 times; no detail is gained"),
         ((672, 672), 4, "at its own size"),
+        ((675, 675), 4, "at its own size"),  # 672 / 675: 1.00 times
+        ((675, 675), 9, "suggested      4 "),
+        ((676, 676), 4, "shrunk 1.01 times; small print may be lost"),
+        ((676, 676), 4, "suggested      9 "),
         ((5000, 3), 2, "thinner than the model's method allows; kept one pixel thick"),
         ((100, 200), 2, "no padding"),
         ((100, 300), 9, "33.3 % padding: 112 px left, 112 px right"),
@@ -132,9 +174,9 @@ def test_plan_remarks(capsys, tmp_path, size, max_patches, remark):
 def test_plan_lists_tiles(capsys, image):
     assert main(["plan", str(image), "--tiles"]) == 0
     lines = capsys.readouterr().out.splitlines()[-22:]
-    assert lines[0].split() == ["tile", "row", "column", "x", "in", "original", "y", "in", "original", "tokens"]
-    # Tile 11: one padded pixel is 3840/2352 original ones; its tokens stand in rows of 7*12 + 1.
-    assert lines[11].split() == ["11", "2", "4", "1646-2194", "526-1074", "144", "from", "1213", "to", "2159"]
+    assert lines[0].split() == ["tile", "row", "column", "x", "in", "original", "y", "in", "original", "visual", "tokens"]
+    # Tile 11: one padded pixel is 3840/2352 original ones; its tokens stand in rows of 7*12 + 1 after 156 and the separator.
+    assert lines[11].split() == ["11", "2", "4", "1646-2194", "526-1074", "144", "from", "1214", "to", "2160"]
     assert len({line.index("144 from") for line in lines[1:]}) == 1
 
 

@@ -100,6 +100,47 @@ def test_a_damaged_shard_is_named_and_nothing_is_written(failure, official, tmp_
     assert not (tmp_path / "copy").exists()
 
 
+@pytest.mark.parametrize("form", ["tied", "cut from one", "parameters"])
+def test_tensors_that_share_memory_are_copied_each_for_itself(official, weights, form, tmp_path):
+    if form == "cut from one":
+        whole = torch.cat([tensor.flatten() for tensor in weights.values()])
+        parts = whole.split([tensor.numel() for tensor in weights.values()])
+        written = {name: part.view(weights[name].shape) for name, part in zip(weights, parts, strict=True)}
+    elif form == "tied":
+        written = weights | {"output.weight": weights["model.tok_embeddings.weight"]}
+    else:
+        written = {name: torch.nn.Parameter(tensor) for name, tensor in weights.items()}
+    write_pickled(official, written)
+    assert main(["convert", str(official), str(tmp_path / "copy")]) == 0
+    tensors = load_file(tmp_path / "copy" / SHARDS[0]) | load_file(tmp_path / "copy" / SHARDS[1])
+    assert all(torch.equal(tensors[name], written[name]) for name in written)
+
+
+def test_what_cannot_be_copied_leaves_nothing(failure, monkeypatch, official, tmp_path):
+    """The second shard is lost between the check and the copy."""
+    from ixc.models import conversion
+
+    read = conversion._read
+
+    def read_the_first(path: Path) -> dict:
+        if "00001" in path.name:
+            return read(path)
+        raise RuntimeError("PytorchStreamReader failed reading file data/3: file read failed\nmore")
+
+    monkeypatch.setattr(conversion, "_read", read_the_first)
+    message = failure(official, tmp_path / "copy")
+    assert message.endswith(
+        "pytorch_model-00002-of-00002.bin cannot be copied: PytorchStreamReader failed reading file data/3: file read failed."
+    )
+    assert not (tmp_path / "copy").exists()
+
+
+def test_a_sparse_tensor_is_named_and_nothing_is_written(failure, official, weights, tmp_path):
+    write_pickled(official, weights | {"output.weight": weights["output.weight"].to_sparse()})
+    assert "holds output.weight as sparse_coo" in failure(official, tmp_path / "copy")
+    assert not (tmp_path / "copy").exists()
+
+
 def test_a_disk_that_is_full(failure, monkeypatch, official, tmp_path):
     def fail(*args: object) -> None:
         raise OSError(28, os.strerror(28))

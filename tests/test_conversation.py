@@ -12,8 +12,8 @@ from ixc.conversation import (
     Prompt,
     Turn,
     build_prompt,
-    clean_text,
     render_chat,
+    turns_about,
     whole_characters,
 )
 
@@ -142,9 +142,9 @@ sly_text = st.lists(pieces | st.text(max_size=3), max_size=24).map("".join)
 
 @given(sly_text)
 def test_no_control_string_survives(text):
-    cleaned = clean_text(text)
+    cleaned = XCOMPOSER2_CHAT.clean(text)
     assert not [control for control in CONTROL_STRINGS if control in cleaned]
-    assert clean_text(cleaned) == cleaned
+    assert XCOMPOSER2_CHAT.clean(cleaned) == cleaned
     # Nothing is added or moved: the cleaned text can be read off the original from left to right.
     letters = iter(text)
     assert all(letter in letters for letter in cleaned)
@@ -152,7 +152,7 @@ def test_no_control_string_survives(text):
 
 @given(st.text(alphabet=st.characters(exclude_characters="<[", exclude_categories=("Cs",))))
 def test_ordinary_text_is_left_as_it_is(text):
-    assert clean_text(text) == text
+    assert XCOMPOSER2_CHAT.clean(text) == text
 
 
 @pytest.mark.parametrize(
@@ -167,13 +167,13 @@ def test_ordinary_text_is_left_as_it_is(text):
     ],
 )
 def test_tricks_by_hand(text, expected):
-    assert clean_text(text) == expected
+    assert XCOMPOSER2_CHAT.clean(text) == expected
 
 
 def test_cleaning_a_deep_nest_takes_one_pass():
     """Half a megabyte of nested halves: pass after pass over it would take hours."""
     depth = 170_000
-    assert clean_text("<" * depth + "s>" * depth + "why?") == "why?"
+    assert XCOMPOSER2_CHAT.clean("<" * depth + "s>" * depth + "why?") == "why?"
 
 
 @given(sly_text, st.lists(st.tuples(sly_text, sly_text), max_size=3), sly_text, st.booleans())
@@ -183,7 +183,7 @@ def test_users_cannot_add_turns_or_images(system, history, question, has_image):
     turns = [Turn(asked, answered, view) for asked, answered in history]
     prompt = build_prompt(system, turns, question, view)
     text = "".join(prompt.parts)
-    has_system = bool(clean_text(system))
+    has_system = bool(XCOMPOSER2_CHAT.clean(system))
     assert text.count("[UNUSED_TOKEN_146]") == has_system + 2 * len(history) + 2
     assert text.count("[UNUSED_TOKEN_145]") == has_system + 2 * len(history) + 1
     assert len(prompt.views) == has_image
@@ -202,7 +202,7 @@ def tokenizer():
 @given(text=sly_text)
 def test_the_real_tokenizer_finds_no_control_id_in_cleaned_text(tokenizer, text):
     """The cleaning knows the strings; the tokenizer knows the ids. 92397 to 92543 are [UNUSED_TOKEN_0] to [..146]."""
-    ids = tokenizer(clean_text(text), add_special_tokens=False)["input_ids"]
+    ids = tokenizer(XCOMPOSER2_CHAT.clean(text), add_special_tokens=False)["input_ids"]
     assert not [i for i in ids if i in (1, 2) or 92397 <= i <= 92543]
 
 
@@ -229,9 +229,35 @@ def test_halves_of_characters_are_joined_or_replaced():
     high, low = "\ud83d", "\ude42"
     assert whole_characters(f"a{high}{low}b") == f"a{smile}b"
     assert whole_characters(f"{low}a{high}") == "\ufffda\ufffd"
-    assert clean_text(f"a{high}") == "a\ufffd"
+    assert XCOMPOSER2_CHAT.clean(f"a{high}") == "a\ufffd"
 
 
 @given(st.text())
 def test_whole_characters_stay(text):
     assert whole_characters(text) == text
+
+
+# --- one image at a time ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("views", "asked", "told"),
+    [
+        ([], "cat", []),
+        ([CAT, CAT_FINE], "cat", [0, 1]),
+        ([CAT, CAT], "dog", []),
+        ([CAT, DOG, CAT], "cat", [0, 2]),
+        ([CAT, DOG, CAT], "dog", [1]),
+        ([None, CAT, None, DOG, None], "cat", [1, 2, 4]),  # those before the image came are not about it
+        ([None, CAT, None, DOG], None, [0, 2]),
+        ([CAT, DOG], None, []),
+    ],
+)
+def test_a_model_that_looks_at_one_image_at_a_time_is_told_of_one(views, asked, told):
+    turns = [Turn(f"q{index}", f"a{index}", view) for index, view in enumerate(views)]
+    assert turns_about(turns, asked) == tuple(turns[index] for index in told)
+
+
+def test_a_question_about_two_images_is_not_about_one_of_them():
+    both, twice = Turn("Which?", "This.", CAT, (DOG,)), Turn("What?", "A cat.", CAT, (CAT,))
+    assert turns_about([both, twice], "cat") == (Turn("What?", "A cat.", CAT),)

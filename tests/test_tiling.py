@@ -17,6 +17,7 @@ from ixc.tiling import (
     SizePx,
     TokenKind,
     plan_tiles,
+    scaling,
     suggest_max_patches,
 )
 from tests.conftest import REFERENCE
@@ -312,6 +313,7 @@ def test_a_rectangle_without_pixels_of_the_image_has_no_tokens(rect, is_local):
 
 
 @given(small_plans, st.booleans())
+@example(plan_tiles(SizePx(height=330, width=989), 21), True)  # 330 * (784 / 330) is more than 784
 def test_a_rectangle_around_the_image_has_all_its_tokens_and_no_padding(plan, is_local):
     size = plan.original_px
     around = RectPx(-size.width, -size.height, 2 * size.width, 2 * size.height)
@@ -339,13 +341,22 @@ def test_suggestion_by_brute_force(size, limit):
         columns = 1
         while (columns + 1) * math.ceil((columns + 1) / (long_px / short_px)) <= budget:
             columns += 1
-        if 336 * columns >= long_px:
+        if 1005 * 336 * columns > 1000 * long_px:  # shrunk by less than 1.005 times nothing is lost
             enough = budget
     assert suggest_max_patches(size, limit) == (enough or limit)
 
 
+@pytest.mark.parametrize(
+    ("factor", "said"),
+    [(0.5, "shrunk"), (1 / 1.0051, "shrunk"), (1 / 1.0049, "kept"), (1.0, "kept"), (1.0049, "kept"), (1.0051, "enlarged")],
+)
+def test_what_resizing_does(factor, said):
+    assert scaling(factor) == said
+
+
 def test_suggestions_people_will_see():
     assert suggest_max_patches(SizePx(336, 336)) == 1
+    assert suggest_max_patches(SizePx(675, 675)) == 4  # two tiles are 672 pixels
     assert suggest_max_patches(SizePx(height=300, width=900)) == 3
     assert suggest_max_patches(SizePx(height=1600, width=3840)) == 60
     assert suggest_max_patches(SizePx(height=3000, width=4000)) == 64

@@ -27,7 +27,7 @@ LOOKUP_TOKENS = 7
 class NamedEngine(ChatEngine):
     """Keeps what it is asked, waits for ``may_speak``, and says its name letter by letter."""
 
-    def __init__(self, preset: ModelPreset) -> None:
+    def __init__(self, preset: ModelPreset = TILED, *, sees_one_image: bool = False) -> None:
         self.info = ModelInfo(
             name=preset.title,
             device="a test",
@@ -36,6 +36,7 @@ class NamedEngine(ChatEngine):
             default_system=SYSTEMS[preset.name],
             default_max_patches=BUDGETS[preset.name],
             layout=preset.layout,
+            sees_one_image=sees_one_image,
         )
         self.requests: list[ChatRequest] = []
         self.is_asked, self.may_speak, self.was_left = threading.Event(), threading.Event(), threading.Event()

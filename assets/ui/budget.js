@@ -1,7 +1,7 @@
 // The max-patches slider with its named budgets. Its value is a whole number; the server checks it again. A model that looks once
 // has no budget, and one with two input sizes has two: 336 pixels cost one patch, 1008 cost nine.
 (() => {
-  const { t, el, hear } = ixc;
+  const { t, el, icon, hear } = ixc;
   const INPUTS = [[1, 336, "released"], [9, 1008, "trained"]];
 
   ixc.budget = (element, host) => {
@@ -16,13 +16,17 @@
     const inputs = INPUTS.map(([budget, px, how]) => el("button", { type: "button", class: "ixc-pill", "data-input": px, disabled: budget > max,
       onclick: () => set(budget) }, `${px} px · `, el("span", { "data-t": `budget.input.${how}` })));
     const advice = el("p", { id: "ixc-budget-advice", class: "ixc-advice", "aria-live": "polite" });
+    const help = el("p", { id: "ixc-budget-help", class: "ixc-small", "data-t": "budget.help", hidden: true });
+    const helper = el("button", { type: "button", class: "ixc-plain", id: "ixc-budget-helper", "aria-controls": "ixc-budget-help", "aria-expanded": "false",
+      "data-t-label": "budget.help.open", "data-t-title": "budget.help.open", hidden: true, onclick: () => openHelp(help.hidden) }, icon("info"));
     element.append(
       el("div", { class: "ixc-budget-line" },
         el("label", { for: "ixc-budget-slider", "data-t": "budget.label" }), slider, shown),
       el("p", { class: "ixc-input-label", "data-t": "budget.input" }),
       el("div", { class: "ixc-budget-buttons" },
         el("div", { class: "ixc-row ixc-budget-named", role: "group", "data-t-label": "budget.named" }, ...buttons, suggested),
-        el("div", { class: "ixc-row ixc-inputs", role: "group", "data-t-label": "budget.input" }, ...inputs), advice));
+        el("div", { class: "ixc-row ixc-inputs", role: "group", "data-t-label": "budget.input" }, ...inputs),
+        el("div", { class: "ixc-advice-line" }, advice, helper)), help);
     ixc.translateTree(element);
 
     const plan = () => ixc.last("plan")?.plan;
@@ -73,16 +77,20 @@
       suggested.setAttribute("aria-pressed", String(Boolean(facts) && facts.suggested === budget));
       suggested.dataset.tTitle = facts?.suggestedShrinks ? "budget.suggested.title.shrinks" : "budget.suggested.title";
       suggested.title = t(suggested.dataset.tTitle);
-      const help = hasTiles ? t("budget.help") : t(`budget.none.${kind}`, { px: layout().viewPx });
-      advice.textContent = facts ? adviceText(facts) : help;
-      advice.title = help;
+      const general = hasTiles ? t("budget.help") : t(`budget.none.${kind}`, { px: layout().viewPx });
+      advice.textContent = facts ? adviceText(facts) : general;
+      // What to choose in general steps back behind what the budget does to this image.
+      helper.hidden = !facts;
+      if (!facts) openHelp(false);
     }
 
-    function adviceText({ budget, scale }) {
-      const factor = scale < 1 ? 1 / scale : scale;
-      if (factor < 1.005) return t("budget.advice.exact", { budget });
-      const key = scale < 1 ? "budget.advice.shrunk" : "budget.advice.enlarged";
-      return t(key, { budget, factor: factor.toFixed(2) });
+    function openHelp(isOpen) {
+      help.hidden = !isOpen;
+      helper.setAttribute("aria-expanded", String(isOpen));
+    }
+
+    function adviceText({ budget, scale, scaling }) {
+      return t(`budget.advice.${scaling}`, { budget, factor: Math.max(scale, 1 / scale).toFixed(2) });
     }
 
     ixc.replan = () => host.trigger("input");

@@ -4,7 +4,7 @@
   const STEP = 0.02; // of the image, for one press of an arrow key
 
   ixc.compare = (element, host) => {
-    const { max, zooms } = JSON.parse(element.querySelector("[data-compare]").dataset.compare);
+    const { max, named, zooms } = JSON.parse(element.querySelector("[data-compare]").dataset.compare);
     const picture = el("img", { class: "ixc-cmp-picture", draggable: "false" });
     const box = el("button", { type: "button", class: "ixc-cmp-box", id: "ixc-cmp-box", "data-t-label": "compare.box" });
     const frame = el("div", { class: "ixc-cmp-frame" }, picture, box);
@@ -86,9 +86,8 @@
     });
 
     function drawBudgets() {
-      const named = [...new Set([1, 9, 16, 25, 55, max < 55 ? max : 55])].filter((budget) => budget <= max);
-      if (!named.includes(look.budget)) named.push(look.budget);
-      budgets.replaceChildren(...named.sort((a, b) => a - b).map((budget) => el("button", { type: "button", class: "ixc-pill", text: String(budget),
+      const offered = [...new Set([...named, look.budget])].sort((a, b) => a - b);
+      budgets.replaceChildren(...offered.map((budget) => el("button", { type: "button", class: "ixc-pill", text: String(budget),
         "aria-pressed": String(budget === look.budget), onclick: () => { ask({ budget }); drawBudgets(); } })));
     }
 

@@ -1,6 +1,6 @@
 // The field for the question. What is sent there is sent once, and leaves the field when its answer begins; nothing else does.
 (() => {
-  const { el, questionField, isComposing } = ixc;
+  const { el, hear, questionField, isComposing } = ixc;
   const UNHEARD_MS = 15_000;
   let sentAt = -Infinity; // of a question of which nothing was heard yet: not even that it waits
   let offered = ""; // what the page itself has put into the field
@@ -44,6 +44,12 @@
     field.value = text;
     field.dispatchEvent(new Event("input", { bubbles: true }));
   }
+
+  // Gradio measures what was filled in when it comes, which may be before the field is seen: on a phone it has a tab of its own.
+  hear("pane", (pane) => {
+    const field = questionField();
+    if (pane === "chat" && field?.value) fill(field.value);
+  });
 
   ixc.composerHint = (element) => {
     element.append(el("p", { class: "ixc-small", "data-t": "composer.hint" }));

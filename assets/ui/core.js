@@ -93,10 +93,14 @@ window.ixc = (() => {
     language = next;
     store("ixc-language", next);
     document.documentElement.lang = next === "zh" ? "zh-CN" : "en";
-    document.title = t("app.title");
+    nameTab();
     translateTree(document);
     tell("language", next);
   }
+
+  // Gradio names the tab too, in English, while the page starts.
+  function nameTab() { document.title = t("app.title"); }
+  hear("opened", nameTab);
 
   // The column that a component stands in is the panel of its tab.
   function standIn(element, pane) {

@@ -13,14 +13,17 @@
     function draw() {
       const value = host.props.value;
       if (!value) return;
-      const cards = [...value.curves.map(curveCard), ...value.ablations.map(ablationCard), ...publishedCards(value.published), ...value.speeds.map(speedCard)];
+      const isFirst = ({ model }) => model === value.curves[0].model; // the one that answers here
+      const cards = [...value.curves.filter(isFirst).map(curveCard), ...value.comparisons.map(comparisonCard),
+        ...value.curves.filter((each) => !isFirst(each)).map(curveCard), ...value.ablations.map(ablationCard), ...publishedCards(value.published), ...value.speeds.map(speedCard)];
       body.replaceChildren(el("p", { class: "ixc-small ixc-evidence-intro", text: t("evidence.intro") }), ...cards);
       if (!cards.length) body.append(el("p", { class: "ixc-card", text: t("evidence.none") }));
     }
 
     // --- cards --------------------------------------------------------------------------------------------------
 
-    function curveCard({ model, labels, series }) {
+    // What was asked stands in the title: shares of different tests are no answer to each other.
+    function curveCard({ model, test, numDocuments, labels, series }) {
       const label = (budget) => labels[budget] ?? `HD-${budget}`;
       const budgets = [...new Set(series.flatMap(({ points }) => points.map(({ budget }) => budget)))].sort((a, b) => a - b);
       const lines = series.map(({ name, points }) => ({ name: groupName(name), values: budgets.map((budget) => {
@@ -28,10 +31,24 @@
         return point ? { y: 100 * point.share, spread: point.num ? 196 * Math.sqrt((point.share * (1 - point.share)) / point.num) : 0 } : null;
       }) }));
       const num = series[0].points[0]?.num;
-      return card(t("evidence.curve", { model }), num ? t("evidence.curve.note", { num }) : "",
-        chart(budgets.map(label), lines.filter((_, at) => series[at].is_drawn), [0, 100], t("evidence.curve.alt", { model })),
-        dataTable(t("evidence.group"), budgets.map(label), lines.map(({ name, values }) => [name, ...values.map((each) => percent(each?.y))])));
+      const asked = numDocuments ? "evidence.asked.documents" : `evidence.asked.${test}.alone`;
+      const note = num ? t("evidence.curve.note", { asked: t(asked, { num: count(num), documents: count(numDocuments) }) }) : "";
+      const title = t(`evidence.curve.${test}`, { model });
+      return card(title, note,
+        chart(budgets.map(label), lines.filter((_, at) => series[at].is_drawn), [0, 100], t("evidence.curve.alt", { title })),
+        dataTable(t(`evidence.test.${test}`), budgets.map(label), lines.map(({ name, values }) => [name, ...values.map((each) => percent(each?.y))])));
     }
+
+    // The same pictures and questions for every row.
+    function comparisonCard({ models, rows }) {
+      const head = ["signs", "documents", "legible"].map((each) => t(`evidence.test.${each}`));
+      const cell = (each) => (each ? [t("evidence.of", { share: percent(100 * each.share), num: count(each.num) }), meter(each.share)] : "–");
+      return card(t("evidence.comparison", { models: models.join(t("evidence.and")) }), t("evidence.comparison.note"),
+        openTable(t("evidence.input"), head, rows.map(({ model, input, cells }) => [`${model}, ${input}`, ...cells.map(cell)])));
+    }
+
+    function meter(share) { return el("i", { class: "ixc-meter", style: `--share: ${100 * share}%`, "aria-hidden": "true" }); }
+    function count(n) { return (n ?? 0).toLocaleString("en-US"); }
 
     function ablationCard({ model, budgets, rows }) {
       const columns = budgets.map((budget) => (budget ? `HD-${budget}` : t("evidence.exact")));
@@ -68,7 +85,7 @@
     function openTable(first, head, rows) {
       return el("div", { class: "ixc-scroll-x", tabindex: "0", role: "region", "aria-label": first }, el("table", { class: "ixc-table" },
         el("thead", {}, el("tr", {}, el("th", { scope: "col", text: first }), ...head.map((text) => el("th", { scope: "col", text })))),
-        el("tbody", {}, ...rows.map(([name, ...cells]) => el("tr", {}, el("th", { scope: "row", text: name }), ...cells.map((text) => el("td", { text })))))));
+        el("tbody", {}, ...rows.map(([name, ...cells]) => el("tr", {}, el("th", { scope: "row", text: name }), ...cells.map((cell) => el("td", {}, ...[cell].flat())))))));
     }
 
     function dataTable(first, head, rows) {
@@ -109,7 +126,8 @@
 
     // `lines` have one value {y, spread} or null for each of `labels`; colours and dashes are the style sheet's.
     function chart(labels, lines, [low, high], alt, axis = "") {
-      const x = (at) => (labels.length === 1 ? (LEFT + WIDTH - RIGHT) / 2 : LEFT + ((WIDTH - RIGHT - LEFT - 40) * at) / (labels.length - 1) + 20);
+      // Each in the middle of its share of the width, so that its label has room on both sides.
+      const x = (at) => LEFT + ((WIDTH - RIGHT - LEFT) * (at + 0.5)) / labels.length;
       const y = (n) => HEIGHT - BOTTOM - ((HEIGHT - BOTTOM - TOP) * (n - low)) / (high - low);
       const svg = node("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, class: "ixc-chart", role: "img", "aria-label": alt });
       for (let n = low; n <= high; n += 20) {

@@ -40,8 +40,8 @@
     }); }
 
     function show(value) {
-      const { plan } = value;
-      tokens.textContent = t("ribbon.tokens", { tokens: formatCount(plan.tokens) });
+      const { plan, text, room } = value;
+      tokens.textContent = t(text.turns ? "ribbon.tokens.of" : "ribbon.tokens", { tokens: formatCount(plan.tokens), all: formatCount(room?.tokens ?? 0) });
       ribbon.innerHTML = value.ribbon; // drawn by our server from integers alone
       showLegend(value);
       showFacts(value);
@@ -53,13 +53,12 @@
         ? [["global", t("ribbon.global")], ["separator", t("ribbon.separator")],
           ["local", t("ribbon.local", { rows: plan.localRows, rowTokens: plan.localRowTokens - 1 })]]
         : [["local", t("ribbon.map", { rows: plan.localRows, rowTokens: plan.localRowTokens })]];
-      if (text.before || text.after) parts.push(["text", t("ribbon.text")]);
+      if (text.before || text.after) parts.push(["text", t(text.turns ? "ribbon.text.turns" : "ribbon.text")]);
       legend.replaceChildren(...parts.map(([kind, label]) => el("span", {}, el("i", { class: `ixc-key ixc-key-${kind}` }), label)));
     }
 
     function showFacts({ plan, cost }) {
-      const factor = plan.scale < 1 ? 1 / plan.scale : plan.scale;
-      const scaleKey = factor < 1.005 ? "exact" : plan.scale < 1 ? "shrunk" : "enlarged";
+      const factor = Math.max(plan.scale, 1 / plan.scale);
       const size = ([width, height]) => `${width} × ${height}`;
       facts.replaceChildren(
         fact("size", size(plan.original), t("facts.size"), plan.kind === "single_view"
@@ -70,7 +69,7 @@
           : plan.kind === "single_view" ? fact("grid", "1", t("facts.view", { px: plan.viewPx }))
             : fact("grid", `${plan.cols * plan.rows} + 1`, t("facts.dual")),
         plan.kind === "single_view" ? squashFact(plan)
-          : fact("scale", `${plan.scale.toFixed(2)}×`, t(`facts.scale.${scaleKey}`, { factor: factor.toFixed(2) })),
+          : fact("scale", `${plan.scale.toFixed(2)}×`, t(`facts.scale.${plan.scaling}`, { factor: factor.toFixed(2) })),
         fact("padding", `${(100 * plan.paddingShare).toFixed(1)} %`, t("facts.padding")),
         costFact(cost));
     }
@@ -96,18 +95,20 @@
         el("dt", {}, label, more ? el("span", { class: "ixc-more", text: more }) : null), el("dd", { text: number }));
     }
 
-    // The ribbon's SVG holds one path per tile that covers exactly that tile's runs of tokens.
-    const tileAt = (event) => {
+    // The ribbon's SVG holds one path per tile that covers exactly that tile's runs of tokens, and a rectangle for every other part.
+    const stretchAt = (event) => {
       const run = event.target.closest?.("[data-tile]");
-      return run ? Number(run.dataset.tile) : null;
+      const part = event.target.closest?.("[data-part]");
+      return { tile: run ? Number(run.dataset.tile) : null, part: part?.dataset.part, anchor: part, from: "ribbon" };
     };
-    ribbon.addEventListener("pointermove", (event) => tell("tile", { tile: tileAt(event), from: "ribbon" }));
+    ribbon.addEventListener("pointermove", (event) => tell("tile", stretchAt(event)));
     ribbon.addEventListener("pointerleave", () => tell("tile", { tile: null, from: "ribbon" }));
-    ribbon.addEventListener("click", (event) => { event.stopPropagation(); tell("tile", { tile: tileAt(event), from: "ribbon" }); });
+    ribbon.addEventListener("click", (event) => { event.stopPropagation(); tell("tile", stretchAt(event)); });
 
-    hear("tile", ({ tile }) => {
+    hear("tile", ({ tile, part }) => {
       ribbon.querySelector(".ixc-lit")?.classList.remove("ixc-lit");
-      if (tile != null) ribbon.querySelector(`[data-tile="${tile}"]`)?.classList.add("ixc-lit");
+      const stretch = tile != null ? `[data-tile="${tile}"]` : `[data-part="${part}"]`;
+      ribbon.querySelector(stretch)?.classList.add("ixc-lit");
     });
   };
 })();

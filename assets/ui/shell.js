@@ -155,12 +155,34 @@
         const open = document.body.dataset.settings !== "open";
         document.body.dataset.settings = open ? "open" : "closed";
         button.setAttribute("aria-expanded", String(open));
+        const pane = button.closest("#ixc-chat-pane");
+        if (open && getComputedStyle(pane).overflowY === "auto") button.scrollIntoView({ block: "start" }); // they are below what is seen
       } }, el("span", { "data-t": "settings.title" }), icon("chevron"));
     element.append(button);
     ixc.translateTree(element);
+    nameFields();
 
     ixc.restoreSettings = (values) => { keptSettings = values; host.trigger("restore"); };
   };
+
+  // Gradio puts English before a slider's label, whatever the label's language: "number input for Temperature".
+  function nameFields() {
+    const rename = (field) => {
+      const [, label] = (field.getAttribute("aria-label") ?? "").match(/^(?:number input|range slider) for (.*)/) ?? [, field.dataset.names];
+      if (!label) return;
+      field.dataset.names = label;
+      const name = t(field.type === "range" ? "settings.field.range" : "settings.field.number", { label });
+      if (field.getAttribute("aria-label") !== name) field.setAttribute("aria-label", name);
+    };
+    let named = null;
+    hear("opened", () => { // and again with every language
+      const fields = document.querySelector("#ixc-settings");
+      const renameAll = () => fields.querySelectorAll("input").forEach(rename);
+      renameAll();
+      named ??= new MutationObserver(renameAll);
+      named.observe(fields, { attributes: true, attributeFilter: ["aria-label"], subtree: true });
+    });
+  }
 
   // The settings as Gradio's controls have them: noted at every change, and given back once after the page was loaded again.
   let settings = null;

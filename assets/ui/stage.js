@@ -17,19 +17,19 @@
       toolButton("replace", "stage.replace", "ixc-replace", () => ixc.chooseFile()),
       toolButton("close", "stage.remove", "ixc-remove", () => host.trigger("remove")));
     const globalPicture = el("img", { class: "ixc-picture", alt: "", draggable: "false" });
-    const globalBox = el("div", { class: "ixc-global", role: "img", "data-t-label": "stage.side.dynamic_partition.alt" }, globalPicture);
+    const globalBox = el("div", { class: "ixc-global", role: "img", "data-t-label": "stage.side.dynamic_partition.alt", "aria-describedby": "ixc-tip" }, globalPicture);
     const globalTitle = el("strong");
     const globalSize = el("span");
     const globalTokens = el("span");
     const globalDetail = el("p", { class: "ixc-small ixc-lines" }, globalSize, globalTokens);
     const layers = el("fieldset", { class: "ixc-layers" }, el("legend", { "data-t": "stage.layers" }), ...LAYERS.map(layerSwitch));
     const side = el("div", { class: "ixc-side" },
-      el("figure", {}, globalBox, el("figcaption", {}, globalTitle, globalDetail)), layers, tools);
+      el("figure", {}, globalBox, el("figcaption", {}, globalTitle, globalDetail)), layers);
     const frame = el("div", { class: "ixc-frame" }, view);
     const notice = el("div", { class: "ixc-notice", role: "alert", id: "ixc-image-notice", hidden: true });
     const toChat = el("button", { type: "button", class: "ixc-button ixc-primary ixc-to-chat", id: "ixc-to-chat",
       onclick: () => { ixc.showPane("chat"); questionField()?.focus(); } }, el("span", { "data-t": "chat.ask.here" }));
-    element.append(el("div", { class: "ixc-stage" }, frame, side), notice, tip, toChat);
+    element.append(el("div", { class: "ixc-stage" }, frame, side, tools), notice, tip, toChat);
     ixc.translateTree(element);
     standIn(element, "image");
 
@@ -37,7 +37,8 @@
     let answered = 0; // the number of the server's last value
     let data = null;
     let zoomed = false;
-    let active = null;
+    let lit = null; // a tile, or the box of the global view
+    let anchor = null; // what the tip stands at, while there is one
 
     function toolButton(name, key, id, action) {
       return el("button", { type: "button", class: "ixc-tool", id, "data-t-label": key, "data-t-title": key, onclick: action }, icon(name));
@@ -88,13 +89,14 @@
       if (!data || !image || data.imageId !== image.id) return;
       const { cols, rows } = data.plan;
       place(picture);
-      picture.alt = t(`stage.alt.${data.plan.kind}`, { width: image.width, height: image.height, cols, rows, px: data.plan.viewPx });
+      const cut = t(`stage.alt.${data.plan.kind}`, { width: image.width, height: image.height, cols, rows, px: data.plan.viewPx });
+      picture.alt = [ixc.exampleAlt(image.id), cut].filter(Boolean).join(" ");
       drawSide();
       overlay.innerHTML = data.overlay; // drawn by our server from integers alone
       drawTokenGrid(data.plan.kind === "dynamic_partition" ? 0 : data.plan.localRows);
       drawHits(cols, rows);
       layout();
-      mark(null);
+      mark();
     }
 
     // Beside the tiles their global view; beside a squashed view the picture in its own shape.
@@ -104,7 +106,8 @@
       globalTitle.textContent = t(`stage.side.${kind}`);
       globalBox.dataset.tLabel = `stage.side.${kind}.alt`;
       globalSize.textContent = t(`stage.side.${kind}.size`, { width: image.width, height: image.height });
-      globalTokens.textContent = tokens ? t("stage.global.tokens", { tokens }) : "";
+      globalTokens.textContent = tokens ? t("stage.tokens", { tokens }) : "";
+      globalBox.tabIndex = tokens ? 0 : -1;
       if (kind === "single_view") {
         const [wide, high] = image.width > image.height ? [1, image.height / image.width] : [image.width / image.height, 1];
         Object.assign(globalPicture.style, { left: `${50 * (1 - wide)}%`, top: `${50 * (1 - high)}%`, width: `${100 * wide}%`, height: `${100 * high}%` });
@@ -147,7 +150,7 @@
       tell("spot", { x: (event.clientX - box.left) / box.width, y: (event.clientY - box.top) / box.height });
     });
     hits.addEventListener("pointerover", (event) => { if (event.pointerType !== "touch") tell("tile", { tile: tileOf(event), from: "stage" }); });
-    hits.addEventListener("pointerleave", (event) => { if (event.pointerType !== "touch") tell("tile", { tile: null, from: "stage" }); });
+    hits.addEventListener("pointerleave", (event) => { if (event.pointerType !== "touch") leave(); });
     hits.addEventListener("click", (event) => tell("tile", { tile: tileOf(event), from: "stage" }));
     hits.addEventListener("focusin", (event) => {
       if (!event.target.matches(":focus-visible")) return;
@@ -155,7 +158,21 @@
       tell("spot", { x: (x + width / 2) / hits.clientWidth, y: (y + height / 2) / hits.clientHeight });
       tell("tile", { tile: tileOf(event), from: "stage" });
     });
-    hits.addEventListener("focusout", () => tell("tile", { tile: null, from: "stage" }));
+    hits.addEventListener("focusout", leave);
+    // The global view is a stretch of the sequence too.
+    globalBox.addEventListener("pointerenter", (event) => { if (event.pointerType !== "touch") enterGlobal(); });
+    globalBox.addEventListener("pointerleave", (event) => { if (event.pointerType !== "touch") leave(); });
+    globalBox.addEventListener("click", (event) => { event.stopPropagation(); enterGlobal(); });
+    globalBox.addEventListener("focusin", () => { if (globalBox.matches(":focus-visible")) enterGlobal(); });
+    globalBox.addEventListener("focusout", leave);
+    function enterGlobal() { if (data?.plan.globalTokens) tell("tile", { tile: null, part: "global", from: "stage" }); }
+    function leave() { tell("tile", { tile: null, from: "stage" }); }
+    // Escape takes the tip away where the pointer or the focus stays. Whoever is at the picture means the tip alone.
+    document.addEventListener("keydown", (event) => {
+      if (event.key !== "Escape" || tip.hidden) return;
+      if (side.parentNode.contains(event.target)) event.preventDefault();
+      leave();
+    }, true);
     hits.addEventListener("keydown", (event) => {
       const { cols, rows } = data.plan;
       const tile = tileOf(event);
@@ -168,47 +185,72 @@
       hits.children[next].tabIndex = 0;
       hits.children[next].focus();
     });
-    document.addEventListener("click", (event) => { if (!hits.contains(event.target)) mark(null); });
+    document.addEventListener("click", (event) => { if (!hits.contains(event.target)) leave(); });
     // Whatever scrolls, the tip stays with its tile, and goes when that is out of sight.
-    function followTile() { if (active != null) placeTip(hits.children[active]); }
+    function followTile() { if (anchor) placeTip(); }
     document.addEventListener("scroll", followTile, { capture: true, passive: true });
     window.addEventListener("resize", followTile);
 
-    hear("tile", ({ tile, from }) => mark(tile, from));
+    hear("tile", mark);
 
-    function mark(tile, from) {
-      if (active != null) hits.children[active]?.classList.remove("ixc-lit");
-      active = data && tile != null && tile < data.tiles.length ? tile : null;
-      tip.hidden = active == null;
-      if (active == null) return;
-      const hit = hits.children[active];
-      hit.classList.add("ixc-lit");
-      if (from === "ribbon" && view.scrollHeight > view.clientHeight) {
+    function mark({ tile = null, part = null, from = "stage", anchor: stretch = null } = {}) {
+      lit?.classList.remove("ixc-lit");
+      const hit = data && tile != null && tile < data.tiles.length ? hits.children[tile] : null;
+      lit = hit ?? (part === "global" ? globalBox : null);
+      anchor = data ? hit ?? stretch ?? lit : null;
+      tip.hidden = !anchor;
+      if (!anchor) return;
+      lit?.classList.add("ixc-lit");
+      if (hit && from === "ribbon" && view.scrollHeight > view.clientHeight) {
         view.scrollTo({ top: hit.offsetTop - view.clientHeight / 3, left: hit.offsetLeft - view.clientWidth / 3 });
       }
-      fillTip(active);
-      placeTip(hit);
+      tip.replaceChildren(...(hit ? tileLines(tile) : partLines(part)));
+      placeTip();
     }
 
-    function fillTip(tile) {
+    function tileLines(tile) {
       const { cols, tileSide } = data.plan;
       const [left, top, right, bottom, first, last] = data.tiles[tile];
       const row = Math.floor(tile / cols);
       const col = tile % cols;
       const empty = right <= left || bottom <= top;
-      tip.replaceChildren(
+      return [
         el("p", {}, el("strong", { text: t(`stage.cell.${data.plan.kind}`, { tile: tile + 1 }) }), ` ${t("stage.tile.place", { row: row + 1, col: col + 1 })}`),
         el("p", { text: empty ? t("stage.tile.padding") : t("stage.tile.pixels", { left, right, top, bottom }) }),
-        el("p", { text: t("stage.tile.tokens", { tokens: tileSide * tileSide, runs: tileSide, first: formatCount(first + 1), last: formatCount(last + 1) }) }),
-        el("p", { text: t("stage.tile.range", { firstRow: row * tileSide + 1, lastRow: (row + 1) * tileSide,
-          firstCol: col * tileSide + 1, lastCol: (col + 1) * tileSide }) }));
+        el("p", { text: t("stage.tile.tokens", { tokens: tileSide * tileSide, runs: tileSide, firstRow: row * tileSide + 1, lastRow: (row + 1) * tileSide,
+          firstCol: col * tileSide + 1, lastCol: (col + 1) * tileSide }) }),
+        el("p", { text: placeInSequence(first, last) }),
+      ];
+    }
+
+    // What is no tile: the global view, the separator, the text around the image.
+    function partLines(part) {
+      const { plan: { tokens, globalTokens }, text } = data;
+      const [first, stop] = {
+        "text-before": [-text.before, 0], global: [0, globalTokens], separator: [globalTokens, globalTokens + 1], "text-after": [tokens, tokens + text.after],
+      }[part];
+      const num = stop - first;
+      return [
+        el("p", {}, el("strong", { text: t(text.turns && part.startsWith("text-") ? "ribbon.text.turns" : `ribbon.${part.split("-")[0]}`) })),
+        num > 1 ? el("p", { text: t("stage.tokens", { tokens: formatCount(num) }) }) : "",
+        el("p", { text: placeInSequence(first, stop - 1) }),
+      ];
+    }
+
+    // By people's count, from 1. Where no model is there to count the text before the image, only the image's tokens have numbers.
+    function placeInSequence(first, last) {
+      const { before } = data.text;
+      const span = (from, to) => (from === to ? formatCount(from) : t("stage.tokens.span", { first: formatCount(from), last: formatCount(to) }));
+      const [sequence, own] = [span(first + before + 1, last + before + 1), span(first + 1, last + 1)];
+      if (first < 0 || last >= data.plan.tokens) return t("stage.tokens.sequence", { sequence });
+      return before ? t("stage.tokens.both", { sequence, own }) : t("stage.tokens.own", { own });
     }
 
     // Inside the window, below the tile if there is room, else above it.
-    function placeTip(hit) {
-      const box = hit.getBoundingClientRect();
-      const visible = view.getBoundingClientRect();
+    function placeTip() {
+      const box = anchor.getBoundingClientRect();
       const pane = element.closest("#ixc-image-pane").getBoundingClientRect();
+      const visible = view.contains(anchor) ? view.getBoundingClientRect() : pane;
       const [above, below] = [Math.max(visible.top, pane.top), Math.min(visible.bottom, pane.bottom)];
       tip.hidden = box.bottom <= above || box.top >= below || box.right <= visible.left || box.left >= visible.right;
       const { offsetWidth: width, offsetHeight: height } = tip;
@@ -251,7 +293,7 @@
         picture.removeAttribute("src");
         globalPicture.removeAttribute("src");
         overlay.replaceChildren();
-        mark(null);
+        mark();
         return;
       }
       if (changed) {

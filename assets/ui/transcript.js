@@ -1,7 +1,7 @@
 // The conversation. Each exchange keeps its DOM while it does not change, so that streaming moves nothing but the new text.
 (() => {
   const KEPT = "ixc-kept"; // what a tab keeps while its page is loaded again
-  const { t, el, icon, hear, follow, standIn, passFocus, questionField, isComposing, errorSentence, formatBytes, formatCount, renderMarkdown, viewWords } = ixc;
+  const { t, el, icon, hear, follow, standIn, passFocus, questionField, isComposing, errorSentence, formatBytes, formatCount, renderMarkdown, viewWords, notesBefore, askedImage } = ixc;
 
   ixc.transcript = (element, host) => {
     const exporter = menu("chat.export", "download", [["markdown", "chat.export.markdown"], ["json", "chat.export.json"]], (format) =>
@@ -57,23 +57,6 @@
 
     // --- exchanges ----------------------------------------------------------------------------------------------
 
-    function noteBetween(before, after) {
-      if (!before && !after) return null;
-      if (!after) return t("chat.note.removed");
-      const view = viewWords(after);
-      if (!before) return t("chat.note.added", { view });
-      if (before.image !== after.image) return t("chat.note.image", { view });
-      if (before.budget === after.budget) return null;
-      return after.kind === "dynamic_partition" ? t("chat.note.budget", { budget: after.budget, view }) : t("chat.note.view", { view });
-    }
-
-    // Another model, another image, another budget: whatever the answer after the note does not share with the one before.
-    function noteBefore(before, { view, model }) {
-      if (!before) return null;
-      if (!model || !before.model || before.model === model) return noteBetween(before.view, view);
-      return view ? t("chat.note.model.view", { model, view: viewWords(view) }) : t("chat.note.model", { model });
-    }
-
     function question(exchange, index) {
       const bubble = el("div", { class: "ixc-question" }, el("span", { class: "ixc-sr", text: `${t("chat.you")}: ` }), exchange.question);
       const actions = index == null ? null : el("div", { class: "ixc-actions" },
@@ -86,7 +69,7 @@
       const body = el("div", { class: "ixc-answer" }, el("span", { class: "ixc-sr", text: `${t("chat.model")}: ` }));
       if (exchange.answer) body.append(renderMarkdown(exchange.answer));
       else if (!exchange.error) body.append(el("p", { class: "ixc-small", text: t("chat.noanswer") }));
-      const error = exchange.error ? failure(exchange.error, isLast) : null;
+      const error = exchange.error ? failure(exchange, isLast) : null;
       const actions = el("div", { class: "ixc-actions" }, exchange.answer ? copyAction(exchange.answer) : null,
         isLast && !exchange.error ? action("retry", "chat.retry", () => ask("retry")) : null,
         isLast ? action("undo", "chat.undo", () => host.trigger("undo")) : null);
@@ -96,10 +79,12 @@
     }
 
     // What went wrong, and beside it the button that its sentence speaks of.
-    function failure(message, isLast) {
-      return el("div", { class: "ixc-failed" }, el("p", { text: errorSentence(message) }),
-        isLast ? el("button", { type: "button", class: "ixc-button", "data-action": "retry", onclick: () => ask("retry") },
-          icon("retry"), t("chat.retry")) : null);
+    function failure({ error, question: asked }, isLast) {
+      const isTooLong = error.code === "ConversationTooLong"; // and would be again
+      const beginAnew = () => { host.trigger("clear"); ixc.offerQuestion(asked); };
+      const button = !isLast ? null : el("button", { type: "button", class: "ixc-button", "data-action": isTooLong ? "new" : "retry",
+        onclick: isTooLong ? beginAnew : () => ask("retry") }, icon(isTooLong ? "plus" : "retry"), t(isTooLong ? "chat.new" : "chat.retry"));
+      return el("div", { class: "ixc-failed" }, el("p", { text: errorSentence(error) }), button);
     }
 
     function action(name, key, act) {
@@ -190,16 +175,16 @@
       saidStage = stage;
     }
 
-    function showLive(live, before) {
+    function showLive(live, exchanges) {
       if (!live) { liveNode?.remove(); liveNode = null; liveKey = ""; return; }
-      const key = JSON.stringify([live.question, live.view, live.model, shown.length, ixc.language]);
+      const key = JSON.stringify([live.question, live.view, live.model, live.leftOut, shown.length, ixc.language]);
       if (key !== liveKey) {
         if (!liveNode) ixc.takeFromField(live.question);
         liveNode?.remove();
         liveKey = key;
-        const note = noteBefore(before, live);
+        const note = notesBefore(exchanges, live);
         liveNode = el("div", { class: "ixc-exchange", id: "ixc-live" }, note ? el("p", { class: "ixc-note", text: note }) : null,
-          question(live, null), el("div", { class: "ixc-answered" }, liveBody, liveBar, el("div", { class: "ixc-under" }, liveStage)));
+          askedImage(live, exchanges[exchanges.length - 1]), question(live, null), el("div", { class: "ixc-answered" }, liveBody, liveBar, el("div", { class: "ixc-under" }, liveStage)));
         log.append(liveNode);
         follows = true;
       }
@@ -232,18 +217,19 @@
       exchanges.forEach((exchange, index) => {
         if (shown[index]?.text === exchange.question && shown[index].node.querySelector(".ixc-editor")) return; // somebody writes there
         const isLast = index === exchanges.length - 1 && !live;
-        const key = JSON.stringify([exchange, isLast, exchanges[index - 1]?.view, exchanges[index - 1]?.model, ixc.language]);
+        const note = notesBefore(exchanges.slice(0, index), exchange);
+        const picture = askedImage(exchange, exchanges[index - 1]);
+        const key = JSON.stringify([exchange, isLast, note, picture?.textContent, picture?.childElementCount, ixc.language]);
         if (shown[index]?.key === key) return;
-        const note = noteBefore(exchanges[index - 1], exchange);
         const node = el("div", { class: "ixc-exchange" }, note ? el("p", { class: "ixc-note", text: note }) : null,
-          question(exchange, index), answer(exchange, index, isLast));
+          picture, question(exchange, index), answer(exchange, index, isLast));
         if (shown[index]) shown[index].node.replaceWith(node);
         else log.insertBefore(node, liveNode);
         shown[index] = { key, node, text: exchange.question };
       });
       shown.splice(exchanges.length).forEach(({ node }) => node.remove());
       say(live, exchanges[exchanges.length - 1]);
-      showLive(live, exchanges[exchanges.length - 1]);
+      showLive(live, exchanges);
       const busy = Boolean(live);
       if (!busy) document.body.dataset.stopping = "false";
       document.body.dataset.busy = String(busy);
@@ -266,25 +252,35 @@
 
     // What the next question will use, when that differs from the last one.
     function showPending() {
-      const last = value.exchanges[value.exchanges.length - 1];
       const plan = ixc.last("image") ? ixc.last("plan") : null;
-      const view = plan ? { image: plan.imageId, ...plan.plan } : null;
       const model = ixc.last("model");
-      const note = value.live ? null : pendingNote(last, view, model);
+      const full = value.live ? null : fullNote(plan?.room, model);
+      const note = value.live ? null : [pendingNote(plan && { image: plan.imageId, ...plan.plan }, model), full].filter(Boolean).join(t("chat.note.between"));
       pending.hidden = !note;
+      pending.classList.toggle("ixc-warning", Boolean(full));
       if (note && pending.textContent !== note) pending.textContent = note;
       if (note && follows) scrollDown();
     }
 
-    function pendingNote(last, view, model) {
+    // What would be refused is said before it is asked.
+    function fullNote(room, model) {
+      if (model?.phase !== "ready" || !room?.max || room.tokens < room.max) return null;
+      return t(value.exchanges.length ? "chat.note.full" : "chat.note.full.first",
+        { tokens: formatCount(room.tokens), max: formatCount(room.max), model: model.name });
+    }
+
+    function pendingNote(view, model) {
       const notes = [];
+      const last = value.exchanges[value.exchanges.length - 1];
       const isOther = last?.model && model && last.model !== model.name;
       if (model?.phase === "loading" && isOther) return t("chat.note.loading", { model: model.name });
       if (model?.coming) notes.push(t("chat.note.coming", { model: model.name, coming: model.coming.name }));
       if (model?.phase === "ready" && model.error) notes.push(t("chat.note.kept", { model: model.name, detail: errorSentence(model.error) }));
-      if (last) notes.push(noteBefore(last, { view, model: model?.phase === "ready" ? model.name : "" }));
+      const isReady = model?.phase === "ready";
+      const leftOut = isReady && model.oneImage ? ixc.numLeftOut(value.exchanges, view?.image ?? null) : 0;
+      if (last) notes.push(notesBefore(value.exchanges, { view, model: isReady ? model.name : "", leftOut }));
       if (model?.freed?.bytes && (isOther || !last)) notes.push(t("chat.note.freed", { size: formatBytes(model.freed.bytes), model: model.freed.name }));
-      return notes.filter(Boolean).join(". ");
+      return notes.filter(Boolean).join(t("chat.note.between"));
     }
 
     function showEmpty() {
@@ -309,11 +305,13 @@
     follow(host, (next) => {
       if (next.number === lastFinished) return; // delivered again at the end of its stream
       if (!next.live) lastFinished = next.number;
+      const isOver = !next.live && (value.live || value.exchanges.length !== next.exchanges.length);
       value = next;
       kept = null;
       ixc.answerHeard();
       passFocus(document.querySelector("#ixc-chat-pane"), () => { draw(); showNotice(next.error); }, questionField);
       if (next.draft) ixc.offerQuestion(next.draft);
+      if (isOver && ixc.last("image")) ixc.replan(); // its numbers are those of the next question
     })();
 
     // --- kept while the page is loaded again --------------------------------------------------------------------
@@ -335,21 +333,28 @@
       const { exchanges, live } = value;
       const left = kept ?? {
         user, draft: questionField()?.value ?? "", model: ixc.last("model")?.key, settings: ixc.settings(), budget: ixc.chosenBudget?.(),
-        exchanges: exchanges.map(({ question: asked, answer: text, model, error, used, lacksImage }) => ({ question: asked, answer: text, model, error, used, lacksImage })),
-        numViews: [ixc.last("image"), live?.view, ...exchanges.map(({ view }) => view)].filter(Boolean).length,
+        exchanges: exchanges.map(({ question: asked, answer: text, model, error, used, lacksImage, leftOut, image }) =>
+          ({ question: asked, answer: text, model, error, used, lacksImage, leftOut, image })),
+        numViews: [ixc.last("image"), live?.image, ...exchanges.map(({ image }) => image)].filter(Boolean).length,
+        thumbnails: ixc.keptThumbnails([live?.image, ...exchanges.map(({ image }) => image)]),
       };
-      if (!kept && live) left.exchanges.push({ question: live.question, answer: live.text, model: live.model, used: live.used, error: { code: "AnswerCut" } });
+      if (!kept && live) {
+        const { question: asked, text, model, used, image, leftOut } = live;
+        left.exchanges.push({ question: asked, answer: text, model, used, image, leftOut, error: { code: "AnswerCut" } });
+      }
       try { sessionStorage.setItem(KEPT, JSON.stringify(left)); } catch { /* as above */ }
     }
 
     // After the server's first answer, which sets what the model sets; another model has settings of its own.
     function giveBack() {
-      const { model, settings, budget, draft, exchanges } = kept;
+      const { thumbnails, ...words } = kept; // pictures stay in the page
+      const { model, settings, budget, draft, exchanges } = words;
+      ixc.restoreThumbnails(thumbnails);
       if (model === ixc.last("model")?.key) {
         if (settings) ixc.restoreSettings(settings);
         ixc.chooseBudget(budget);
       }
-      if (draft || exchanges.length) host.trigger("restore", kept);
+      if (draft || exchanges.length) host.trigger("restore", words);
       else kept = null;
     }
 

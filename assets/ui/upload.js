@@ -48,6 +48,7 @@
     // A finger neither drops files nor presses Ctrl+V.
     const byTouch = window.matchMedia("(hover: none) and (pointer: coarse)").matches;
     const zone = el("div", { class: "ixc-drop" },
+      el("p", { class: "ixc-idea", "data-t": "drop.idea" }),
       el("p", { class: "ixc-drop-title", "data-t": byTouch ? "drop.title.touch" : "drop.title" }),
       byTouch ? null : el("p", { class: "ixc-small", "data-t": "drop.or" }),
       el("div", { class: "ixc-row" }, choose, navigator.mediaDevices ? camera : null), kinds);
@@ -134,10 +135,15 @@
     const strip = el("div", { class: "ixc-examples", role: "group", "data-t-label": "examples.title" });
     element.append(strip);
     ixc.translateTree(element);
+    const inLanguage = (example, kind) => example[`${kind}_${ixc.language}`] || example[`${kind}_en`];
+    ixc.exampleAlt = (imageId) => {
+      const example = (host.props.value || []).find((each) => each.imageId === imageId);
+      return example ? inLanguage(example, "alt") : "";
+    };
     follow(host, (examples) => {
       strip.replaceChildren(...examples.map((example, index) => {
-        const title = example[`title_${ixc.language}`] || example.title_en;
-        return el("button", { type: "button", class: "ixc-example", title, "aria-label": t("examples.open", { title }),
+        const title = inLanguage(example, "title");
+        return el("button", { type: "button", class: "ixc-example", title, "aria-label": t("examples.open", { title, alt: inLanguage(example, "alt") }),
           onclick: () => openImage(() => host.trigger("pick", { index, language: ixc.language })) },
         el("img", { src: example.thumbnail, alt: "", width: 64, height: 48, loading: "lazy" }));
       }));

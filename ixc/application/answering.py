@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from ixc.application.services import Services
@@ -21,6 +23,8 @@ def answer_events(
     services: Services, ticket: Ticket, stop: StopFlag, build_request: Callable[[Engine], ChatRequest]
 ) -> Iterator[Event]:
     """The engine's events, after PrefillProgress of stage "line" (``num_total`` ahead) and "loading" (percent done).
+
+    What the statistics say of waiting begins when ``ticket`` was taken.
 
     ``build_request`` is called with the model that will answer, once it is this question's turn: if one was chosen meanwhile,
     another than when the question came. Raises IxcError, also what ``build_request`` raises; CheckpointError when no model
@@ -41,10 +45,20 @@ def _events(
             yield progress
             shown = progress
     if stop.is_set:
-        yield Finished(FinishReason.STOPPED, AnswerStats(None, 0, 0, 0, None, 0))
+        yield Finished(FinishReason.STOPPED, AnswerStats(None, 0, 0, 0, None, 0, waited_ms=ticket.elapsed_ms))
         return
     with services.provider.borrowed() as engine:
-        yield from engine.answer(build_request(engine), stop)
+        waited_ms = ticket.elapsed_ms
+        with closing(engine.answer(build_request(engine), stop)) as events:
+            for event in events:
+                yield _after_waiting(event, waited_ms)
+
+
+def _after_waiting(event: Event, waited_ms: float) -> Event:
+    """``event`` with the time before the engine was asked besides what it waited there."""
+    if not isinstance(event, Finished):
+        return event
+    return replace(event, stats=replace(event.stats, waited_ms=waited_ms + event.stats.waited_ms))
 
 
 def _what_to_wait_for(services: Services, ticket: Ticket) -> PrefillProgress | None:

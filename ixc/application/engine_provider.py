@@ -295,10 +295,13 @@ class EngineProvider:
         def on_progress(step: str, fraction: float | None) -> None:
             self._status = replace(beginning, step=step, fraction=fraction)
 
+        message: Message | None = None
         try:
             engine = self._load(replace(self._settings, model=model), on_progress)
         except Exception as error:  # noqa: BLE001  shown in the page, which goes on working without a model
             message = _failure(model, error)
+        if message is not None:
+            self._give_back_what_was_loaded()
             self._status = replace(beginning, phase="failed", error=message)
             return message
         self._engine = engine
@@ -313,6 +316,13 @@ class EngineProvider:
         )
         logger.info("model %s is ready on %s", engine.model_name, engine.device_name)
         return None
+
+    def _give_back_what_was_loaded(self) -> None:
+        """What a failed load had loaded hangs in a circle of its error and that one's frames, until it is collected."""
+        if not self._settings.backend:  # else there is nothing, and no torch
+            from ixc.chat.memory import give_memory_back
+
+            give_memory_back()
 
     def _free_engine(self) -> FreedMemory:
         """Let go of the engine once nobody uses it. Counts what it held, but only if it is really gone."""
@@ -346,7 +356,7 @@ def _failure(model: str, error: Exception) -> Message:
     """What the page shows; whoever runs the app finds the reason in the log too."""
     message = message_for(error)
     if isinstance(error, IxcError):  # message_for has told the others
-        logger.error("model %s could not be loaded: %s", model, error)
+        logger.error("model %s could not be loaded: %s", model, str(error))  # a kept record would keep what was loaded
     return message
 
 

@@ -7,6 +7,7 @@ waits in line or the model reads the image.
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 
@@ -15,13 +16,17 @@ from ixc.chat.request import StopFlag
 
 
 class EventPump:
-    """Runs an iterator of events in a thread of its own. ``stop`` ends it; leaving ``events`` sets it."""
+    """Runs an iterator of events in a thread of its own. ``stop`` ends it; leaving ``events`` sets it.
+
+    The iterator sees the context of whoever starts it: on ZeroGPU ``spaces`` reads there whose share of the GPU it takes.
+    """
 
     def __init__(self, make_events: Callable[[], Iterator[Event]], stop: StopFlag) -> None:
         self._make_events, self._stop = make_events, stop
         self._loop = asyncio.get_running_loop()
         self._queue: asyncio.Queue[Event | Exception] = asyncio.Queue()
-        threading.Thread(target=self._run, name="ixc-api", daemon=True).start()
+        context = contextvars.copy_context()
+        threading.Thread(target=context.run, args=(self._run,), name="ixc-api", daemon=True).start()
 
     async def events(self, pause_s: float | None = None) -> AsyncIterator[Event | None]:
         """In order, to Finished; None each time that nothing has come for ``pause_s``. Raises what the iterator raised."""

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ixc.container_memory import container_memory
 from ixc.errors import CheckpointError, OutOfMemory
 from ixc.models.presets import XC2_4KHD_7B, XC2_VL_7B, ModelPreset, find_model
 from ixc.settings import Settings
@@ -44,14 +45,15 @@ def is_on_hub(settings: Settings, model: str) -> bool:
         return False
 
 
-def bytes_to_download(model: str) -> int:
-    """What choosing ``model`` downloads; 0 where that is not known, or next to nothing."""
-    try:
-        source = find_model(model).source
-    except CheckpointError:
+def bytes_to_download(settings: Settings, model: str) -> int | None:
+    """What choosing ``model`` downloads; 0 where next to nothing of it is missing, None if nobody knows how much is."""
+    if not is_on_hub(settings, model):
         return 0
-    all_bytes = _HUB_BYTES.get(source, 0)
-    left_bytes = all_bytes - _held_bytes(source) if all_bytes else 0
+    preset = find_model(model)
+    all_bytes = _HUB_BYTES.get(preset.source)
+    if all_bytes is None:
+        return 0 if _is_held(preset.source, preset.revision) else None
+    left_bytes = all_bytes - _held_bytes(preset.source)
     return left_bytes if left_bytes > _NOTHING_TO_SPEAK_OF * all_bytes else 0
 
 
@@ -70,12 +72,12 @@ def fetch_model(settings: Settings, held_bytes: int, on_progress: OnProgress) ->
     from ixc.chat.static_decode import parse_decode_mode
     from ixc.models.download import download_checkpoint  # the Hub client is not needed for a local folder
     from ixc.models.placement import parse_placement
-    from ixc.models.precision import parse_precision
+    from ixc.models.precision import check_precision, parse_precision
 
     # Of a wrong setting one wants to hear before the download, not after it.
-    parse_precision(settings.precision)
+    precision = parse_precision(settings.precision)
     parse_decode_mode(settings.decode)
-    parse_placement(settings.device, settings.max_memory, settings.offload_folder)
+    check_precision(precision, parse_placement(settings.device, settings.max_memory, settings.offload_folder).device)
     _check_before_download(settings, preset, held_bytes)
     step = f"Downloading {preset.title}"
     folder = download_checkpoint(preset.source, preset.revision, lambda share: on_progress(step, share))
@@ -160,7 +162,25 @@ def _room_bytes(settings: Settings, placement: Placement, held_bytes: int) -> in
     if placement.device.type == "cuda":
         return free_memory_bytes(placement.device) + held_bytes
     # Not what is free now: weights that are read from their files as they are may push others' memory out.
-    return psutil.virtual_memory().total + psutil.swap_memory().total
+    container = container_memory()
+    return int(min(psutil.virtual_memory().total, container.total) + min(psutil.swap_memory().total, container.swap))
+
+
+def _is_held(repo_id: str, revision: str) -> bool:
+    """Whether the Hub client's cache has all weight files of a repository."""
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
+
+    try:
+        folder = Path(snapshot_download(repo_id, revision=revision, allow_patterns="*.json", local_files_only=True))
+    except (LocalEntryNotFoundError, HFValidationError):
+        return False
+    from ixc.models.weight_files import weight_files  # torch comes with it
+
+    try:
+        return all(file.is_file() for file in weight_files(folder))
+    except CheckpointError:
+        return False
 
 
 def _held_bytes(repo_id: str) -> int:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 from functools import cache
-from pathlib import Path
 
-_FILE = Path(__file__).resolve().parents[2] / "assets" / "ui" / "strings.json"
+from ixc.shipped import ASSETS
+
+_FILE = ASSETS / "ui" / "strings.json"
 LANGUAGES = ("en", "zh")
 DEFAULT_LANGUAGE = "en"
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ipaddress
 import threading
+import time
+from collections.abc import Callable
 
 from ixc.errors import EngineBusy
 
@@ -15,10 +17,10 @@ _NETWORK_6_BITS = 64
 
 
 class WaitingLine:
-    """``num_served`` may be served at a time and ``max_waiting`` may wait. Thread-safe."""
+    """``num_served`` may be served at a time and ``max_waiting`` may wait. ``clock`` gives monotonic seconds. Thread-safe."""
 
-    def __init__(self, max_waiting: int, num_served: int = 1) -> None:
-        self._max_waiting, self._num_served = max_waiting, num_served
+    def __init__(self, max_waiting: int, num_served: int = 1, clock: Callable[[], float] = time.monotonic) -> None:
+        self._max_waiting, self._num_served, self._clock = max_waiting, num_served, clock
         self._changed = threading.Condition()
         self._tickets: list[Ticket] = []
         self._num_refused = 0
@@ -39,7 +41,7 @@ class WaitingLine:
                 raise EngineBusy(
                     f"{num_own} of your questions, or of your network, are under way already; try again when one is answered."
                 )
-            ticket = Ticket(self, caller)
+            ticket = Ticket(self, caller, self._clock)
             self._tickets.append(ticket)
             return ticket
 
@@ -79,8 +81,14 @@ class WaitingLine:
 class Ticket:
     """A place in the line; leave it in a ``finally``, or use it as a context manager."""
 
-    def __init__(self, line: WaitingLine, caller: str | None = None) -> None:
-        self._line, self.caller = line, caller
+    def __init__(self, line: WaitingLine, caller: str | None, clock: Callable[[], float]) -> None:
+        self._line, self.caller, self._clock = line, caller, clock
+        self._entered_s = clock()
+
+    @property
+    def elapsed_ms(self) -> float:
+        """Since the place was taken."""
+        return (self._clock() - self._entered_s) * 1000
 
     def wait(self, timeout_s: float) -> int:
         """Wait until the place changes, at most ``timeout_s``; how many are ahead then (0: it is this one's turn)."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import platform
 import socket
 import subprocess
 import sys
@@ -20,7 +21,8 @@ _START_TIMEOUT_S = 120.0
 class AppProcess:
     """``ixc app`` on a free port of this machine. A context manager; on exit the process is ended.
 
-    ``env`` adds environment variables (IXC_MODEL ...). ``preexec`` runs in the child before it starts, to limit it.
+    ``env`` holds its settings (IXC_MODEL ...) and may add other variables; of this process's own the IXC_* ones do not count.
+    ``preexec`` runs in the child before it starts, to limit it.
     """
 
     def __init__(self, env: Mapping[str, str] | None = None, preexec: Callable[[], None] | None = None) -> None:
@@ -34,9 +36,10 @@ class AppProcess:
 
     def __enter__(self) -> AppProcess:
         port = free_port()
-        self.url = f"http://127.0.0.1:{port}"
+        is_ipv6 = ":" in self._env.get("IXC_HOST", "")
+        self.url = f"http://{'[::1]' if is_ipv6 else '127.0.0.1'}:{port}"
         env = {
-            **os.environ,
+            **{name: value for name, value in os.environ.items() if not _is_setting(name)},
             "GRADIO_TEMP_DIR": str(self.uploads_path),
             "HF_HUB_OFFLINE": "1",
             **self._env,
@@ -106,6 +109,15 @@ class AppProcess:
         raise TimeoutError(f"the app did not get ready in {_START_TIMEOUT_S:.0f} s:\n{self.log()[-2000:]}")
 
 
+def settings_of_the_shell() -> dict[str, str]:
+    """The IXC_* variables of this process: a benchmark measures the app as whoever starts it has set it."""
+    return {name: value for name, value in os.environ.items() if _is_setting(name)}
+
+
+def _is_setting(variable: str) -> bool:
+    return variable.startswith("IXC_")
+
+
 def free_port() -> int:
     """A port that nothing listens on at this moment."""
     with socket.socket() as probe:
@@ -115,9 +127,14 @@ def free_port() -> int:
 
 def describe_hardware() -> str:
     """The processor and how many cores this process may use."""
-    name = "unknown processor"
+    name = platform.processor() or platform.machine() or "unknown processor"
     cpuinfo = Path("/proc/cpuinfo")
     if cpuinfo.exists():
         lines = cpuinfo.read_text(encoding="utf-8", errors="replace").splitlines()
         name = next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), name)
-    return f"{name}, {len(os.sched_getaffinity(0))} cores"
+    return f"{name}, {num_cores()} cores"
+
+
+def num_cores() -> int:
+    """Those that this process may use; of the whole machine where the system, macOS or Windows, does not tell."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

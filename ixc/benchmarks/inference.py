@@ -19,8 +19,8 @@ from ixc.benchmarks.model_parts import part_figures
 from ixc.benchmarks.turns import Targets, TurnBenchmark, ask
 from ixc.chat.engine import Engine
 from ixc.imaging.decode import decode_image
-from ixc.models.presets import ASSETS
 from ixc.settings import ImageLimits
+from ixc.shipped import ASSETS
 
 IMAGE_FILE = ASSETS / "examples" / "poster.webp"
 """3840x2160."""
@@ -100,6 +100,7 @@ class InferenceBenchmark:
                     smallest,
                     num_users=options.num_users,
                     num_new_tokens=options.num_new_tokens,
+                    repeats=options.repeats,
                 )
             ),
         )

@@ -23,7 +23,7 @@ from itertools import pairwise
 import httpx
 from PIL import Image, ImageDraw, ImageFont
 
-from ixc.benchmarks.app_process import AppProcess, describe_hardware
+from ixc.benchmarks.app_process import AppProcess, describe_hardware, settings_of_the_shell
 from ixc.benchmarks.page_client import PageClient
 
 _QUESTION = "What does the sign say?"
@@ -278,7 +278,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--max-waiting", type=int, default=20, help="IXC_MAX_WAITING of the app (default: %(default)s)")
     parser.add_argument("--model", default="ixc-nano")
     args = parser.parse_args(argv)
-    with AppProcess({"IXC_MODEL": args.model, "IXC_MAX_WAITING": str(args.max_waiting)}) as app:
+    chosen = {"IXC_MODEL": args.model, "IXC_MAX_WAITING": str(args.max_waiting)}
+    with AppProcess(settings_of_the_shell() | chosen) as app:
         if app.wait_for_model() != "ready":
             sys.stderr.write(app.log()[-2000:])
             return 1

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import os
-import resource
 import statistics
+import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 
+import psutil
 import torch
+
+try:
+    import resource
+except ImportError:  # Windows has none
+    resource = None
 
 Work = Callable[[], object]
 
@@ -115,7 +121,10 @@ class PeakMemory:
         """On a CPU the peak since the process began: the system keeps no other."""
         if self._device.type == "cuda":
             return torch.cuda.max_memory_allocated(self._device)
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024  # Linux counts in KiB
+        if resource is None:
+            return psutil.Process().memory_info().peak_wset
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        return peak if sys.platform == "darwin" else peak * 1024  # Linux counts in KiB, macOS in bytes
 
 
 def load_average() -> float | None:

@@ -13,6 +13,7 @@ import torch
 import transformers
 
 from ixc.benchmarks.app_process import describe_hardware
+from ixc.benchmarks.concurrency import describe_conversations
 from ixc.benchmarks.correctness import Comparison
 from ixc.benchmarks.inference import BenchmarkOptions, peak_process_gigabytes
 from ixc.benchmarks.measuring import Figure, load_average
@@ -46,6 +47,7 @@ class RunRecord:
             "date": datetime.now(UTC).date().isoformat(),
             "repeats": self._options.repeats,
             "num_new_tokens": self._options.num_new_tokens,
+            "conversations": describe_conversations(self._options.num_users, self._options.repeats),
             "load_average": {"before": self._load_before, "after": load_average()},
             "peak_process_gb": round(peak_process_gigabytes(), 2),
             "is_complete": self.is_complete,

@@ -16,7 +16,7 @@ import time
 import numpy as np
 from PIL import Image
 
-from ixc.benchmarks.app_process import AppProcess, describe_hardware
+from ixc.benchmarks.app_process import AppProcess, describe_hardware, settings_of_the_shell
 from ixc.benchmarks.page_client import PageClient
 from ixc.chromium import launch_options
 
@@ -112,7 +112,7 @@ def main(argv: list[str] | None = None) -> int:
     args = parser.parse_args(argv)
     picture = test_picture()
     out = sys.stdout.write
-    with AppProcess({"IXC_MODEL": args.model} if args.model else None) as app:
+    with AppProcess(settings_of_the_shell() | ({"IXC_MODEL": args.model} if args.model else {})) as app:
         phase = app.wait_for_model()
         out(f"slider move to new plan, {IMAGE_WIDTH_PX}x{IMAGE_HEIGHT_PX} picture; {describe_hardware()}; model {phase}\n")
         times_ms, sizes = measure_http(app.url, picture, args.rounds)

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from ixc.benchmarks.app_process import AppProcess, describe_hardware
+from ixc.benchmarks.app_process import AppProcess, describe_hardware, settings_of_the_shell
 from ixc.benchmarks.page_client import PageClient
 
 _ENDINGS = ("finish", "stop", "close")
@@ -141,7 +141,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--users", type=int, default=3, help="visits at a time")
     parser.add_argument("--model", help="default: the app's")
     args = parser.parse_args(argv)
-    with AppProcess({"IXC_MODEL": args.model} if args.model else None) as app:
+    with AppProcess(settings_of_the_shell() | ({"IXC_MODEL": args.model} if args.model else {})) as app:
         phase = app.wait_for_model()
         sys.stdout.write(f"{args.chats} chats, {args.users} at a time; {describe_hardware()}; model {phase}\n")
         report = run_soak(app, args.chats, args.users)

@@ -16,7 +16,7 @@ from ixc.imaging.decode import DecodedImage
 from ixc.settings import GenerationSettings
 
 QUESTION, SECOND_QUESTION = "What does the text say?", "And what is written below it?"
-_ANSWER = "a sign"
+ANSWER = "a sign"
 """What the second question's conversation holds as the first answer: the same for both sides and in every repetition."""
 _NUM_BEAMS = 3
 
@@ -43,7 +43,7 @@ class _Measured:
 def ask(engine: Engine, session_id: str, image: DecodedImage, budget: int, num_new_tokens: int, is_second: bool) -> AnswerStats:
     """One greedy answer's statistics; the second question follows the first in its conversation."""
     view = ImageView(image.image_id, budget)
-    turns = (Turn(QUESTION, _ANSWER, view),) if is_second else ()
+    turns = (Turn(QUESTION, ANSWER, view),) if is_second else ()
     question = SECOND_QUESTION if is_second else QUESTION
     generation = GenerationSettings(max_new_tokens=num_new_tokens, do_sample=False)
     request = ChatRequest(session_id, question, view, turns, {image.image_id: image}, generation=generation)
@@ -100,7 +100,7 @@ class TurnBenchmark:
 
     def _official(self, *, is_second: bool, num_beams: int = 1) -> BaselineAnswer:
         view = ImageView(self._image.image_id, self._budget)
-        turns = (Turn(QUESTION, _ANSWER, view),) if is_second else ()
+        turns = (Turn(QUESTION, ANSWER, view),) if is_second else ()
         parts = build_prompt("", turns, SECOND_QUESTION if is_second else QUESTION, view).parts
         pixels_HWC = self._image.pixels_HWC
         return self._baseline.ask(parts, pixels_HWC, self._budget, max_new_tokens=self._num_new, num_beams=num_beams)

@@ -9,12 +9,14 @@ import torch
 from transformers import ProcessorMixin
 
 from ixc.chat.costs import CostModel
+from ixc.chat.interface import CostEstimate
 from ixc.chat.kv_cache import ANSWER_ROOM
 from ixc.chat.memory import free_memory_bytes
 from ixc.chat.prompt import EncodedPrompt, ImageSegment, encode_prompt
 from ixc.chat.request import ChatRequest
 from ixc.conversation import ImageView
 from ixc.errors import ConversationTooLong, EmptyQuestion, ImageError, OutOfMemory
+from ixc.single_view import ImagePlan
 
 _GIGABYTE = 1e9
 
@@ -64,19 +66,31 @@ class Admission:
         if not request.question.strip():
             raise EmptyQuestion("Type a question first.")
         self._check_letters(request)
+        encoded = self.encode(request)
+        if len(encoded) >= self._max_context_tokens:
+            raise ConversationTooLong(
+                f"The conversation has {len(encoded):,} tokens and the model takes {self._max_context_tokens:,}; lower the max "
+                "patches or begin a new chat."
+            )
+        self._check_memory(encoded, request)
+        return encoded
+
+    def encode(self, request: ChatRequest) -> EncodedPrompt:
+        """The prompt of ``request``, whatever its length. Raises ImageError for an image that is not among its images."""
         prompt = self._processor.chat_format.build_prompt(
             request.system, request.turns, request.question.strip(), request.view, request.more_views
         )
         if any(view.image_id not in request.images for view in prompt.views):
-            raise ImageError("An image of this conversation is no longer here; upload it again or clear the conversation.")
-        encoded = encode_prompt(prompt, request.images, self._processor)
-        if len(encoded) >= self._max_context_tokens:
-            raise ConversationTooLong(
-                f"The conversation has {len(encoded):,} tokens and the model takes {self._max_context_tokens:,}; lower the max "
-                "patches or clear the conversation."
-            )
-        self._check_memory(encoded, request)
-        return encoded
+            raise ImageError("An image of this conversation is no longer here; upload it again or begin a new chat.")
+        return encode_prompt(prompt, request.images, self._processor)
+
+    def expected(self, prompt: EncodedPrompt, held: Held) -> CostEstimate:
+        """What an answer to ``prompt`` takes: all of its memory, and the time for what is not ``held``."""
+        unseen = _unseen(prompt, held)
+        return CostEstimate(
+            self._memory_bytes(prompt, 1, _NOTHING, ANSWER_ROOM),
+            self._costs.time_ms(sum(plan.num_views for plan in unseen), len(prompt), held.num_tokens),
+        )
 
     def _check_letters(self, request: ChatRequest) -> None:
         """Refuse what no tokenizer could fit into the context, before it spends minutes on it."""
@@ -85,7 +99,7 @@ class Admission:
         if num_letters > self._max_context_tokens * self._longest_piece:
             raise ConversationTooLong(
                 f"The conversation has {num_letters:,} letters, more than the model's {self._max_context_tokens:,} tokens can "
-                "hold; ask about a shorter text or clear the conversation."
+                "hold; ask about a shorter text or begin a new chat."
             )
 
     def shortage(
@@ -111,21 +125,17 @@ class Admission:
         message = f"This question needs about {needed / _GIGABYTE:.1f} GB of memory and {free / _GIGABYTE:.1f} GB are free"
         fitting = self._largest_fitting_budget(prompt, request, free + spare)
         if fitting is None:
-            raise OutOfMemory(f"{message}; clear the conversation or use a device with more memory.")
+            raise OutOfMemory(f"{message}; begin a new chat or use a device with more memory.")
         raise OutOfMemory(f"{message}; lower the max patches to {fitting}.")
 
     def _memory_bytes(self, prompt: EncodedPrompt, num_beams: int, held: Held, num_answer_tokens: int) -> int:
         """Beam search holds the prompt's keys and values, and the answer's, once more for every beam."""
         copies = (num_beams if num_beams > 1 else 0) * (len(prompt) + num_answer_tokens) * self._costs.bytes_per_token
-        unseen, position = {}, 0
-        for segment in prompt.segments:
-            position += len(segment)
-            if isinstance(segment, ImageSegment) and position > held.num_tokens and segment.view not in held.views:
-                unseen[segment.view] = segment.plan
+        unseen = _unseen(prompt, held)
         return copies + self._costs.memory_bytes(
             len(prompt),
-            sum(plan.num_visual_tokens for plan in unseen.values()),
-            max((plan.num_tiles for plan in unseen.values()), default=0),
+            sum(plan.num_visual_tokens for plan in unseen),
+            max((plan.num_tiles for plan in unseen), default=0),
             num_cached=held.num_tokens,
             capacity=held.capacity,
             num_answer_tokens=num_answer_tokens,
@@ -148,6 +158,16 @@ class Admission:
             if needed <= free_bytes:
                 return budget
         return None
+
+
+def _unseen(prompt: EncodedPrompt, held: Held) -> list[ImagePlan]:
+    """The images, each once, that the vision tower has yet to see."""
+    unseen, position = {}, 0
+    for segment in prompt.segments:
+        position += len(segment)
+        if isinstance(segment, ImageSegment) and position > held.num_tokens and segment.view not in held.views:
+            unseen[segment.view] = segment.plan
+    return list(unseen.values())
 
 
 def _num_answer_tokens(request: ChatRequest) -> int:

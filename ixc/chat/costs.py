@@ -58,7 +58,7 @@ class CostModel:
     def estimate(self, plan: ImagePlan, num_text_tokens: int) -> CostEstimate:
         """For a first question of ``num_text_tokens`` about an image cut by ``plan``."""
         num_tokens = plan.num_visual_tokens + num_text_tokens
-        time_ms = self._time_ms(plan.num_views, num_tokens, corrected=True)
+        time_ms = self.time_ms(plan.num_views, num_tokens)
         memory_bytes = self.memory_bytes(num_tokens, plan.num_visual_tokens, plan.num_tiles, num_answer_tokens=ANSWER_ROOM)
         return CostEstimate(memory_bytes, time_ms)
 
@@ -98,16 +98,20 @@ class CostModel:
 
     def observe(self, num_views: int, num_tokens: int, measured_ms: float) -> None:
         """Learn from a finished prefill of ``num_tokens`` new tokens after ``num_views`` views."""
-        expected_ms = self._time_ms(num_views, num_tokens, corrected=False)
+        expected_ms = self._raw_time_ms(num_views, num_tokens)
         if expected_ms:
             ratio = min(max(measured_ms / expected_ms, 1 / _MAX_CORRECTION), _MAX_CORRECTION)
             self._correction += _SMOOTHING * (ratio - self._correction)
 
-    def _time_ms(self, num_views: int, num_tokens: int, *, corrected: bool) -> float | None:
+    def time_ms(self, num_views: int, num_tokens: int, num_cached: int = 0) -> float | None:
+        """To see ``num_views`` and read a prompt, of which ``num_cached`` tokens have been read; None before ``measure``."""
+        whole_ms, read_ms = self._raw_time_ms(num_views, num_tokens), self._raw_time_ms(0, num_cached)
+        return None if whole_ms is None or read_ms is None else (whole_ms - read_ms) * self._correction
+
+    def _raw_time_ms(self, num_views: int, num_tokens: int) -> float | None:
         if self._view_ms is None or not self._lm_flops_per_ms:
             return None
-        total_ms = num_views * self._view_ms + self._lm_flops(num_tokens) / self._lm_flops_per_ms
-        return total_ms * (self._correction if corrected else 1.0)
+        return num_views * self._view_ms + self._lm_flops(num_tokens) / self._lm_flops_per_ms
 
     def _lm_flops(self, num_tokens: int) -> float:
         attention = 2 * self._config.num_hidden_layers * self._config.hidden_size * num_tokens**2  # causal: half of 4 n^2 d

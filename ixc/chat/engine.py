@@ -18,7 +18,7 @@ from torch import Tensor
 from ixc.chat.admission import Admission, Held
 from ixc.chat.costs import CostModel
 from ixc.chat.events import AnswerStats, Event, Finished, FinishReason, PrefillProgress, TextDelta
-from ixc.chat.interface import ChatEngine, CostEstimate, ModelInfo
+from ixc.chat.interface import ChatEngine, CostEstimate, ModelInfo, PromptPreview
 from ixc.chat.kv_cache import ANSWER_ROOM, InPlaceCache
 from ixc.chat.memory import give_memory_back, is_out_of_memory, make_current
 from ixc.chat.prompt import (
@@ -34,10 +34,11 @@ from ixc.chat.prompt_lookup import PromptLookup
 from ixc.chat.request import ChatRequest, StopFlag
 from ixc.chat.runner import ModelRunner, Stopped
 from ixc.chat.sampling import TokenSampler
-from ixc.chat.store import SessionStore
+from ixc.chat.store import SessionStore, bounded_cache
 from ixc.chat.text_stream import TextStream
 from ixc.conversation import ImageView
 from ixc.errors import EngineBusy, OutOfMemory
+from ixc.models.precision import parse_precision, weight_bytes
 from ixc.models.xcomposer2 import XComposer2Processor
 from ixc.settings import Settings
 from ixc.single_view import ImagePlan
@@ -84,7 +85,9 @@ class Engine(ChatEngine):
         self.processor = processor
         self._costs = costs
         self._max_waiting = settings.max_waiting
-        self._store = SessionStore(settings.cache)
+        model = runner.model
+        self._weight_bytes = weight_bytes(model, parse_precision(settings.precision), model.dtype)
+        self._store = SessionStore(bounded_cache(settings.cache, model.device))
         self.admission = Admission(
             processor,
             costs,
@@ -108,6 +111,7 @@ class Engine(ChatEngine):
         Ends early, with a Finished event, within one token, vision pass or prefill chunk after ``stop`` is set; closing the
         iterator sets it. Raises EmptyQuestion, ConversationTooLong, ImageError, EngineBusy or OutOfMemory.
         """
+        request = self.told(request)
         job = _Job(request, self.admission.admit(request), stop, time.perf_counter())
         with self._lock:
             num_ahead = sum(not ahead.stop.is_set for ahead in self._jobs)  # stopped ones end at once
@@ -141,6 +145,16 @@ class Engine(ChatEngine):
         """Expected memory and time to first token of a first question about an image cut by ``plan``."""
         return self._costs.estimate(plan, num_text_tokens)
 
+    def preview(self, request: ChatRequest) -> PromptPreview:
+        """See ``ChatEngine``. The time is for what is not kept of the session."""
+        request = self.told(request).without_missing_images()
+        prompt = self.admission.encode(request)
+        places = [index for index, part in enumerate(prompt.segments) if _is_image(part, request.view)]
+        num_before = sum(map(len, prompt.segments[: places[-1]])) if places else 0
+        num_after = len(prompt) - num_before - (len(prompt.segments[places[-1]]) if places else 0)
+        cost = self.admission.expected(prompt, self._held(request.session_id, prompt))
+        return PromptPreview(num_before, num_after, len(request.turns), cost)
+
     def count_text_tokens(self, text: str) -> int:
         return len(self.processor.tokenizer(text)["input_ids"])
 
@@ -148,7 +162,7 @@ class Engine(ChatEngine):
         """Sessions, entries and bytes in the caches, bytes of the weights, and requests under way."""
         with self._lock:
             num_jobs = len(self._jobs)
-        return {**self._store.report(), "model_bytes": self.runner.model.get_memory_footprint(), "requests": num_jobs}
+        return {**self._store.report(), "model_bytes": self._weight_bytes, "requests": num_jobs}
 
     def close(self) -> None:
         """Stop running answers and end the threads."""
@@ -265,8 +279,11 @@ class Engine(ChatEngine):
         return prefix
 
     def _keep(self, job: _Job, prefix: _Prefix) -> None:
-        """Put the cache back with a true description of what it holds."""
+        """Put the cache back with a true description of what it holds, unless its layers disagree about that."""
         cache = prefix.cache
+        if not cache.is_whole:
+            logger.warning("a session's keys and values are not kept: the layers hold different numbers of positions")
+            return
         held = with_generated(job.prompt.segments, job.generated_ids)
         prefix.segments = cut_segments(held, cache.length)
         cache.truncate(sum(map(len, prefix.segments)))
@@ -309,6 +326,10 @@ class Engine(ChatEngine):
         self._store.free(math.inf)
         give_memory_back()
         return OutOfMemory("The device ran out of memory; lower the max patches or the answer length and ask again.")
+
+
+def _is_image(segment: Segment, view: ImageView | None) -> bool:
+    return isinstance(segment, ImageSegment) and segment.view == view
 
 
 def _image_key(view: ImageView) -> str:

@@ -47,6 +47,7 @@ class AnswerStats:
     """None for fewer than two tokens and for beam search, whose tokens all come at its end."""
     num_visual_tokens: int
     waited_ms: float = 0.0
+    """Until the model was free: for other answers, and in the app also in its line and for a model that was loading."""
     num_drafted_tokens: int = 0
     """Tokens guessed by prompt look-up, and how many of them the model agreed with."""
     num_accepted_tokens: int = 0

@@ -27,14 +27,34 @@ class ModelInfo:
     default_max_patches: int
     layout: ImageLayout = DYNAMIC_PARTITION
     chat_format: ChatFormat = XCOMPOSER2_CHAT
+    sees_one_image: bool = False
+    """Whether its training showed one image in each conversation: it is then told of no other."""
+    max_context_tokens: int | None = None
+    """Of prompt and answer together; None: not known."""
 
 
 @dataclass(frozen=True, slots=True)
 class CostEstimate:
-    """Expected cost of the first question about an image; ``memory_bytes`` is what comes on top of the weights."""
+    """Expected cost of a question about an image.
+
+    ``memory_bytes`` is what its whole conversation takes on top of the weights. The time is less where the conversation so far
+    has been read already.
+    """
 
     memory_bytes: int
     time_to_first_token_ms: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class PromptPreview:
+    """What the model would get for a question, in tokens around those of its image, and what that is expected to cost."""
+
+    num_before: int = 0
+    num_after: int = 0
+    """With all tokens of a question without an image."""
+    num_turns: int = 0
+    """Earlier questions in it."""
+    cost: CostEstimate | None = None
 
 
 @runtime_checkable
@@ -74,6 +94,25 @@ class ChatEngine(Protocol):
     @abstractmethod
     def close(self) -> None:
         """Stop running answers and free threads and connections; the engine cannot be used afterwards."""
+
+    def told(self, request: ChatRequest) -> ChatRequest:
+        """``request`` with what this model is told of it; ``answer`` does so by itself. Raises TooManyImages."""
+        return request.about_one_image() if self.info.sees_one_image else request
+
+    def preview(self, request: ChatRequest) -> PromptPreview:
+        """What ``answer`` would get; the question may be empty, and nothing is refused for its length."""
+        request = self.told(request).without_missing_images()
+        prompt = self.chat_format.build_prompt(request.system, request.turns, request.question, request.view)
+        sizes = [self.count_text_tokens(prompt.parts[0])]
+        for view, part in zip(prompt.views, prompt.parts[1:], strict=True):
+            plan = self.layout.plan(request.images[view.image_id].size_px, view.max_patches)
+            sizes += [plan.num_visual_tokens, self.count_text_tokens(part) if part else 0]
+        if request.view is None:
+            return PromptPreview(0, sum(sizes), len(request.turns))
+        place = 2 * (len(prompt.views) - prompt.views[::-1].index(request.view)) - 1
+        num_before, num_after = sum(sizes[:place]), sum(sizes[place + 1 :])
+        plan = self.layout.plan(request.images[request.view.image_id].size_px, request.view.max_patches)
+        return PromptPreview(num_before, num_after, len(request.turns), self.estimate(plan, num_before + num_after))
 
     @property
     def is_away(self) -> bool:

@@ -42,12 +42,14 @@ class InPlaceLayer(CacheLayerMixin):
         return self.keys[:, :, :stop], self.values[:, :, :stop]
 
     def _grow(self, capacity: int) -> None:
-        self.capacity = capacity
-        for name in ("keys", "values"):
-            old = getattr(self, name)
+        """All or nothing, also where memory runs out."""
+        grown = []
+        for old in (self.keys, self.values):
             new = _buffer_like(old, capacity)
             new[:, :, : self.length] = old[:, :, : self.length]
-            setattr(self, name, new)
+            grown.append(new)
+        self.keys, self.values = grown
+        self.capacity = capacity
 
     def get_mask_sizes(self, query_length: int) -> tuple[int, int]:
         return self.length + query_length, 0
@@ -72,6 +74,11 @@ class InPlaceCache(Cache):
     @property
     def length(self) -> int:
         return self.layers[0].length
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether all layers hold as many positions. After a pass that broke off the first ones hold more than the last."""
+        return all(layer.length == self.length for layer in self.layers)
 
     @property
     def capacity(self) -> int:

@@ -84,6 +84,8 @@ def load_engine(
         default_system=checkpoint.processor.default_system,
         chat_format=checkpoint.processor.chat_format,
         layout=layout_of_config(checkpoint.model.config.to_dict()),
+        sees_one_image=checkpoint.processor.sees_one_image,
+        max_context_tokens=checkpoint.model.config.max_context_tokens,
         default_max_patches=min(checkpoint.processor.image_processor.max_patches, settings.max_patches_limit),
     )
     logger.info("loaded %s on %s as %s", preset.name, info.device, checkpoint.model.dtype)
@@ -135,11 +137,15 @@ def prefill_chunk_tokens(device: torch.device, free_bytes: int | None) -> int:
 def _static_decoder(checkpoint: Checkpoint, mode: DecodeMode) -> StaticDecoder | None:
     """For answers of any length the model takes, or, where memory is short, of what an eighth of the free memory holds."""
     model = checkpoint.model
+    return make_static_decoder(model, static_capacity(model, free_memory_bytes(model.device)), mode)
+
+
+def static_capacity(model: PreTrainedModel, free_bytes: int | None) -> int:
+    """Positions that the fixed decode buffers hold where ``free_bytes`` are free beside the weights."""
     capacity = model.config.max_context_tokens
-    free_bytes = free_memory_bytes(model.device)
-    if free_bytes is not None:
-        capacity = min(capacity, free_bytes // _STATIC_SHARE // kv_bytes_per_token(model.config, model.dtype))
-    return make_static_decoder(model, capacity, mode)
+    if free_bytes is None:
+        return capacity
+    return min(capacity, free_bytes // _STATIC_SHARE // kv_bytes_per_token(model.config, model.dtype))
 
 
 def _device_name(model: PreTrainedModel) -> str:

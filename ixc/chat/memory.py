@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 
 from ixc.chat.heap import trim_heap
+from ixc.container_memory import container_memory
 
 _MEMINFO = Path("/proc/meminfo")
 _NO_MEMORY_LEFT = ("allocate memory", "CUBLAS_STATUS_ALLOC_FAILED", "CUDA error: out of memory")
@@ -16,7 +17,8 @@ _NO_MEMORY_LEFT = ("allocate memory", "CUBLAS_STATUS_ALLOC_FAILED", "CUDA error:
 def free_memory_bytes(device: torch.device) -> int | None:
     """Bytes that can still be taken on ``device``; None where the system does not tell.
 
-    On a GPU what the driver has free and what PyTorch holds unused; on Linux what the kernel calls available.
+    On a GPU what the driver has free and what PyTorch holds unused; on Linux what the kernel calls available, and the
+    container it runs in has left.
     """
     if device.type == "cuda":
         free_bytes, _ = torch.cuda.mem_get_info(device)
@@ -26,7 +28,7 @@ def free_memory_bytes(device: torch.device) -> int | None:
     except OSError:
         return None
     kilobytes = next((line.split()[1] for line in lines if line.startswith("MemAvailable:")), None)
-    return int(kilobytes) * 1024 if kilobytes else None
+    return int(min(int(kilobytes) * 1024, container_memory().free)) if kilobytes else None
 
 
 def is_out_of_memory(error: BaseException) -> bool:

@@ -8,14 +8,14 @@ import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from urllib.parse import urlsplit
 
 import httpx2
 
+from ixc.chat.backend_address import is_address, shown_address
 from ixc.chat.backend_watch import BackendWatch
 from ixc.chat.events import Event, Finished
 from ixc.chat.interface import ChatEngine, CostEstimate, ModelInfo
-from ixc.chat.remote_messages import encode_image, request_body
+from ixc.chat.remote_messages import VLLM_FIELD, encode_image, request_body
 from ixc.chat.remote_stream import LOST_IN_MID_ANSWER, StreamReader, lines_of
 from ixc.chat.request import ChatRequest, StopFlag
 from ixc.chat.store import SessionStore
@@ -23,6 +23,7 @@ from ixc.conversation import LLAMA3_CHAT, XCOMPOSER2_CHAT
 from ixc.errors import (
     BackendFailed,
     BackendLost,
+    BackendRefused,
     CheckpointError,
     ConversationTooLong,
     EmptyQuestion,
@@ -31,7 +32,7 @@ from ixc.errors import (
     SettingsError,
 )
 from ixc.image_layout import ImageLayout, LayoutKind
-from ixc.models.presets import find_model
+from ixc.models.presets import find_model, sees_one_image
 from ixc.settings import DEFAULT_MAX_PATCHES, GenerationSettings, Settings
 from ixc.single_view import ImagePlan
 
@@ -44,6 +45,8 @@ _LIST_S = 20.0
 """For the list of models."""
 _NOT_NOW = (429, 502, 503, 504)
 """A proxy whose servers are not up yet, or a server that is too busy to list its models."""
+_CALLERS_FAULT = (400, 404, 413, 415, 422)
+"""Asked the same again, the server would refuse again."""
 _SILENCE_S = 300.0
 """Between two pieces of an answer: a long prefill sends nothing."""
 _LOOK_EVERY_S = 0.1
@@ -60,8 +63,9 @@ def connect_engine(
     Raises SettingsError for an unusable address or key, CheckpointError when the server serves no model.
     """
     report, give_up = on_progress or (lambda step, share: None), give_up or threading.Event()
-    if not _is_address(settings.backend):
-        raise SettingsError(f"IXC_BACKEND must be an http(s) address such as http://127.0.0.1:8000, not {settings.backend!r}.")
+    where = shown_address(settings.backend)
+    if not is_address(settings.backend):
+        raise SettingsError(f"IXC_BACKEND must be an http(s) address such as http://127.0.0.1:8000, not {where!r}.")
     client = _client(settings)
     logged: set[str] = set()
     while True:
@@ -73,14 +77,16 @@ def connect_engine(
             awaited, reason = "server", type(error).__name__
         if awaited not in logged:
             logged.add(awaited)
-            logger.info("waiting for the %s at %s: %s", awaited, settings.backend, reason)
-        report(f"Waiting for the {awaited} at {settings.backend}", None)
+            logger.info("waiting for the %s at %s: %s", awaited, where, reason)
+        report(f"Waiting for the {awaited} at {where}", None)
         if give_up.wait(_TRY_AGAIN_S):
-            raise CheckpointError(f"The server at {settings.backend} cannot be reached; start it or correct IXC_BACKEND.")
+            raise CheckpointError(f"The server at {where} cannot be reached; start it or correct IXC_BACKEND.")
 
 
 def read_info(client: httpx2.Client, settings: Settings) -> ModelInfo | None:
-    """What ``/models`` says of the first model, None while there is none; this project's servers also tell how it cuts images.
+    """What ``/models`` says of the model of the settings, if it is listed, or of the first; None while there is none.
+
+    This project's servers also tell how it cuts images.
 
     Raises httpx2.TransportError, SettingsError, CheckpointError.
     """
@@ -90,24 +96,27 @@ def read_info(client: httpx2.Client, settings: Settings) -> ModelInfo | None:
     if answer.status_code in _NOT_NOW:
         return None
     try:
-        model = answer.json()["data"][0]
+        model = _named_or_first(answer.json()["data"], settings.model)
         name, own = str(model["id"]), model.get("ixc") or {}
         if not own.get("ready", True):
             return None
         layout = _layout(own.get("layout"), name)
         return ModelInfo(
             name=str(model.get("name") or name),
-            device=settings.backend,
+            device=shown_address(settings.backend),
             note=str(own.get("note") or "Runs on another server; what it can do depends on the model there."),
             default_generation=GenerationSettings(**(own.get("generation") or {})),
             default_system=str(own.get("system") or ""),
             default_max_patches=min(int(own.get("max_patches") or DEFAULT_MAX_PATCHES), settings.max_patches_limit),
             layout=layout,
             chat_format=LLAMA3_CHAT if layout.kind is LayoutKind.DUAL_PERSPECTIVE else XCOMPOSER2_CHAT,
+            sees_one_image=_sees_one_image(own.get("sees_one_image"), name),
+            max_context_tokens=_whole(own.get("max_context_tokens") or model.get("max_model_len")),
         )
     except (ValueError, LookupError, TypeError, AttributeError) as error:
+        where = shown_address(settings.backend)
         raise CheckpointError(
-            f"The server at {settings.backend} lists no model (status {answer.status_code}); give the address before /v1."
+            f"The server at {where} lists no model (status {answer.status_code}); give the address before /v1."
         ) from error
 
 
@@ -122,6 +131,7 @@ class RemoteEngine(ChatEngine):
         self._client = client
         self._settings = settings
         self._images = SessionStore(settings.cache)
+        self._says_budget_to_vllm = True
         self._watch = BackendWatch(lambda: _is_there(client, settings))
         self._running: dict[StopFlag, str | None] = {}
         """Answers under way with their sessions; None for a session that has ended: nothing is kept of it."""
@@ -133,6 +143,7 @@ class RemoteEngine(ChatEngine):
         """See ``ChatEngine``. Raises also BackendLost when the server is lost, BackendFailed when it refuses."""
         if not request.question.strip():
             raise EmptyQuestion("Type a question first.")
+        request = self.told(request)
         with self._lock:
             self._running[stop] = request.session_id
         try:
@@ -220,14 +231,22 @@ class RemoteEngine(ChatEngine):
                 lambda image_id: self._image_url(request, image_id, stop),
                 says_system=bool(self.info.default_system),
             )
-            if stop.is_set:
-                return
-            with self._client.stream("POST", "chat/completions", json=body) as response:
-                connection.watch(response)
-                if response.status_code != 200:
-                    raise _refusal(response)
-                for event in reader.events(lines_of(response.iter_bytes())):
-                    items.put(event)
+            is_answered = False
+            while not (is_answered or stop.is_set):
+                if not self._says_budget_to_vllm:
+                    body.pop(VLLM_FIELD, None)
+                with self._client.stream("POST", "chat/completions", json=body) as response:
+                    connection.watch(response)
+                    if is_answered := response.status_code == 200:
+                        for event in reader.events(lines_of(response.iter_bytes())):
+                            items.put(event)
+                        continue
+                    refusal = _refusal(response)
+                if VLLM_FIELD not in body or VLLM_FIELD not in str(refusal):
+                    raise refusal
+                # vLLM takes the field only with --trust-request-mm-kwargs, and its own models have no use for it.
+                logger.warning("the server takes no budget (%s), and answers with its own", VLLM_FIELD)
+                self._says_budget_to_vllm = False
         except httpx2.ConnectError:
             items.put(BackendLost(_CANNOT_BE_REACHED))
         except (httpx2.TransportError, httpx2.StreamError, OSError):
@@ -250,7 +269,7 @@ class RemoteEngine(ChatEngine):
             answer = self._client.get("models", timeout=_LIST_S)
             if answer.status_code in _NOT_NOW:
                 raise BackendLost(_CANNOT_BE_REACHED)
-            return str(answer.json()["data"][0]["id"])
+            return str(_named_or_first(answer.json()["data"], self._settings.model)["id"])
         except httpx2.TransportError as error:
             raise BackendLost(_CANNOT_BE_REACHED) from error
         except (ValueError, LookupError, TypeError) as error:
@@ -293,22 +312,14 @@ def _is_there(client: httpx2.Client, settings: Settings) -> bool:
         return True
 
 
-def _is_address(text: str) -> bool:
-    """Whether ``text`` is an http(s) address that a server can have; one that none can have would be waited for forever."""
-    try:
-        parts, _ = urlsplit(text), httpx2.URL(text)
-        port = parts.port  # ValueError where it is none
-    except (ValueError, httpx2.InvalidURL):
-        return False
-    return parts.scheme in ("http", "https") and bool(parts.hostname) and port != 0 and not any(map(str.isspace, text))
-
-
 def _client(settings: Settings) -> httpx2.Client:
-    base = settings.backend.rstrip("/")
-    key = settings.backend_key
+    base = shown_address(settings.backend).rstrip("/")
+    key, address = settings.backend_key, httpx2.URL(settings.backend)
     return httpx2.Client(
         base_url=base if base.endswith("/v1") else f"{base}/v1",
         headers={"Authorization": f"Bearer {key}"} if key else {},
+        # Not left in the address, which the client logs.
+        auth=httpx2.BasicAuth(address.username, address.password) if address.userinfo else None,
         timeout=httpx2.Timeout(_SILENCE_S, connect=_CONNECT_S),
         # A connection that was cut to stop an answer must not be used again.
         limits=httpx2.Limits(max_keepalive_connections=0),
@@ -330,7 +341,27 @@ def _refusal(response: httpx2.Response) -> IxcError:
         return ConversationTooLong(message)
     if response.status_code in (401, 403):
         return SettingsError("The server asks for a key; set IXC_BACKEND_KEY.")
-    return BackendFailed(message if message.endswith(".") else f"The server refused the question: {message}.")
+    sentence = message if message.endswith(".") else f"The server refused the question: {message}."
+    return BackendRefused(sentence) if response.status_code in _CALLERS_FAULT else BackendFailed(sentence)
+
+
+def _named_or_first(models: list[dict], name: str) -> dict:
+    """Raises LookupError where nothing is listed."""
+    return next((model for model in models if model["id"] == name), models[0])
+
+
+def _whole(told: object) -> int | None:
+    return told if isinstance(told, int) else None
+
+
+def _sees_one_image(told: object, name: str) -> bool:
+    """What the server says, or what is known here of a model of that name."""
+    if isinstance(told, bool):
+        return told
+    try:
+        return sees_one_image(find_model(name))
+    except CheckpointError:
+        return False
 
 
 def _layout(told: object, name: str) -> ImageLayout:

@@ -14,6 +14,8 @@ from ixc.conversation import ImageView, Turn, place_views, whole_characters
 from ixc.errors import ImageError
 from ixc.settings import MEGABYTE, GenerationSettings
 
+VLLM_FIELD = "mm_processor_kwargs"
+"""Where vLLM has what its processors are told."""
 _FAST_PNG = 1
 """zlib level: the picture goes over the wire once, so that time matters more than bytes."""
 _LARGEST_PNG_BYTES = 16 * MEGABYTE
@@ -41,7 +43,7 @@ def request_body(model: str, request: ChatRequest, image_url: Callable[[str], st
     asked = (*request.turns, Turn(request.question.strip(), "", request.view, request.more_views))
     groups = place_views([turn.views for turn in asked])
     if any(view.image_id not in request.images for group in groups.values() for view in group):
-        raise ImageError("An image of this conversation is no longer here; upload it again or clear the conversation.")
+        raise ImageError("An image of this conversation is no longer here; upload it again or begin a new chat.")
     messages: list[dict[str, object]] = []
     if request.system or says_system:
         messages.append({"role": "system", "content": whole_characters(request.system)})
@@ -60,7 +62,7 @@ def request_body(model: str, request: ChatRequest, image_url: Callable[[str], st
     }
     budget = request.view.max_patches if request.view else next((v.max_patches for g in groups.values() for v in g), None)
     if budget is not None:
-        body |= {"max_patches": budget, "mm_processor_kwargs": {"max_patches": budget}}
+        body |= {"max_patches": budget, VLLM_FIELD: {"max_patches": budget}}
     return body
 
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
-from ixc.conversation import ImageView, Turn
+from ixc.conversation import ImageView, Turn, turns_about
+from ixc.errors import TooManyImages
 from ixc.imaging.decode import DecodedImage
 from ixc.settings import GenerationSettings
 
@@ -25,6 +26,27 @@ class ChatRequest:
     generation: GenerationSettings = field(default_factory=GenerationSettings)
     more_views: tuple[ImageView, ...] = ()
     """Further images of this question, after ``view``."""
+
+    @property
+    def lacks_images(self) -> bool:
+        """Whether a past turn names an image that is not among ``images``."""
+        return any(view.image_id not in self.images for turn in self.turns for view in turn.views)
+
+    def about_one_image(self) -> ChatRequest:
+        """As a model that looks at one image at a time is asked; see ``turns_about``. Raises TooManyImages."""
+        if any(view.image_id != self.view.image_id for view in self.more_views):
+            raise TooManyImages("This model looks at one image at a time; send one image with each question.")
+        turns = turns_about(self.turns, self.view.image_id if self.view else None)
+        return replace(self, turns=turns, more_views=())
+
+    def without_missing_images(self) -> ChatRequest:
+        """With the words of the past turns, and those of their images that are among ``images``."""
+        return replace(self, turns=tuple(_of_images(turn, self.images) for turn in self.turns))
+
+
+def _of_images(turn: Turn, images: Mapping[str, DecodedImage]) -> Turn:
+    there = [view for view in turn.views if view.image_id in images]
+    return replace(turn, view=there[0] if there else None, more_views=tuple(there[1:]))
 
 
 class StopFlag:

@@ -119,8 +119,8 @@ class ModelRunner:
     ) -> Iterator[int]:
         """Token ids until one of ``stop_ids`` (not yielded) or ``max_new_tokens``; with ``lookup`` several may come at once.
 
-        Raises Stopped. When it ends or is closed, the cache holds the prompt and a part of the answer's tokens from its start,
-        perhaps one that was not yielded.
+        Raises Stopped. When it ends, is stopped or is closed, the cache holds the prompt and a part of the answer's tokens from
+        its start, perhaps one that was not yielded. If that takes more memory than there is, it raises what the device raises.
         """
         if lookup is not None:
             ids = self._decode_with_lookup(logits_V, sampler, cache, max_new_tokens, lookup)
@@ -128,13 +128,15 @@ class ModelRunner:
             ids = self._decode_ahead(logits_V, sampler, cache, max_new_tokens, self.static)
         else:
             ids = self._decode_plainly(logits_V, sampler, cache, max_new_tokens)
-        for _ in range(max_new_tokens):
-            _raise_if(should_stop())
-            token_id = next(ids)
-            if token_id in self.stop_ids:
-                break
-            yield token_id
-        ids.close()
+        try:
+            for _ in range(max_new_tokens):
+                _raise_if(should_stop())
+                token_id = next(ids)
+                if token_id in self.stop_ids:
+                    break
+                yield token_id
+        finally:
+            ids.close()  # what it still does to the cache may fail; left to the garbage collector, nobody would hear of it
 
     def _decode_plainly(
         self, logits_V: Tensor, sampler: TokenSampler, cache: InPlaceCache, max_new_tokens: int

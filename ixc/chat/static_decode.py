@@ -9,6 +9,7 @@ from enum import StrEnum
 
 import torch
 from torch import Tensor
+from transformers import PreTrainedModel
 
 from ixc.chat.cuda_graphs import GraphPool
 from ixc.chat.kv_cache import InPlaceCache
@@ -56,6 +57,7 @@ class StaticDecoder:
     """
 
     def __init__(self, model: XComposer2ForCausalLM, capacity: int, mode: DecodeMode) -> None:
+        self.mode = mode
         self._model = model
         self._run_layer: Callable = run_layer
         if mode is DecodeMode.COMPILED:
@@ -134,6 +136,11 @@ class StaticDecoder:
         return min(lengths * BLOCKS_PER_LENGTH, self._cache.num_blocks)
 
 
+def has_static_step(model: PreTrainedModel) -> bool:
+    """Whether this kind of model can decode over fixed buffers at all."""
+    return hasattr(model.model, "decode_step")
+
+
 def make_static_decoder(model: XComposer2ForCausalLM, capacity: int, mode: DecodeMode) -> StaticDecoder | None:
     """A decoder that is ready to run, in ``mode`` or what it falls back to; None: decode dynamically."""
     if mode is DecodeMode.AUTO:
@@ -145,7 +152,7 @@ def make_static_decoder(model: XComposer2ForCausalLM, capacity: int, mode: Decod
     if mode is not DecodeMode.DYNAMIC and len(set(getattr(model, "hf_device_map", {"": 0}).values())) > 1:
         logger.warning("decoding without fixed buffers: the model is spread over several devices")
         return None
-    if mode is not DecodeMode.DYNAMIC and not hasattr(model.model, "decode_step"):
+    if mode is not DecodeMode.DYNAMIC and not has_static_step(model):
         logger.info("decoding without fixed buffers: this kind of model has no such step")
         return None
     while mode is not None and mode is not DecodeMode.DYNAMIC:

@@ -6,12 +6,25 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-from ixc.settings import CacheLimits
+import torch
+
+from ixc.chat.memory import free_memory_bytes
+from ixc.settings import DEFAULT_CACHE_BYTES, CacheLimits
 
 _EXPIRY_INTERVAL_S = 30.0
+_GPU_SHARE = 0.5
+"""Of what is free beside the model. A question that needs the room gets it: what others keep is dropped for it."""
+
+
+def bounded_cache(limits: CacheLimits, device: torch.device) -> CacheLimits:
+    """``limits`` with a number of bytes, for a model that is on ``device`` already."""
+    if limits.max_bytes is not None:
+        return limits
+    free_bytes = free_memory_bytes(device) if device.type == "cuda" else None
+    return replace(limits, max_bytes=max(DEFAULT_CACHE_BYTES, int((free_bytes or 0) * _GPU_SHARE)))
 
 
 @dataclass(slots=True)
@@ -29,6 +42,7 @@ class SessionStore:
 
     def __init__(self, limits: CacheLimits, clock: Callable[[], float] = time.monotonic) -> None:
         self._limits = limits
+        self._max_bytes = DEFAULT_CACHE_BYTES if limits.max_bytes is None else limits.max_bytes
         self._clock = clock
         self._entries: OrderedDict[tuple[str, str], _Entry] = OrderedDict()
         self._lock = threading.Lock()
@@ -37,7 +51,7 @@ class SessionStore:
         """Drop what was there and keep ``value``, unless it alone is too large; drops others until the limits hold."""
         with self._lock:
             self._entries.pop((session_id, key), None)
-            if num_bytes > self._limits.max_bytes:
+            if num_bytes > self._max_bytes:
                 return
             self._entries[session_id, key] = _Entry(value, num_bytes, self._clock())
             self._enforce()
@@ -104,7 +118,7 @@ class SessionStore:
         oldest_s = self._clock() - self._limits.max_age_s
         for place in [place for place, entry in self._entries.items() if entry.last_used_s < oldest_s]:
             del self._entries[place]
-        while sum(entry.num_bytes for entry in self._entries.values()) > self._limits.max_bytes:
+        while sum(entry.num_bytes for entry in self._entries.values()) > self._max_bytes:
             self._entries.popitem(last=False)
         while len({session_id for session_id, _ in self._entries}) > self._limits.max_sessions:
             first_session = next(iter(self._entries))[0]

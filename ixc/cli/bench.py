@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import itertools
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -55,6 +56,8 @@ def add_command(commands: argparse._SubParsersAction) -> None:
 def run(args: argparse.Namespace, settings: Settings) -> None:
     """Measure, print the table, write. Raises IxcError."""
     _check_options(args, settings)
+    if args.out is not None:
+        _check_out(args.out)
     if args.check:
         _check(args, settings)
         return
@@ -96,6 +99,9 @@ def _check_options(args: argparse.Namespace, settings: Settings) -> None:
         lowest = 2 if name == "new_tokens" else 1
         if getattr(args, name) < lowest:
             raise SettingsError(f"--{name.replace('_', '-')} must be at least {lowest}, not {getattr(args, name)}.")
+    most_users = settings.max_waiting + 1  # one is answered, the others wait
+    if not args.check and args.users > most_users:
+        raise SettingsError(f"--users may be {most_users} at most, not {args.users}, as long as IXC_MAX_WAITING is not raised.")
     if args.preset and args.model:
         raise SettingsError("--preset takes random weights and --model real ones; give one of them.")
     if not args.preset:
@@ -103,6 +109,16 @@ def _check_options(args: argparse.Namespace, settings: Settings) -> None:
         check_is_xcomposer2(model, find_model(model).layout)
     if args.precisions and not args.preset:
         raise SettingsError("--precisions goes with --preset; for a model set IXC_PRECISION.")
+
+
+def _check_out(out: Path) -> None:
+    """Raises SettingsError where the result, or the plot beside it, could not be written at the end."""
+    from ixc.benchmarks.out_file import check_out
+
+    check_out(out)
+    if out.suffix.lower() == ".svg":
+        raise SettingsError(f"{out} is where the plot goes; name the JSON with --out, such as {out.with_suffix('.json')}.")
+    check_out(out.with_suffix(".svg"))
 
 
 def _precisions(args: argparse.Namespace, settings: Settings) -> list[str]:
@@ -191,7 +207,7 @@ def _write(record: RunRecord, out: Path | None) -> None:
 
 
 def _check(args: argparse.Namespace, settings: Settings) -> None:
-    """bf16 on a GPU (fp32 and bf16 on a CPU) against float32, at the 7B's width with as many layers as fit twice."""
+    """``--precisions`` (else bf16 and, on a GPU, fp16) against float32, at the 7B's width with as many layers as fit twice."""
     import torch
 
     from ixc.benchmarks.correctness import MAX_RELATIVE_ERROR, compare_with_float32
@@ -199,22 +215,27 @@ def _check(args: argparse.Namespace, settings: Settings) -> None:
     from ixc.benchmarks.random_weights import full_size_config, small_config
     from ixc.benchmarks.results import RunRecord
     from ixc.imaging.decode import decode_image
+    from ixc.models.precision import parse_precision
 
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     config = full_size_config() if device.type == "cuda" and args.preset != "small" else small_config()
     if device.type == "cuda" and args.preset != "full":  # the whole 7B in float32 takes 35 GB
         config.num_hidden_layers = min(config.num_hidden_layers, _CHECK_LAYERS)
     pixels = decode_image(IMAGE_FILE, settings.images).pixels_HWC
-    record = RunRecord("random weights", device, "bfloat16 against float32", BenchmarkOptions())
+    names = args.precisions or (["bf16", "fp16"] if device.type == "cuda" else ["bf16"])
+    precisions = [parse_precision(name) for name in names]
+    record = RunRecord("random weights", device, f"{', '.join(precisions)} against float32", BenchmarkOptions())
     with StatusLine(sys.stderr, is_shown=sys.stderr.isatty()) as status:
-        for budget in args.max_patches or _CHECK_BUDGETS:
-            status.show(f"Comparing at HD-{budget}")
-            record.comparisons.append(compare_with_float32(config, device, torch.bfloat16, pixels, budget))
+        for precision, budget in itertools.product(precisions, args.max_patches or _CHECK_BUDGETS):
+            status.show(f"Comparing {precision} at HD-{budget}")
+            record.comparisons.append(compare_with_float32(config, device, precision, pixels, budget))
     record.is_complete = True
     for c in record.comparisons:
         print(
-            f"HD-{c.max_patches}: {c.num_prompt_tokens} tokens, {c.num_layers} layers, {c.dtype} on {c.device}: relative error "
-            f"{c.relative_error:.4f}, cosine {c.cosine:.6f}, {'same' if c.same_first_token else 'another'} first token"
+            f"HD-{c.max_patches}: {c.num_prompt_tokens} tokens, {c.num_layers} layers, {c.precision} on {c.device}: relative "
+            f"error {c.relative_error:.4f}, decoding ({c.decoded_as}) {c.decoding_error:.4f}, second turn "
+            f"{c.second_turn_error:.4f}, kept {c.kept_error:.4f}; "
+            f"cosine {c.cosine:.6f}, {'same' if c.same_first_token else 'another'} first token"
         )
     _write(record, args.out)
     if not all(comparison.is_fine for comparison in record.comparisons):

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from ixc.cli import eval_nano
 from ixc.cli.options import check_is_xcomposer2, given
 from ixc.cli.status import StatusLine
-from ixc.errors import BudgetOutOfRange, SettingsError
+from ixc.errors import BudgetOutOfRange, EvaluationError, ImageError, SettingsError
 from ixc.settings import GenerationSettings, Settings
 
 if TYPE_CHECKING:
@@ -55,6 +55,7 @@ def add_command(commands: argparse._SubParsersAction) -> None:
     parser.add_argument(
         "--jobs", metavar="N", type=int, default=1, help="processes that answer at once, for nano only (default: %(default)s)"
     )
+    parser.add_argument("--seed", metavar="N", type=int, help="of the documents that nano draws (default: the published one's)")
     parser.set_defaults(run=run)
 
 
@@ -77,6 +78,8 @@ def run(args: argparse.Namespace, settings: Settings) -> None:
     task = find_task(args.benchmark)
     if args.jobs != 1:
         raise SettingsError(f"{task.title} is answered by one process; --jobs is for {eval_nano.NAME}, leave it out.")
+    if args.seed is not None:
+        raise SettingsError(f"{task.title} draws nothing; --seed is for {eval_nano.NAME}, leave it out.")
     if args.data is None:
         raise SettingsError(f"{task.title} needs its questions; name their folder or file with --data.")
     split = check_split(task, args.split or task.default_split)
@@ -110,13 +113,24 @@ def _evaluate(
     samples = first_in_turn(dataset.samples, args.limit)
     folder = args.out / run_settings.folder_name
     with open_log(folder, run_settings) as log:
-        _answer(dataset.task, samples, ReferenceAnswerer(engine, run_settings.max_patches, generation), log)
+        unanswered = _answer(dataset.task, samples, ReferenceAnswerer(engine, run_settings.max_patches, generation), log)
+        num_asked = len(samples)
+        samples = [sample for sample in samples if sample.id not in unanswered]
+        if not samples:
+            raise next(iter(unanswered.values()))
         result = summarise(dataset.task, samples, log.answers, len(dataset.samples))
+        result = replace(result, unanswered=tuple(unanswered))
         if result.score is None:
             write_submission(folder, samples, log.answers)
     write_result(folder, dataset, run_settings, result)
     print(result_table(dataset, run_settings, result))
     print(f"\nwrote {folder}", file=sys.stderr)
+    if unanswered:
+        first = next(iter(unanswered.values()))
+        raise EvaluationError(
+            f"{len(unanswered)} of {num_asked} questions are not answered; the others are kept, and the same command asks what "
+            f"is missing. {first}"
+        )
 
 
 def first_in_turn(samples: Sequence[Sample], limit: int | None) -> Sequence[Sample]:
@@ -133,19 +147,23 @@ def first_in_turn(samples: Sequence[Sample], limit: int | None) -> Sequence[Samp
     return [sample for each in rounds for sample in each if sample is not None][:limit]
 
 
-def _answer(task: Task, samples: Sequence[Sample], answerer: ReferenceAnswerer, log: PredictionLog) -> None:
-    """Fill ``log``, showing progress and the score so far. Ctrl-C says how to go on and goes up."""
+def _answer(task: Task, samples: Sequence[Sample], answerer: ReferenceAnswerer, log: PredictionLog) -> dict[str, ImageError]:
+    """Fill ``log``, showing progress and the score so far. Ctrl-C says how to go on and goes up.
+
+    Returns what the images of the unanswered questions lack, by the questions' ids.
+    """
     from tqdm import tqdm
 
     from ixc.evaluation.run import answer_all
 
+    unanswered: dict[str, ImageError] = {}
     done = [sample for sample in samples if sample.id in log.answers]
     total_score = sum(task.score(log.answers[sample.id], sample) for sample in done)
     print(f"{log.path}: {len(done)} of {len(samples)} questions are answered", file=sys.stderr, flush=True)
     interval_s = 0.1 if sys.stderr.isatty() else _LOG_FILE_INTERVAL_S
     try:
         with tqdm(total=len(samples), initial=len(done), desc=task.title, mininterval=interval_s) as bar:
-            for num_done, sample in enumerate(answer_all(samples, answerer, log), start=len(done) + 1):
+            for num_done, sample in enumerate(answer_all(samples, answerer, log, unanswered), start=len(done) + 1):
                 if sample.answers:
                     total_score += task.score(log.answers[sample.id], sample)
                     bar.set_postfix_str(f"{task.metric_name} {100 * total_score / num_done:.1f}", refresh=False)
@@ -154,3 +172,4 @@ def _answer(task: Task, samples: Sequence[Sample], answerer: ReferenceAnswerer, 
         num_done = sum(sample.id in log.answers for sample in samples)
         print(f"stopped: {num_done} of {len(samples)} answers are kept, the same command goes on from there", file=sys.stderr)
         raise
+    return unanswered

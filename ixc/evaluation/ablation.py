@@ -11,15 +11,15 @@ import json
 import logging
 import sys
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 
 import torch
 
 from ixc.conversation import TURN_END, ImageView, Turn, build_prompt
-from ixc.errors import IxcError
-from ixc.evaluation.files import make_folder, read_json, write_json
+from ixc.errors import EvaluationError, IxcError
+from ixc.evaluation.files import check_writable, make_folder, read_json, write_json
 from ixc.evaluation.held_out import Task, make_tasks
 from ixc.evaluation.nano import SEED, Reading, ablation_warning, measure
 from ixc.evaluation.run import weights_digest
@@ -36,6 +36,9 @@ from ixc.training.stages import Kit
 NAMES = {NOTHING: "full", NEWLINE: "no newline", GLOBAL_VIEW: "no global view"}
 """What the paper's table calls them."""
 MAX_NEW_TOKENS = 100
+STAGE = "joint"
+RECORD_NAME = "ablation.json"
+"""Says what the folders beside it hold the checkpoints of."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -52,15 +55,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if min(options.steps, options.documents, *options.max_patches) < 1:
         parser.error("steps, documents and budgets must be at least 1")
     try:
-        read_json(options.results)  # that it cannot be added to must not be found out at the end
         make_folder(options.results.parent)
+        check_writable(options.results)
+        read_json(options.results)  # that it cannot be added to must not be found out at the end
         make_folder(options.out)
         config = load_config(options.config)
         tasks = make_tasks(options.documents, SEED)
         weights = weights_digest(begin(config, options.model, options.out / NAMES[NOTHING]).model)
+        claim_folder(options.out, config, options.steps, weights)
         table = {}
         for without, name in NAMES.items():
-            kit = train_without(config, without, options.model, options.out / name.replace(" ", "-"), options.steps)
+            kit = train_without(config, without, options.model, options.out / folder_name(name), options.steps)
             figures = measure(partial(answer_without, kit, without=without), tasks, options.max_patches, _quiet)
             table[name] = {budget: figure["all"] for budget, figure in figures.items()}
             logging.getLogger(__name__).info("%s: %s", name, json.dumps(table[name]))
@@ -75,6 +80,28 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
+def folder_name(name: str) -> str:
+    """Where the checkpoints of one of the three lie."""
+    return name.replace(" ", "-")
+
+
+def claim_folder(out: Path, config: TrainingConfig, num_steps: int, weights: str) -> None:
+    """Note in ``out`` what is trained there; the checkpoints of anything else are not gone on from.
+
+    They would be taken for this run's: 300 steps for 100, when those have been done. Raises EvaluationError.
+    """
+    own = {"steps": num_steps, "weights": weights, "config": json.loads(json.dumps(asdict(config), default=str))}
+    path = out / RECORD_NAME
+    found = read_json(path)
+    has_checkpoints = any((out / folder_name(name) / STAGE).exists() for name in NAMES.values())
+    if differing := [name for name, value in own.items() if found.get(name) != value and (found or has_checkpoints)]:
+        raise EvaluationError(
+            f"{out} holds the checkpoints of another ablation, whose {', '.join(differing)} differ or are not known; give "
+            "another --out, or remove that folder."
+        )
+    write_json(path, own)
+
+
 def begin(config: TrainingConfig, model: Path, out: Path) -> Kit:
     """What each of the three trains on from. Raises IxcError."""
     return Kit.make(replace(config, start_from=str(model), eyes_from=""), out)
@@ -84,7 +111,7 @@ def train_without(config: TrainingConfig, without: str, model: Path, out: Path, 
     """Train ``model`` on for ``num_steps`` joint steps that leave a part of the sequence out. Raises IxcError."""
     joint = replace(config.joint, num_steps=num_steps, without=without, num_warmup=min(config.joint.num_warmup, num_steps))
     kit = begin(replace(config, joint=joint), model, out)
-    train_stage(JointStage(kit), kit, out / "joint")
+    train_stage(JointStage(kit), kit, out / STAGE)
     kit.model.eval()
     return kit
 

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import itertools
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,10 +24,13 @@ from ixc.chat.runner import ModelRunner
 from ixc.chat.sampling import TokenSampler
 from ixc.chat.text_stream import TextStream
 from ixc.conversation import TURN_END, ImageView
-from ixc.errors import ConversationTooLong, ImageUnreadable, OutOfMemory
+from ixc.errors import ConversationTooLong, ImageTooLarge, ImageUnreadable, OutOfMemory
 from ixc.evaluation.tasks import evaluation_prompt
 from ixc.imaging.decode import DecodedImage
 from ixc.settings import GenerationSettings
+
+MAX_MEGAPIXELS = 500
+"""Of a benchmark's own images, which nobody sends as an attack; in RGB these are 1.5 GB."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,11 +71,12 @@ class ReferenceAnswerer:
             prefill_chunk_tokens=engine.runner.prefill_chunk_tokens,
             views_per_pass=engine.runner.views_per_pass,
             stop_ids=frozenset((tokenizer.eos_token_id,)),
+            static=engine.runner.static,
         )
         self._seen: _SeenImage | None = None
 
     def answer(self, image: Path, question: str) -> Answer:
-        """Raises ImageUnreadable, ConversationTooLong or OutOfMemory."""
+        """Raises ImageUnreadable, ImageTooLarge, ConversationTooLong or OutOfMemory."""
         started_s = time.perf_counter()
         try:
             with torch.inference_mode():
@@ -129,10 +134,11 @@ class ReferenceAnswerer:
         logits_V = runner.prefill(prompt, {}, cache, _never, _ignore)
         sampler = TokenSampler(settings, [], runner.model.device)
         ids = []
-        for token_id in runner.decode(logits_V, sampler, cache, max_new_tokens, _never):
-            ids.append(token_id)
-            if token_id == self._turn_end_id:  # greedy: what follows cannot change what came before
-                break
+        with closing(runner.decode(logits_V, sampler, cache, max_new_tokens, _never)) as tokens:
+            for token_id in tokens:
+                ids.append(token_id)
+                if token_id == self._turn_end_id:  # greedy: what follows cannot change what came before
+                    break
         return ids
 
     def _text(self, ids: Iterable[int]) -> str:
@@ -152,13 +158,34 @@ class ReferenceAnswerer:
 def load_pixels(path: Path) -> np.ndarray:
     """uint8 RGB [H, W, 3], opened as the reference runners do: by Pillow's ``convert("RGB")`` alone.
 
-    Unlike the app's decoder this neither turns the image upright nor puts white behind transparency. Raises ImageUnreadable.
+    Unlike the app's decoder this neither turns the image upright nor puts white behind transparency. Raises ImageUnreadable
+    and ImageTooLarge.
     """
     try:
-        with Image.open(path) as image:
+        with _pillows_limit(MAX_MEGAPIXELS), Image.open(path) as image:
+            if image.width * image.height > MAX_MEGAPIXELS * 1e6:
+                raise _too_large(path)
             return np.array(image.convert("RGB"))
+    except (ImageTooLarge, MemoryError):
+        raise
+    except Image.DecompressionBombError as error:
+        raise _too_large(path) from error
     except Exception as error:  # damaged files make Pillow raise nearly anything
         raise ImageUnreadable(f"The image {path} cannot be opened; copy or download it again.") from error
+
+
+@contextmanager
+def _pillows_limit(megapixels: int) -> Iterator[None]:
+    """Within it Pillow opens what it otherwise takes for an attack: posters of 200 megapixels occur among infographics."""
+    before, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, int(megapixels * 1e6)
+    try:
+        yield
+    finally:
+        Image.MAX_IMAGE_PIXELS = before
+
+
+def _too_large(path: Path) -> ImageTooLarge:
+    return ImageTooLarge(f"The image {path} has more than the {MAX_MEGAPIXELS} megapixels that are opened; downscale it.")
 
 
 def _out_of_memory(image: Path) -> OutOfMemory:

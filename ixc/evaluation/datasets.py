@@ -15,7 +15,7 @@ import hashlib
 import json
 import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -107,9 +107,20 @@ def _check(dataset: Dataset, source: Path) -> None:
         if task.groups and sample.group not in task.groups:
             raise EvaluationError(
                 f"The question {sample.id!r} in {source} has the group {sample.group!r}; {task.title} has "
-                f"{' and '.join(task.groups)}."
+                f"{_listed(task.groups)}."
             )
+    if lacking := [group for group in task.groups if group not in {sample.group for sample in samples}]:
+        raise EvaluationError(
+            f"There is no question of the group {_listed(lacking)} in {source}, and without it the score would not be that of "
+            f"{task.title}; add the rest of the benchmark, and use --limit to ask fewer."
+        )
     _check_images(samples)
+
+
+def _listed(names: Sequence[str]) -> str:
+    """a, b and c."""
+    *others, last = names
+    return f"{', '.join(others)} and {last}" if others else last
 
 
 def _check_images(samples: Iterable[Sample]) -> None:

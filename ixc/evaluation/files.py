@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 from pathlib import Path
@@ -24,7 +25,7 @@ def read_json(path: Path) -> dict:
 
 def write_json(path: Path, content: object) -> Path:
     """Whole or not at all. Raises EvaluationError."""
-    half = path.with_name(f".{path.name}.{os.getpid()}")
+    half = _half(path)
     text = json.dumps(content, indent=1, ensure_ascii=False) + "\n"
     try:
         try:
@@ -35,6 +36,18 @@ def write_json(path: Path, content: object) -> Path:
     except OSError as error:
         raise unwritable(path, error) from error
     return path
+
+
+def check_writable(path: Path) -> None:
+    """Find out before hours of work whether ``write_json`` can write ``path``; changes nothing. Raises EvaluationError."""
+    half = _half(path)
+    try:
+        if path.is_dir():
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        half.touch()
+        half.unlink()
+    except OSError as error:
+        raise unwritable(path, error) from error
 
 
 def make_folder(folder: Path) -> None:
@@ -48,3 +61,8 @@ def make_folder(folder: Path) -> None:
 def unwritable(path: Path, error: OSError) -> EvaluationError:
     reason = error.strerror or "unknown reason"
     return EvaluationError(f"{path} cannot be written ({reason}); make room or give another --out, and start again.")
+
+
+def _half(path: Path) -> Path:
+    """What is written first, and takes the place of ``path`` when it is whole."""
+    return path.with_name(f".{path.name}.{os.getpid()}")

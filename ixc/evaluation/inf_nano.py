@@ -15,13 +15,14 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from ixc.chat.engine import Engine
 from ixc.chat.loading import load_engine
 from ixc.dual_perspective import plan_dual_perspective
 from ixc.errors import IxcError
-from ixc.evaluation.files import make_folder, write_json
-from ixc.evaluation.held_out import Task, make_tasks
-from ixc.evaluation.nano import SEED, Reading, answer_task, make_signs, measure, summarise
+from ixc.evaluation.files import check_writable, make_folder, write_json
+from ixc.evaluation.held_out import KINDS, Task, make_tasks
+from ixc.evaluation.kept import KeptFigures
+from ixc.evaluation.nano import SEED, Reading, answer_task, figures_of, make_signs, summarise, tasks_digest
+from ixc.evaluation.run import weights_digest
 from ixc.settings import Settings
 from ixc.tiling import SizePx
 from ixc.training.asking import TOO_SMALL
@@ -36,6 +37,8 @@ BUDGETS = {"inf-nano": (1, 9), "ixc-nano": (1, 4)}
 SQUARE_PX = SizePx(1008, 1008)
 """Stands for any image: the budget alone decides which square INF-LLaVA gets."""
 DOCUMENT_BUDGETS = {"inf-nano": (1, 9), "ixc-nano": (1, 4, 9)}
+_NUM_PARTS = sum(map(len, (*BUDGETS.values(), *DOCUMENT_BUDGETS.values())))
+EXIT_INTERRUPTED = 130
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,47 +63,80 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, default=Path("eval-results/inf_nano_eval.json"))
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    if min(options.num, options.documents) < 2:
-        parser.error("signs and documents must be at least 2 each, one in type that training never saw")
+    if options.num < 2 or options.documents <= len(KINDS):
+        parser.error(
+            f"signs must be at least 2 and documents {len(KINDS) + 1}, one of each in type that training never saw: of the "
+            f"documents the first {len(KINDS)} are in known type"
+        )
     try:
         make_folder(options.out.parent)
+        check_writable(options.out)
         signs, tasks = make_signs(options.num), make_tasks(options.documents, SEED)
+        drawn = {
+            "seed": SEED,
+            "num_signs": options.num,
+            "num_documents": options.documents,
+            "documents_digest": tasks_digest([*signs, *tasks]),
+        }
+        kept = KeptFigures(options.out, drawn)
+        try:
+            result = _measure(signs, tasks, kept)
+        except KeyboardInterrupt:
+            logger.error("%s", kept.when_stopped(_NUM_PARTS))
+            return EXIT_INTERRUPTED
+        documents = {"num_documents": options.documents, **result.pop("documents")}
         inputs = {f"HD-{n}": f"{plan_dual_perspective(SQUARE_PX, n).input_px} px" for n in DOCUMENT_BUDGETS["inf-nano"]}
-        figures: dict[str, object] = {"model": "inf-nano", "seed": SEED, "inputs": inputs}
-        documents: dict[str, object] = {"num_documents": options.documents}
-        for name, budgets in BUDGETS.items():
-            with closing(load_engine(Settings(model=name))) as engine:
-                signs_read = measure(partial(answer_task, engine), signs, budgets, lambda _: None)
-                documents[name] = measure_documents(name, engine, tasks)
-            figures["budgets" if name == "inf-nano" else name] = signs_read
-            for what, measured in (("signs", signs_read), ("questions about documents", documents[name])):
-                for budget, figure in measured.items():
-                    share, num = 100 * figure["all"]["exact"], figure["all"]["num"]
-                    logger.info("%s, %s: %.1f %% of %d %s exact", name, budget, share, num, what)
-        write_json(options.out, {**figures, "documents": documents})
+        digest = drawn["documents_digest"]
+        own = {
+            "model": "inf-nano",
+            "seed": SEED,
+            "documents_digest": digest,
+            "inputs": inputs,
+            **result,
+            "documents": documents,
+        }
+        write_json(options.out, own)
+        kept.remove()
     except IxcError as error:
         logger.error("%s", error)
         return 1
+    except KeyboardInterrupt:
+        logger.error("stopped before anything was measured")
+        return EXIT_INTERRUPTED
     return 0
 
 
-def measure_documents(name: str, engine: Engine, tasks: Sequence[Task]) -> dict[str, dict]:
-    """Exact answers by group and task at every input of one model; where its text is legible to it; and what it refuses.
-
-    {"HD-1": {"all", "known", "held-out", "tasks", "legible", "too_small", "wrongly_refused"}}; ``num`` is always a number of
-    questions.
-    """
-    own = [as_inf_task(task) if name == "inf-nano" else task for task in tasks]
-    figures = {}
-    for max_patches in DOCUMENT_BUDGETS[name]:
-        readings = [answer_task(engine, task, max_patches) for task in own]
-        figures[f"HD-{max_patches}"] = document_figures(readings)
-        logger.info("%s, %d: %d answers", name, max_patches, len(readings))
-    return figures
+def _measure(signs: Sequence[Task], tasks: Sequence[Task], kept: KeptFigures) -> dict[str, dict]:
+    """Signs under "budgets" and "ixc-nano", both models' documents under "documents"; what ``kept`` lacks is asked."""
+    found: dict[str, dict] = {"documents": {}}
+    for name in BUDGETS:
+        with closing(load_engine(Settings(model=name))) as engine:
+            weights = weights_digest(engine.runner.model)[:16]  # better ones of the same name are measured again
+            own = [as_inf_task(task) if name == "inf-nano" else task for task in tasks]
+            ask = partial(answer_task, engine)
+            signs_read, documents = {}, {}
+            for budgets, figures, what, asked, count in (
+                (BUDGETS[name], signs_read, "signs", signs, figures_of),
+                (DOCUMENT_BUDGETS[name], documents, "questions about documents", own, document_figures),
+            ):
+                for budget in budgets:
+                    title = f"{name} {weights}, {what} at {budget}"
+                    if title not in kept.measured:
+                        kept.add(title, count([ask(task, budget) for task in asked]))
+                    figure = figures[f"HD-{budget}"] = kept.measured[title]
+                    share, num = 100 * figure["all"]["exact"], figure["all"]["num"]
+                    logger.info("%s, HD-%d: %.1f %% of %d %s exact", name, budget, share, num, what)
+        found["budgets" if name == "inf-nano" else name] = signs_read
+        found["documents"][name] = documents
+    return found
 
 
 def document_figures(readings: Sequence[Reading]) -> dict[str, object]:
-    """Figures of answers at one input; both models begin a refusal with the same sentence."""
+    """Exact answers by group and task at one input; where its text is legible to the model; and what it refuses.
+
+    {"all", "known", "held-out", "tasks", "legible", "too_small", "wrongly_refused"}; ``num`` is always a number of questions.
+    Both models begin a refusal with the same sentence.
+    """
     legible = [each for each in readings if each.task.is_legible(each.max_patches)]
     tiny = [each for each in readings if each.task.is_legible(each.max_patches) is False]
     groups = sorted({each.task.group for each in readings})

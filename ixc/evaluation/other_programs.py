@@ -31,6 +31,8 @@ _FAMILIES = ("sans-serif", "serif", "DejaVu Sans", "Liberation Sans", "monospace
 _TASKS = ("field", "table cell", "table row", "title", "chart value", "chart extreme")
 _WINDOW_PX = SizePx(900, 760)
 _MARGIN_PX = 30
+_INK_BELOW = 200
+"""A pixel whose darkest channel is below this belongs to what is shown."""
 _SHEET_DPI = 150
 _SHEET_TOP_PX = 158
 """Below the page's header; the picture ends above its footer."""
@@ -49,7 +51,7 @@ _PACKAGES = {
 def make_printed_tasks(num: int, seed: int) -> list[Task]:
     """One question each about ``num`` documents, in turn by each program of ``found_programs()``; none where there is none.
 
-    Raises SettingsError when a program fails.
+    Raises SettingsError when a program fails, or prints nothing.
     """
     programs = found_programs()
     tasks: list[Task] = []
@@ -115,8 +117,8 @@ def _print_by_chromium(folder: Path, rng: np.random.Generator, record: Record) -
     page.write_text(_page(rng, record), encoding="utf-8")
     window = f"--window-size={_WINDOW_PX.width},{_WINDOW_PX.height}"
     flags = ["--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", window, f"--screenshot={picture}"]
-    _run([find_chromium(), *flags, page.as_uri()])
-    return _cut_to_ink(picture)
+    _run([find_chromium(), *flags, page.as_uri()], picture)
+    return _cut_to_ink(picture, "chromium")
 
 
 def _print_by_libreoffice(folder: Path, rng: np.random.Generator, record: Record) -> tuple[bytes, SizePx]:
@@ -128,10 +130,11 @@ def _print_by_libreoffice(folder: Path, rng: np.random.Generator, record: Record
             cells = {max(item.col, 0): item.text for item in row}
             writer.writerow([cells.get(col, "") for col in range(1 + max(cells, default=0))])
     profile = f"-env:UserInstallation={(folder / 'profile').as_uri()}"
-    _run(["soffice", profile, "--headless", "--convert-to", "pdf", "--outdir", str(folder), str(sheet)])
+    printed, picture = folder / "sheet.pdf", folder / "sheet.png"
+    _run(["soffice", profile, "--headless", "--convert-to", "pdf", "--outdir", str(folder), str(sheet)], printed)
     crop = ["-r", str(_SHEET_DPI), "-x", "0", "-y", str(_SHEET_TOP_PX), "-W", "1240", "-H", "1300"]
-    _run(["pdftoppm", *crop, "-png", "-singlefile", str(folder / "sheet.pdf"), str(folder / "sheet")])
-    return _cut_to_ink(folder / "sheet.png")
+    _run(["pdftoppm", *crop, "-png", "-singlefile", str(printed), str(picture.with_suffix(""))], picture)
+    return _cut_to_ink(picture, "soffice")
 
 
 def _print_by_matplotlib(folder: Path, rng: np.random.Generator, record: Record) -> tuple[bytes, SizePx]:
@@ -160,7 +163,7 @@ def _print_by_matplotlib(folder: Path, rng: np.random.Generator, record: Record)
     axes.set_title(titles[0] if titles else "", fontsize=16)
     picture = folder / "chart.png"
     figure.savefig(picture)
-    return _cut_to_ink(picture)
+    return _cut_to_ink(picture, "matplotlib")
 
 
 _PRINTERS = {"chromium": _print_by_chromium, "libreoffice": _print_by_libreoffice, "matplotlib": _print_by_matplotlib}
@@ -187,18 +190,31 @@ def _page(rng: np.random.Generator, record: Record) -> str:
     return f"<meta charset=utf-8><style>{style}</style><table>{''.join(rows)}</table>"
 
 
-def _run(command: Sequence[str]) -> None:
+def _run(command: Sequence[str], output: Path) -> None:
+    """Run a program that writes ``output``. Raises SettingsError when it fails or writes nothing there.
+
+    An exit code of 0 is not enough: soffice has it too after saying that the file could not be loaded, and what the document
+    before left there would pass for this one.
+    """
+    name = Path(command[0]).name
+    output.unlink(missing_ok=True)
     try:
         subprocess.run(command, check=True, capture_output=True, timeout=_TIMEOUT_S)  # noqa: S603 - the documents are our own
     except (OSError, subprocess.SubprocessError) as error:
-        name = Path(command[0]).name
-        raise SettingsError(f"{name} could not print a document ({type(error).__name__}); mend or remove it.") from error
+        raise _not_printed(name, type(error).__name__) from error
+    if not output.is_file():
+        raise _not_printed(name, f"no {output.suffix} came")
 
 
-def _cut_to_ink(picture: Path) -> tuple[bytes, SizePx]:
-    """The picture cut to its contents and a margin, as PNG, and its size."""
-    image = Image.open(picture).convert("RGB")
-    down, right = (np.asarray(image).min(-1) < 200).nonzero()
+def _cut_to_ink(picture: Path, name: str) -> tuple[bytes, SizePx]:
+    """The picture cut to its contents and a margin, as PNG, and its size. Raises SettingsError for a blank or damaged one."""
+    try:
+        image = Image.open(picture).convert("RGB")
+    except (OSError, ValueError, SyntaxError) as error:
+        raise _not_printed(name, "its picture is damaged") from error
+    down, right = (np.asarray(image).min(-1) < _INK_BELOW).nonzero()
+    if not right.size:
+        raise _not_printed(name, "its picture is blank")
     box = (
         max(0, int(right.min()) - _MARGIN_PX),
         max(0, int(down.min()) - _MARGIN_PX),
@@ -209,3 +225,7 @@ def _cut_to_ink(picture: Path) -> tuple[bytes, SizePx]:
     file = io.BytesIO()
     image.save(file, "PNG")
     return file.getvalue(), SizePx(image.height, image.width)
+
+
+def _not_printed(name: str, reason: str) -> SettingsError:
+    return SettingsError(f"{name} could not print a document ({reason}); mend or remove it.")

@@ -29,6 +29,10 @@ def _remarks(dataset: Dataset, result: Result) -> list[str]:
     remarks = [f"{asked}; ± is the standard error of the mean."]
     if dataset.task.is_count:
         remarks.append(f"{round(result.score * result.num_questions / 100):,} of {result.num_questions:,} answers are right.")
+    if result.unanswered:
+        remarks.append(
+            f"{len(result.unanswered):,} could not be asked, because their image cannot be opened, and do not count."
+        )
     if not is_whole:
         remarks.append("The papers' numbers are for whole sets.")
     return remarks

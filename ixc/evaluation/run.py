@@ -15,7 +15,7 @@ import torch
 
 from ixc import __version__
 from ixc.chat.engine import Engine
-from ixc.errors import SettingsError
+from ixc.errors import ImageError, SettingsError
 from ixc.evaluation.answering import ReferenceAnswerer
 from ixc.evaluation.datasets import Dataset
 from ixc.evaluation.files import make_folder, write_json
@@ -73,6 +73,8 @@ class Result:
     score: float | None
     standard_error: float | None
     groups: Mapping[str, GroupScore] = field(default_factory=dict)
+    unanswered: tuple[str, ...] = ()
+    """Ids of questions whose image could not be opened; they are in no score."""
 
 
 def settings_for(
@@ -115,16 +117,25 @@ def open_log(folder: Path, settings: RunSettings) -> PredictionLog:
     return PredictionLog(folder / "predictions.jsonl", settings.digest)
 
 
-def answer_all(samples: Sequence[Sample], answerer: ReferenceAnswerer, log: PredictionLog) -> Iterator[Sample]:
+def answer_all(
+    samples: Sequence[Sample], answerer: ReferenceAnswerer, log: PredictionLog, unanswered: dict[str, ImageError]
+) -> Iterator[Sample]:
     """Answer what ``log`` lacks; yields each question once its answer is safe.
 
-    Questions about one image come together, so that it is seen once. Raises what ``ReferenceAnswerer.answer`` raises.
+    Questions about one image come together, so that it is seen once. One whose image cannot be opened is left out and put into
+    ``unanswered`` by its id. Raises what else ``ReferenceAnswerer.answer`` raises.
     """
     places = {image: index for index, image in enumerate(dict.fromkeys(sample.image for sample in samples))}
     for sample in sorted(samples, key=lambda sample: places[sample.image]):
-        if sample.id not in log.answers:
-            log.add(sample.id, answerer.answer(sample.image, sample.question))
-            yield sample
+        if sample.id in log.answers:
+            continue
+        try:
+            answer = answerer.answer(sample.image, sample.question)
+        except ImageError as error:
+            unanswered[sample.id] = error
+            continue
+        log.add(sample.id, answer)
+        yield sample
 
 
 def summarise(task: Task, samples: Sequence[Sample], answers: Mapping[str, str], num_in_split: int) -> Result:

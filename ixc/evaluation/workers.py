@@ -5,9 +5,11 @@ from __future__ import annotations
 import itertools
 import multiprocessing
 import os
+import signal
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from types import TracebackType
 from typing import TYPE_CHECKING
 
@@ -21,7 +23,10 @@ if TYPE_CHECKING:
 
 
 class Workers:
-    """``num`` processes with the model that ``settings`` name, which must be one that loads. A context manager."""
+    """``num`` processes with the model that ``settings`` name, which must be one that loads. A context manager.
+
+    Ctrl-C is this process's to answer: the others end with what they are at, and say nothing.
+    """
 
     def __init__(self, settings: Settings, num: int) -> None:
         self._pool = ProcessPoolExecutor(
@@ -47,10 +52,25 @@ class Workers:
         documents = [[task] if follow_up is None else [task, follow_up] for task, follow_up in _documents(tasks)]
         work = [(document, max_patches) for document in documents]
         try:
-            for document, answers in zip(documents, self._pool.map(_answer, work), strict=True):
+            with _without_interrupts():
+                found = self._pool.map(_answer, work)  # which starts the processes
+            for document, answers in zip(documents, found, strict=True):
                 yield from (Reading(task, max_patches, answer) for task, answer in zip(document, answers, strict=True))
         except BrokenProcessPool:
             raise SettingsError("A process of the evaluation died, perhaps for want of memory; use fewer --jobs.") from None
+
+
+@contextmanager
+def _without_interrupts() -> Iterator[None]:
+    """Processes that are started within it never hear of Ctrl-C, not even while they import; this one does afterwards."""
+    if not hasattr(signal, "pthread_sigmask"):  # Windows
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _documents(tasks: Sequence[Task]) -> Iterator[tuple[Task, Task | None]]:
@@ -65,6 +85,7 @@ _engine: Engine | None = None
 
 def _begin(settings: Settings, num_threads: int) -> None:
     global _engine
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     import torch
 
     from ixc.chat.loading import load_engine

@@ -60,11 +60,19 @@ class Access:
         """Whether a program has to send a key, or a name and password."""
         return bool(self.users or self.keys)
 
+    def key_in(self, authorization: str) -> str | None:
+        """The key in an ``Authorization`` header, if it is a right one."""
+        scheme, _, value = authorization.strip().partition(" ")
+        key = value.strip()
+        return key if scheme.lower() == "bearer" and self.knows_key(key) else None
+
     def who(self, authorization: str) -> str | None:
         """The user's name or the key in an ``Authorization`` header; None: nobody known.
 
         Basic, or Bearer with a key or ``name:password``.
         """
+        if (key := self.key_in(authorization)) is not None:
+            return key
         scheme, _, value = authorization.strip().partition(" ")
         if scheme.lower() == "basic":
             try:
@@ -73,8 +81,6 @@ class Access:
                 return None
         elif scheme.lower() != "bearer":
             return None
-        elif self.knows_key(value.strip()):
-            return value.strip()
         name, _, password = value.strip().partition(":")
         return name if self.knows(name, password) else None
 
@@ -142,9 +148,10 @@ class _Line:
 
 
 class GuessLines:
-    """While a wrong guess waits for its answer, whatever else its address sends is not even looked at.
+    """While a wrong guess waits for its answer, no password that its address sends is even looked at.
 
-    Else a thousand guesses at once would tell in a moment which one is right.
+    Else a thousand guesses at once would tell in a moment which one is right. A key is too long to be found like that, and
+    waits for nothing: where a server in front does not say who asks, as on a Space, all callers have one address.
     """
 
     def __init__(self, wrong_costs_s: float = _WRONG_LOGIN_COSTS_S) -> None:
@@ -213,7 +220,7 @@ class LoginAddress:
 class GuardedRoutes:
     """ASGI middleware: ``routes``, which Gradio's login does not cover, ask for a header where there are users or keys.
 
-    Wrong ones are answered as ``GuessLines`` says.
+    A right key is let in whatever else its address sends; the rest is answered as ``GuessLines`` says.
     """
 
     def __init__(
@@ -229,13 +236,18 @@ class GuardedRoutes:
         address, authorization = network_of(scope), _authorization(scope)
         if not authorization:
             await _NO_KEY(scope, receive, send)
-        elif self._lines.is_full(address):
+            return
+        who = self._access.key_in(authorization)
+        if who is None and self._lines.is_full(address):
             await _TOO_MANY_GUESSES(scope, receive, send)
-        elif (who := await self._lines.check(address, lambda: self._access.who(authorization))) is None:
+            return
+        if who is None:
+            who = await self._lines.check(address, lambda: self._access.who(authorization))
+        if who is None:
             await _NO_KEY(scope, receive, send)
-        else:
-            note_user(scope, who)
-            await self._app(scope, receive, send)
+            return
+        note_user(scope, who)
+        await self._app(scope, receive, send)
 
     def _is_guarded(self, scope: Scope) -> bool:
         return any(route.matches(scope)[0] is not Match.NONE for route in self._routes)

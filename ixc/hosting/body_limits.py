@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from ixc.application.kept_bodies import KEEP_BODY
 from ixc.hosting.body_room import BodyRoom
 from ixc.hosting.route_path import route_path
 from ixc.serving.callers import is_known, network_of
@@ -32,7 +34,12 @@ class BodyRules:
     max_upload_bytes: int
     """For one file. A form that carries it is a little longer."""
     max_text_bytes: int = 8 * MEGABYTE
-    """For everything but images: a page sends its whole conversation with each question."""
+    """For everything but images, in a body that may carry them."""
+    max_page_bytes: int = MEGABYTE
+    """For every other: a page sends its whole conversation with each question, of which a model with 128,000 tokens of context
+    reads about 600 KB. Gradio's queue holds a few hundred such bodies."""
+    max_page_parts: int = 50_000
+    """As ``max_parts``: a comma for every twenty letters."""
     max_pause_s: float = 20.0
     free_s: float = 30.0
     """From then on a body must have come at ``min_bytes_per_s`` on average."""
@@ -61,7 +68,10 @@ class BodyRules:
             return self.max_upload_bytes + MEGABYTE
         if path.startswith(_WITH_IMAGES):
             return self.max_image_bytes
-        return self.max_text_bytes
+        return self.max_page_bytes
+
+    def max_parts_of(self, path: str) -> int:
+        return self.max_parts if path.startswith(_WITH_IMAGES) else self.max_page_parts
 
     @property
     def max_image_bytes(self) -> int:
@@ -102,6 +112,7 @@ class BodyLimits:
                 is_given_up = True
                 raise
 
+        scope[KEEP_BODY] = body.keep
         body.check_announced(scope)
         try:
             if body.refusal is None:
@@ -121,6 +132,7 @@ class _Body:
     def __init__(self, scope: Scope, receive: Receive, rules: BodyRules, room: BodyRoom) -> None:
         path = route_path(scope)
         self._receive, self._rules, self._max_bytes = receive, rules, rules.max_bytes(path)
+        self._max_parts = rules.max_parts_of(path)
         self._room = None if path.startswith(_UPLOAD) else room  # uploads go to the disk
         self._caller = None if is_known(scope) else network_of(scope)
         self._num_held = 0
@@ -154,7 +166,7 @@ class _Body:
         self._is_complete = message["type"] != "http.request" or not message.get("more_body", False)
         if self._num_bytes > self._max_bytes:
             self._refuse_large()
-        elif self._num_parts > rules.max_parts:
+        elif self._num_parts > self._max_parts:
             self.refusal = _refusal(413, "The request's JSON has too many parts; send fewer messages or less text.")
         elif not self._fits():
             text = "Too many large requests are here at once; try again in a minute."
@@ -162,10 +174,22 @@ class _Body:
         return message if self.refusal is None else {"type": "http.disconnect"}
 
     def leave(self) -> None:
-        """The request is over, and what was kept of it gone."""
+        """The request is over, and what was kept of it gone, unless ``keep`` was called."""
         if self._room is not None and self._num_held:
             self._room.give_back(self._caller, self._num_held)
             self._num_held = 0
+
+    def keep(self) -> Callable[[], None]:
+        """What was read stays in memory when the request is over, until what this returns is called, in whatever thread."""
+        room, caller, num_held, loop = self._room, self._caller, self._num_held, asyncio.get_running_loop()
+        self._num_held = 0
+
+        def give_back() -> None:
+            if room is not None and num_held:
+                with suppress(RuntimeError):  # the loop is closed: the server has ended
+                    loop.call_soon_threadsafe(room.give_back, caller, num_held)
+
+        return give_back
 
     def _fits(self) -> bool:
         num_more = self._num_bytes - self._rules.small_bytes - self._num_held

@@ -6,9 +6,11 @@ from dataclasses import dataclass
 
 import torch
 from accelerate import init_empty_weights
+from transformers import PreTrainedModel
 
-from ixc.chat.costs import CostModel
-from ixc.chat.loading import VIEWS_PER_PASS, prefill_chunk_tokens
+from ixc.chat.costs import CostModel, kv_bytes_per_token
+from ixc.chat.loading import VIEWS_PER_PASS, prefill_chunk_tokens, static_capacity
+from ixc.chat.static_decode import has_static_step
 from ixc.hosting.hardware import ZERO_GPU_CHUNK_TOKENS, Hardware, Kind
 from ixc.image_layout import LayoutKind
 from ixc.models.checkpoints import load_processor, read_config
@@ -35,11 +37,14 @@ class MemoryNeed:
     weights: int
     question: int
     runtime: int
+    decoding: int
+    """The fixed buffers of a GPU's decoding, made when the model is loaded: keys and values of as long a conversation as it
+    takes, or an eighth of what the weights leave free."""
     max_patches: int
 
     @property
     def total_gb(self) -> float:
-        return (self.weights + self.question + self.runtime) / _GIGABYTE
+        return (self.weights + self.question + self.runtime + self.decoding) / _GIGABYTE
 
 
 def memory_need(preset: ModelPreset, hardware: Hardware) -> MemoryNeed | None:
@@ -60,8 +65,17 @@ def memory_need(preset: ModelPreset, hardware: Hardware) -> MemoryNeed | None:
     processor = _image_processor(preset, config)
     plan = processor.plan(_TALL_IMAGE, processor.max_patches)
     question = costs.estimate(plan, _TEXT_TOKENS).memory_bytes
+    is_own_gpu = hardware.kind is Kind.GPU  # a lent one decodes without such buffers, as a CPU does
     runtime = int(_RUNTIME_GB[hardware.kind] * _GIGABYTE)
-    return MemoryNeed(num_parameters * model.dtype.itemsize, question, runtime, processor.max_patches)
+    weights = num_parameters * model.dtype.itemsize
+    decoding = _decoding_bytes(model, int(hardware.memory_gb * _GIGABYTE) - weights - runtime) if is_own_gpu else 0
+    return MemoryNeed(weights, question, runtime, decoding, processor.max_patches)
+
+
+def _decoding_bytes(model: PreTrainedModel, free_bytes: int) -> int:
+    if not has_static_step(model):
+        return 0
+    return static_capacity(model, max(free_bytes, 0)) * kv_bytes_per_token(model.config, model.dtype)
 
 
 def _image_processor(

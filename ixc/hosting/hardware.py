@@ -28,7 +28,6 @@ class Hardware:
     title: str
     kind: Kind
     memory_gb: float
-    disk_gb: float
     is_paid_by_hour: bool = True
     """Only such hardware has a sleep time of one's own."""
 
@@ -39,17 +38,17 @@ class Hardware:
 HARDWARE = {
     hardware.name: hardware
     for hardware in (
-        Hardware("cpu-basic", "CPU basic, 2 cores", Kind.CPU, 16, 50, is_paid_by_hour=False),
-        Hardware("cpu-upgrade", "CPU upgrade, 8 cores", Kind.CPU, 32, 50),
-        Hardware("zero-a10g", "ZeroGPU", Kind.ZERO, 48, 50, is_paid_by_hour=False),
-        Hardware("t4-small", "Nvidia T4 small", Kind.GPU, 16, 50),
-        Hardware("t4-medium", "Nvidia T4 medium", Kind.GPU, 16, 100),
-        Hardware("l4x1", "Nvidia L4", Kind.GPU, 24, 400),
-        Hardware("a10g-small", "Nvidia A10G small", Kind.GPU, 24, 110),
-        Hardware("a10g-large", "Nvidia A10G large", Kind.GPU, 24, 200),
-        Hardware("l40sx1", "Nvidia L40S", Kind.GPU, 48, 380),
-        Hardware("a100-large", "Nvidia A100 large", Kind.GPU, 80, 1000),
-        Hardware("rtx-pro-6000", "Nvidia RTX Pro 6000", Kind.GPU, 96, 400),
+        Hardware("cpu-basic", "CPU basic, 2 cores", Kind.CPU, 16, is_paid_by_hour=False),
+        Hardware("cpu-upgrade", "CPU upgrade, 8 cores", Kind.CPU, 32),
+        Hardware("zero-a10g", "ZeroGPU", Kind.ZERO, 48, is_paid_by_hour=False),
+        Hardware("t4-small", "Nvidia T4 small", Kind.GPU, 16),
+        Hardware("t4-medium", "Nvidia T4 medium", Kind.GPU, 16),
+        Hardware("l4x1", "Nvidia L4", Kind.GPU, 24),
+        Hardware("a10g-small", "Nvidia A10G small", Kind.GPU, 24),
+        Hardware("a10g-large", "Nvidia A10G large", Kind.GPU, 24),
+        Hardware("l40sx1", "Nvidia L40S", Kind.GPU, 48),
+        Hardware("a100-large", "Nvidia A100 large", Kind.GPU, 80),
+        Hardware("rtx-pro-6000", "Nvidia RTX Pro 6000", Kind.GPU, 96),
     )
 }
 

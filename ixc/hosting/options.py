@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import difflib
+import logging
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -9,7 +11,14 @@ from enum import StrEnum
 
 from ixc.errors import SettingsError
 from ixc.hosting.access import Access, parse_keys, parse_users
-from ixc.settings import parse_number
+from ixc.settings import VARIABLES, parse_number
+
+logger = logging.getLogger(__name__)
+
+SERVER_VARIABLES = frozenset(("IXC_AUTH", "IXC_API_KEY", "IXC_MAX_USERS", "IXC_LOG_FORMAT", "IXC_GRACE_S"))
+"""The names of the environment variables that ``ServerOptions.from_env`` reads."""
+_MISSPELT_FROM = 0.8
+"""Names at least this alike (``difflib``) are one and the same, misspelt."""
 
 
 class LogFormat(StrEnum):
@@ -47,8 +56,13 @@ class ServerOptions:
     def from_env(cls, env: Mapping[str, str]) -> ServerOptions:
         """Read the IXC_* variables that concern the server. Raises SettingsError naming the variable that is wrong.
 
-        There is none for the share link: publishing a page is asked for each time.
+        There is none for the share link: publishing a page is asked for each time. A variable that seems to be a misspelt one,
+        and one that ought to close the door and names nobody, are errors: the server would be open to everybody unnoticed.
         """
+        _check_names(env)
+        for variable, what in (("IXC_AUTH", "user"), ("IXC_API_KEY", "key")):
+            if variable in env and not env[variable].strip(" \t\n,"):
+                raise SettingsError(f"{variable} is set and names no {what}; give it one, or unset it.")
         users = env.get("IXC_AUTH", "").strip()
         return cls(
             access=Access(
@@ -73,6 +87,15 @@ def parse_log_format(name: str) -> LogFormat:
 def is_zero_gpu(env: Mapping[str, str]) -> bool:
     """Whether this process runs on a ZeroGPU Space, as the ``spaces`` package tells it."""
     return env.get("SPACES_ZERO_GPU", "").lower() in ("1", "t", "true")
+
+
+def _check_names(env: Mapping[str, str]) -> None:
+    """Raises SettingsError for an IXC_* variable that can only be a misspelt one; tells of other unknown ones."""
+    known = VARIABLES | SERVER_VARIABLES
+    for name in sorted(name for name in env if name.startswith("IXC_") and name not in known):
+        if alike := difflib.get_close_matches(name, sorted(known), 1, _MISSPELT_FROM):
+            raise SettingsError(f"There is no setting {name}; rename it to {alike[0]}, or unset it.")
+        logger.warning("%s is no setting of this program", name)
 
 
 def _number(env: Mapping[str, str], variable: str, kind: type[int] | type[float], default: float) -> float:

@@ -16,6 +16,9 @@ from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
+BUILDER_EXTRAS = {"gradio": ("oauth", "mcp")}
+"""What a Space's builder asks for besides: ``pip install -r requirements.txt gradio[oauth,mcp]==<sdk_version> ...``."""
+
 
 def read_pins(path: Path) -> dict[str, str]:
     """Package -> version of a requirements file of ``name==version`` lines. Raises ValueError for any other line."""
@@ -32,8 +35,9 @@ def read_pins(path: Path) -> dict[str, str]:
 
 
 def requirement_problems(pins: Mapping[str, str], python_version: str) -> list[str]:
-    """What keeps ``pins`` from being installed together on ``python_version`` (Linux). Empty: nothing does."""
-    return list(_problems(pins, _environment(python_version)))
+    """What keeps a Space's builder (Linux) from installing ``pins`` together on ``python_version``. Empty: nothing does."""
+    environment = _environment(python_version)
+    return [*_problems(pins, environment), *_builder_problems(pins, environment)]
 
 
 def _problems(pins: Mapping[str, str], environment: Mapping[str, str]) -> Iterator[str]:
@@ -62,13 +66,30 @@ def _problems(pins: Mapping[str, str], environment: Mapping[str, str]) -> Iterat
             waiting.append((needed, name))
 
 
-def _requirements(found: metadata.Distribution, environment: Mapping[str, str]) -> Iterator[Requirement]:
+def _builder_problems(pins: Mapping[str, str], environment: Mapping[str, str]) -> Iterator[str]:
+    """Pins that the extras do not allow. What the extras bring besides is the Hub's business and need not be installed here."""
+    for name, extras in BUILDER_EXTRAS.items():
+        if name not in pins:
+            continue
+        found = metadata.distribution(name)
+        for extra in extras:
+            for requirement in _requirements(found, environment, extra):
+                needed = canonicalize_name(requirement.name)
+                if needed in pins and not requirement.specifier.contains(pins[needed], prereleases=True):
+                    wants = f"{requirement.name}{requirement.specifier}"
+                    yield f"a Space is built with {name}[{extra}], which needs {wants}, and {pins[needed]} is pinned"
+
+
+def _requirements(found: metadata.Distribution, environment: Mapping[str, str], extra: str = "") -> Iterator[Requirement]:
+    """What the package needs; with ``extra`` what that needs only."""
     for text in found.requires or ():
         try:
             requirement = Requirement(text)
         except InvalidRequirement:
             continue
-        if requirement.marker is None or requirement.marker.evaluate({**environment, "extra": ""}):
+        is_needed = requirement.marker is None or requirement.marker.evaluate({**environment, "extra": ""})
+        is_extra = not is_needed and requirement.marker.evaluate({**environment, "extra": extra})
+        if is_extra if extra else is_needed:
             yield requirement
 
 

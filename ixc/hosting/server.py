@@ -20,6 +20,7 @@ from ixc.application.services import Services
 from ixc.errors import SettingsError
 from ixc.hosting.access import GuardedRoutes, LoginAddress, PageLogin
 from ixc.hosting.body_limits import BodyLimits, BodyRules
+from ixc.hosting.connections import bound_connections
 from ixc.hosting.gradio_calls import OnlyUsedCalls
 from ixc.hosting.health import health_routes
 from ixc.hosting.logs import configure_logging, log_answer
@@ -28,7 +29,9 @@ from ixc.hosting.open_pages import CountPages, OpenPages, is_logged_in
 from ixc.hosting.options import ServerOptions, is_zero_gpu
 from ixc.hosting.origins import OnlyOwnPages, Origins
 from ixc.hosting.routes import hosted_routes
+from ixc.hosting.upload_folder import UploadFolder
 from ixc.hosting.upload_room import UploadLimits, UploadRoom
+from ixc.hosting.visitor import VisitorOfGpu
 from ixc.imaging.large_work import take_pictures_whole
 from ixc.settings import Settings
 from ixc.ui.app import build_app, launch
@@ -47,13 +50,18 @@ def serve(settings: Settings, options: ServerOptions | None = None) -> None:
     """Serve the page until SIGTERM or Ctrl-C. Raises SettingsError when the address cannot be used."""
     options = options or ServerOptions()
     configure_logging(options.log_format)
+    bound_connections()
     take_pictures_whole()
     check_address(settings)
     settings = settings_for_visitors(settings, options)
-    stopping = _stop_signals()
-    demo = start(settings, options, _zero_gpu_services(settings))
-    stopping.wait()
-    shut_down(demo, options.grace_s)
+    uploads = UploadFolder()
+    try:
+        stopping = _stop_signals()
+        demo = start(settings, options, _zero_gpu_services(settings))
+        stopping.wait()
+        shut_down(demo, options.grace_s)
+    finally:
+        uploads.delete()
     provider = demo.ixc_services.provider
     if not provider.wait(0) or provider.status.coming:
         # A model is still being loaded, by libraries that abort the process when Python is taken away from under them; or
@@ -101,6 +109,7 @@ def start(settings: Settings, options: ServerOptions, services: Services | None 
             Middleware(BodyLimits, rules=BodyRules.of(settings.images)),
             Middleware(CountPages, pages=pages, is_page=is_page),
             Middleware(UploadRoom, uploads=lambda: demo.upload_file_set, limits=UploadLimits(settings.images.max_bytes)),
+            *([Middleware(VisitorOfGpu)] if is_zero_gpu(os.environ) else []),
         ],
         auth=login.as_function() if options.access.is_guarded else None,
         share=options.share,

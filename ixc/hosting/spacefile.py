@@ -105,7 +105,7 @@ def read_spacefile(project: Path = PROJECT) -> Spacefile:
     try:
         raw = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise SpaceError(f"There is no Spacefile in {project}; run this from a checkout of the project.") from None
+        raise SpaceError(f"There is no Spacefile in {project}; name a checkout of the project with --project.") from None
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise SpaceError(f"{path} cannot be read: {str(error).splitlines()[0]}.") from error
     known = {f.name for f in fields(Spacefile)}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import time
 from collections import Counter
@@ -29,6 +30,8 @@ class UploadLimits:
     max_file_bytes: int
     max_files: int = 1000
     max_age_s: float = 3600.0
+    sweep_every_s: float = 600.0
+    """Old files are looked for with whatever request comes then, an open page's or a health check's."""
     num_largest: int = 40
     """So many of the largest files that are allowed fit in: more than may wait in line."""
     share: float = 0.5
@@ -50,8 +53,13 @@ class UploadRoom:
         self._coming: list[_Coming] = []
         self._owners: dict[str, str] = {}
         """Networks by the paths that the app answered them with."""
+        self._swept_s = time.monotonic()
+        self._sweeping: asyncio.Task[object] | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if time.monotonic() - self._swept_s >= self._limits.sweep_every_s:
+            self._swept_s = time.monotonic()
+            self._sweeping = asyncio.create_task(run_in_threadpool(self._kept))
         if scope["type"] != "http" or scope["method"] != "POST" or not route_path(scope).startswith(_UPLOAD):
             await self._app(scope, receive, send)
             return
@@ -87,20 +95,14 @@ class UploadRoom:
         return send_and_note
 
     def _is_full(self, network: str) -> bool:
-        uploads = self._uploads()
         num_files, num_bytes = Counter[str](), Counter[str]()
         for coming in tuple(self._coming):
             num_files[coming.network] += 1
             num_bytes[coming.network] += coming.num_bytes
-        for name in tuple(uploads):
-            size = self._size_unless_old(Path(name))
-            if size is None:
-                uploads.discard(name)
-                self._owners.pop(name, None)
-            else:
-                owner = self._owners.get(name, "")
-                num_files[owner] += 1
-                num_bytes[owner] += size
+        for name, size in self._kept():
+            owner = self._owners.get(name, "")
+            num_files[owner] += 1
+            num_bytes[owner] += size
         limits = self._limits
         return (
             num_files.total() > limits.max_files
@@ -108,6 +110,18 @@ class UploadRoom:
             or num_files[network] > limits.max_files * limits.share
             or num_bytes[network] > limits.max_bytes * limits.share
         )
+
+    def _kept(self) -> list[tuple[str, int]]:
+        """Paths and bytes of the uploads that are there; those that are gone are forgotten, old ones deleted."""
+        uploads, kept = self._uploads(), []
+        for name in tuple(uploads):
+            size = self._size_unless_old(Path(name))
+            if size is None:
+                uploads.discard(name)
+                self._owners.pop(name, None)
+            else:
+                kept.append((name, size))
+        return kept
 
     def _size_unless_old(self, path: Path) -> int | None:
         """In bytes. None: it was opened and deleted meanwhile, or is old and deleted now."""

@@ -33,7 +33,7 @@ from ixc.chat.request import ChatRequest, StopFlag
 from ixc.chat.runner import ModelRunner
 from ixc.errors import EngineBusy, IxcError, SettingsError
 from ixc.hosting.hardware import ZERO_GPU_CHUNK_TOKENS
-from ixc.models.precision import Precision
+from ixc.models.precision import Precision, parse_precision, weight_bytes
 from ixc.models.xcomposer2 import XComposer2Processor
 from ixc.settings import CacheLimits, Settings
 from ixc.single_view import ImagePlan
@@ -88,7 +88,7 @@ def load_zero_gpu_engine(settings: Settings, decorate: Decorate, device: str) ->
         loaded.processor,
         CostModel(model, **chunks),
         replace(settings, cache=_WORKER_CACHE),
-        sum(parameter.numel() * parameter.element_size() for parameter in model.parameters()),
+        weight_bytes(model, parse_precision(settings.precision), model.dtype),
     )
     return ZeroGpuEngine(loaded, parts, decorate)
 
@@ -171,7 +171,7 @@ class ZeroGpuEngine(ChatEngine):
 
     def answer(self, request: ChatRequest, stop: StopFlag) -> Iterator[Event]:
         """Raises GpuUnavailable besides what every engine raises."""
-        flag = self._flags.take()
+        request, flag = self.told(request), self._flags.take()
         with self._lock:
             self._running[flag] = request.session_id
             forgotten = tuple(self._forgotten)

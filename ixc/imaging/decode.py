@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 from PIL import ExifTags, Image, ImageFile, JpegImagePlugin, TiffImagePlugin
@@ -43,6 +44,10 @@ _UPRIGHT = {
 
 _MAX_JPEG_SCANS = 500
 """Every scan of a progressive JPEG passes over the whole picture: a small file with many of them decodes for hours."""
+
+Buffer = bytes | bytearray | memoryview
+"""A file's bytes, wherever they lie; those that can still be written to are copied."""
+_BYTES = get_args(Buffer)
 
 _ID_OF_FILE = b"ixc image file 1\n"
 """Hashed before a file's bytes. The number is that of this module's way to pixels: another way, other ids."""
@@ -103,19 +108,24 @@ class OpenedImage:
         return DecodedImage(pixels_HWC, self.image_id, self.source_format)
 
 
-def decode_image(source: Path | bytes, limits: ImageLimits) -> DecodedImage:
+def decode_image(source: Path | Buffer, limits: ImageLimits) -> DecodedImage:
     """Decode a file or its bytes: first frame, EXIF orientation applied, transparency over white, any mode to 8-bit RGB.
 
     The limits on bytes, side and megapixels are checked before any pixel is decoded. Raises ImageTooLarge for a limit,
     ImageUnreadable for everything else that is wrong with the image, EngineBusy while too many others are being opened; each
-    message is one sentence for the user.
+    message is one sentence for the user. A ``source`` that is neither, such as a file's name, is a TypeError.
     """
     return open_image(source, limits).decode()
 
 
-def open_image(source: Path | bytes, limits: ImageLimits) -> OpenedImage:
-    """Read a file's header and check its limits, in milliseconds. Raises ImageTooLarge and ImageUnreadable."""
-    data = _read(source, limits.max_bytes) if isinstance(source, Path) else source
+def open_image(source: Path | Buffer, limits: ImageLimits) -> OpenedImage:
+    """Read a file's header and check its limits, in milliseconds. Raises ImageTooLarge, ImageUnreadable and TypeError."""
+    if not isinstance(source, (Path, *_BYTES)):
+        kind = type(source).__name__
+        raise TypeError(
+            f"an image is given as a pathlib.Path or as the bytes of its file, not as {kind}: Path(name) for a name"
+        )
+    data = _read(source, limits.max_bytes) if isinstance(source, Path) else bytes(source)
     if len(data) > limits.max_bytes:
         raise _too_many_bytes(len(data), limits.max_bytes)
     source_format = _identify(data)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+import numpy as np
+
 from ixc.plan_cells import PlanCells, plan_cells
 from ixc.single_view import ImagePlan
 from ixc.tiling import RectPx, SizePx, TilePlan
@@ -90,6 +92,13 @@ def check_layers(layers: Iterable[str]) -> frozenset[str]:
     if unknown := chosen.difference(LAYERS):
         raise ValueError(f"unknown layers {sorted(unknown)}; there are {', '.join(LAYERS)}")
     return chosen
+
+
+def check_pixels(pixels_HWC: np.ndarray, plan: ImagePlan) -> None:
+    """Raises ValueError unless they are uint8 RGB of the plan's original size."""
+    expected = (plan.original_px.height, plan.original_px.width, 3)
+    if pixels_HWC.shape != expected or pixels_HWC.dtype != np.uint8:
+        raise ValueError(f"expected uint8 pixels of shape {expected}, got {pixels_HWC.dtype} {pixels_HWC.shape}")
 
 
 def _cell_rects(cells: PlanCells) -> tuple[RectPx, ...]:

@@ -20,6 +20,7 @@ from ixc.imaging.drawing import (
     PADDING_HATCH,
     PlanDrawing,
     check_layers,
+    check_pixels,
     draw_plan,
 )
 from ixc.plan_cells import plan_cells
@@ -42,8 +43,13 @@ def plan_svg(plan: ImagePlan, *, layers: Iterable[str] = LAYERS) -> str:
     return _svg(plan, draw_plan(plan), check_layers(layers))
 
 
-def plan_svg_document(plan: TilePlan, pixels_HWC: np.ndarray | None = None, *, layers: Iterable[str] = LAYERS) -> str:
-    """The drawing as a file of its own, with its size and, when ``pixels_HWC`` (the original image) is given, the picture."""
+def plan_svg_document(plan: ImagePlan, pixels_HWC: np.ndarray | None = None, *, layers: Iterable[str] = LAYERS) -> str:
+    """The drawing as a file of its own, with its size and, when ``pixels_HWC`` is given, the picture.
+
+    ``pixels_HWC`` is uint8 RGB of ``plan.original_px``. Raises ValueError when it is not, or for an unknown layer.
+    """
+    if pixels_HWC is not None:
+        check_pixels(pixels_HWC, plan)
     drawing = draw_plan(plan)
     background = f'<rect width="{drawing.size_px.width}" height="{drawing.size_px.height}" fill="#fff"/>'
     if pixels_HWC is not None:
@@ -53,7 +59,8 @@ def plan_svg_document(plan: TilePlan, pixels_HWC: np.ndarray | None = None, *, l
         )
     scale = _DOCUMENT_SIDE_PX / max(drawing.size_px.width, drawing.size_px.height)
     size = f' width="{_number(drawing.size_px.width * scale)}" height="{_number(drawing.size_px.height * scale)}"'
-    title = f"<title>{plan.grid.cols} x {plan.grid.rows} tiles, {plan.num_visual_tokens} visual tokens</title>"
+    tiles = f"{plan.grid.cols} x {plan.grid.rows} tiles, " if isinstance(plan, TilePlan) else ""
+    title = f"<title>{tiles}{plan.num_visual_tokens} visual tokens</title>"
     svg = _svg(plan, drawing, check_layers(layers), size=size, background=title + background)
     return f'<?xml version="1.0" encoding="UTF-8"?>\n{svg}\n'
 
@@ -158,7 +165,7 @@ def _number(value: float) -> str:
     return f"{value:.1f}".removesuffix(".0")
 
 
-def _small_jpeg(pixels_HWC: np.ndarray, plan: TilePlan) -> str:
+def _small_jpeg(pixels_HWC: np.ndarray, plan: ImagePlan) -> str:
     """The picture, scaled for the eye, as base64 JPEG."""
     import cv2  # only here: the page's drawing must not wait for OpenCV
 

@@ -16,9 +16,11 @@ from ixc.imaging.drawing import (
     PADDING_HATCH,
     PlanDrawing,
     check_layers,
+    check_pixels,
     draw_plan,
 )
-from ixc.tiling import RectPx, TilePlan
+from ixc.single_view import ImagePlan
+from ixc.tiling import RectPx
 
 MIN_PNG_SIDE_PX, MAX_PNG_SIDE_PX = 1200, 2000
 """Bounds of the longer side: a plan of one tile is enlarged, or its labels could not be read."""
@@ -27,15 +29,13 @@ _FONT_HEIGHT_AT_1 = 21
 """Height of this font's digits in pixels at scale 1."""
 
 
-def plan_png(pixels_HWC: np.ndarray, plan: TilePlan, *, layers: Iterable[str] = LAYERS) -> bytes:
+def plan_png(pixels_HWC: np.ndarray, plan: ImagePlan, *, layers: Iterable[str] = LAYERS) -> bytes:
     """The original picture with the plan drawn over it, padding included, as PNG, its longer side 1200 to 2000 px.
 
     ``pixels_HWC`` is uint8 RGB of ``plan.original_px``. Raises ValueError when it is not, or for an unknown layer.
     """
     chosen = check_layers(layers)
-    expected = (plan.original_px.height, plan.original_px.width, 3)
-    if pixels_HWC.shape != expected or pixels_HWC.dtype != np.uint8:
-        raise ValueError(f"expected uint8 pixels of shape {expected}, got {pixels_HWC.dtype} {pixels_HWC.shape}")
+    check_pixels(pixels_HWC, plan)
     drawing = draw_plan(plan)
     canvas = _Canvas(drawing, pixels_HWC)
     for layer in LAYERS:

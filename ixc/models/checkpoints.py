@@ -2,29 +2,36 @@
 
 from __future__ import annotations
 
-import json
 import math
-import pickle
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
 from transformers import GenerationConfig, PreTrainedConfig, PreTrainedModel, ProcessorMixin
 
 from ixc.errors import CheckpointError, OutOfMemory, SettingsError
 from ixc.models.attention import attention_implementation
 from ixc.models.families import FAMILIES, family_of_config, family_of_raw_config
 from ixc.models.placement import Placement, device_map_for
-from ixc.models.precision import Precision, load_dtype, quantise
+from ixc.models.precision import Precision, check_precision, load_dtype, quantise
+from ixc.models.weight_files import first_line, read_json, read_shapes, refuse_pointer, weight_files
 
-_WEIGHT_NAMES = (
-    ("model.safetensors.index.json", "model.safetensors"),
-    ("pytorch_model.bin.index.json", "pytorch_model.bin"),
+_CHOSEN_HERE = frozenset(
+    {
+        "auto_map",
+        "transformers_weights",
+        "fusion_config",
+        "per_layer_config",
+        "distributed_config",
+        "attn_implementation",
+        "experts_implementation",
+    }
 )
-"""Index of shards, or single file; safetensors first. The official repository has pickled shards."""
+"""What a config.json may say to transformers of how and from which files to load; here the program decides."""
+_QUANTISED_BY = ("quantization_config", "compression_config")
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,12 +50,13 @@ def load_checkpoint(folder: Path, device: torch.device | Placement, precision: P
     is missing, incomplete, damaged, hostile or of another model; SettingsError when precision or placement are not to be had;
     OutOfMemory.
     """
+    placement = device if isinstance(device, Placement) else Placement(device)
+    check_precision(precision, placement.device)
     config = read_config(folder)
     files = weight_files(folder)
     shapes = read_shapes(files)
     empty_model = check_tensors(config, shapes, folder)
     processor, generation_config = load_processor(folder, config), _read_generation_config(folder)
-    placement = device if isinstance(device, Placement) else Placement(device)
     if placement.is_split and precision.is_quantised:
         raise SettingsError(f"The precision {precision} needs the model on one device; leave IXC_DEVICE=split out.")
     num_parameters = sum(math.prod(shape) for shape in shapes.values())
@@ -57,7 +65,7 @@ def load_checkpoint(folder: Path, device: torch.device | Placement, precision: P
     # accelerate takes a map's single parameters for a mistake: it looks for modules only.
     warnings.filterwarnings("ignore", "The following device_map keys do not match any submodules")
     try:
-        model = family_of_config(config).model_class.from_pretrained(
+        model, report = family_of_config(config).model_class.from_pretrained(
             folder,
             config=config,
             dtype=dtype,
@@ -68,19 +76,33 @@ def load_checkpoint(folder: Path, device: torch.device | Placement, precision: P
             use_safetensors=files[0].suffix == ".safetensors",
             weights_only=True,
             trust_remote_code=False,
+            output_loading_info=True,
         )
     except (torch.OutOfMemoryError, MemoryError) as error:
         raise OutOfMemory(_too_large_sentence(folder)) from error
-    except (OSError, SafetensorError, RuntimeError, ValueError) as error:
+    except Exception as error:  # of transformers, accelerate, torch and safetensors
         if "allocate memory" in str(error):  # PyTorch's plain RuntimeError for a failed allocation on a CPU
             raise OutOfMemory(_too_large_sentence(folder)) from error
-        raise CheckpointError(f"The weights in {folder} cannot be loaded: {_first_line(error)}.") from error
+        raise CheckpointError(f"The weights in {folder} cannot be loaded: {first_line(error)}.") from error
+    _check_report(report, folder)
     if precision.is_quantised:
         try:
             quantise(model, precision, placement.device)
         except torch.OutOfMemoryError as error:
             raise OutOfMemory(_too_large_sentence(folder)) from error
     return Checkpoint(model.eval(), processor, generation_config)
+
+
+def _check_report(report: Mapping[str, Any], folder: Path) -> None:
+    """Every tensor was compared before; whether transformers loaded these and no others, it says. Raises CheckpointError."""
+    wrong = [(kind, str(name)) for kind in ("missing_keys", "unexpected_keys", "mismatched_keys") for name in report[kind]]
+    wrong += [("error_msgs", str(message)) for message in report["error_msgs"]]
+    if wrong:
+        kind, name = min(wrong)
+        raise CheckpointError(
+            f"The weights in {folder} were not loaded as they are ({kind.replace('_', ' ')}: {name}); copy or download the "
+            "checkpoint again."
+        )
 
 
 def _read_generation_config(folder: Path) -> GenerationConfig | None:
@@ -90,7 +112,7 @@ def _read_generation_config(folder: Path) -> GenerationConfig | None:
     try:
         return GenerationConfig.from_pretrained(folder)
     except Exception as error:  # as many kinds as a configuration has ways to be wrong
-        raise CheckpointError(f"{path} is not a usable configuration: {_first_line(error)}.") from error
+        raise CheckpointError(f"{path} is not a usable configuration: {first_line(error)}.") from error
 
 
 def _empty_model(config: PreTrainedConfig, folder: Path) -> PreTrainedModel:
@@ -99,7 +121,7 @@ def _empty_model(config: PreTrainedConfig, folder: Path) -> PreTrainedModel:
         with torch.device("meta"):  # for this thread alone; another one may be loading
             return family_of_config(config).model_class(config)
     except Exception as error:  # sizes that cannot be, names of activations that nobody knows
-        raise CheckpointError(f"{folder / 'config.json'} is not a usable configuration: {_first_line(error)}.") from error
+        raise CheckpointError(f"{folder / 'config.json'} is not a usable configuration: {first_line(error)}.") from error
 
 
 def check_tensors(config: PreTrainedConfig, shapes: Mapping[str, tuple[int, ...]], folder: Path) -> PreTrainedModel:
@@ -139,64 +161,35 @@ def read_config(folder: Path) -> PreTrainedConfig:
         raise CheckpointError(f"There is no model folder {folder}; give the path of a checkpoint folder.")
     path = folder / "config.json"
     try:
-        raw = json.loads(path.read_text(encoding="utf-8"))
+        raw = read_json(path)
     except FileNotFoundError:
         raise CheckpointError(f"{folder} has no config.json; it is not a checkpoint folder.") from None
     except (OSError, ValueError) as error:
-        raise CheckpointError(f"{path} cannot be read: {_first_line(error)}.") from error
+        raise CheckpointError(f"{path} cannot be read: {first_line(error)}.") from error
     family = family_of_raw_config(raw) if isinstance(raw, dict) else None
     if family is None:
         model_type = raw.get("model_type") if isinstance(raw, dict) else None
         known = " and ".join(f"{family.name} ({family.model_types[0]!r})" for family in FAMILIES)
         raise CheckpointError(f"{folder} holds a model of type {model_type!r}; this program runs {known} checkpoints.")
+    vision = raw.get("vision_config")
+    for part in (raw, vision if isinstance(vision, dict) else {}):
+        if method := next((name for name in _QUANTISED_BY if part.get(name)), None):
+            raise CheckpointError(
+                f"{path} says that the weights are quantised ({method}), and this program quantises by itself; take the "
+                "checkpoint that is not, and set IXC_PRECISION=int8 or int4."
+            )
+    settings = _without_loading(raw) | ({"vision_config": _without_loading(vision)} if isinstance(vision, dict) else {})
+    settings.pop("model_type")
     try:
-        return family.config_class.from_dict({k: v for k, v in raw.items() if k not in ("auto_map", "model_type")})
+        return family.config_class.from_dict(settings)
     except Exception as error:  # the config's own validation raises many kinds
-        raise CheckpointError(f"{path} is not a usable configuration: {_first_line(error)}.") from error
+        raise CheckpointError(f"{path} is not a usable configuration: {first_line(error)}.") from error
 
 
-def read_shapes(files: Sequence[Path]) -> dict[str, tuple[int, ...]]:
-    """Names and shapes of all tensors, without reading the weights. Raises CheckpointError."""
-    shapes: dict[str, tuple[int, ...]] = {}
-    for path in files:
-        try:
-            if path.suffix == ".safetensors":
-                with safe_open(path, "pt") as file:
-                    shapes |= {key: tuple(file.get_slice(key).get_shape()) for key in file.keys()}  # noqa: SIM118
-            else:
-                tensors = torch.load(path, map_location="meta", weights_only=True)
-                shapes |= {key: tuple(tensor.shape) for key, tensor in tensors.items()}
-        except FileNotFoundError:
-            raise CheckpointError(f"The weight file {path} is missing; copy or download the checkpoint again.") from None
-        except pickle.UnpicklingError as error:
-            raise CheckpointError(
-                f"The weight file {path} is damaged or holds more than tensors, which could run code; do not use it."
-            ) from error
-        except (OSError, SafetensorError, RuntimeError, EOFError, AttributeError) as error:
-            raise CheckpointError(
-                f"The weight file {path} is damaged or incomplete ({_first_line(error)}); copy or download it again."
-            ) from error
-    return shapes
-
-
-def weight_files(folder: Path) -> list[Path]:
-    """The files that hold the weights, whether they exist or not; safetensors before pickled ones. Raises CheckpointError."""
-    for index_name, single_name in _WEIGHT_NAMES:
-        index = folder / index_name
-        if index.is_file():
-            try:
-                content = json.loads(index.read_text(encoding="utf-8"))
-                names = sorted(set(content["weight_map"].values()))
-                is_usable = "metadata" in content and all(Path(name).name == str(Path(name)) for name in names)
-            except (OSError, ValueError, KeyError, AttributeError, TypeError) as error:
-                raise CheckpointError(f"{index} is damaged; copy or download the checkpoint again.") from error
-            if not is_usable:  # transformers would look for a path wherever it leads
-                raise CheckpointError(f"{index} names weights outside its folder, or lacks its metadata; do not use it.")
-            return [folder / name for name in names]
-        if (folder / single_name).is_file():
-            return [folder / single_name]
-    names = " or ".join(name for pair in _WEIGHT_NAMES for name in pair)
-    raise CheckpointError(f"{folder} has no weights ({names}); copy or download the checkpoint again.")
+def _without_loading(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """What describes the model. Names with an underscore are transformers' own notes, such as whose code attends."""
+    hidden = (*_CHOSEN_HERE, *_QUANTISED_BY)
+    return {name: value for name, value in settings.items() if name not in hidden and not name.startswith("_")}
 
 
 def load_processor(folder: Path, config: PreTrainedConfig) -> ProcessorMixin:
@@ -204,12 +197,13 @@ def load_processor(folder: Path, config: PreTrainedConfig) -> ProcessorMixin:
     family = family_of_config(config)
     if not (folder / family.tokenizer_file).is_file():
         raise CheckpointError(f"{folder} has no {family.tokenizer_file}; copy or download the checkpoint again.")
+    refuse_pointer(folder / family.tokenizer_file)
     try:
         if (folder / "processor_config.json").is_file():
             return family.processor_class.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
         return family.make_processor(folder, config)
     except Exception as error:  # tokenizers' and transformers' own, of many kinds
-        raise CheckpointError(f"The tokenizer or processor in {folder} cannot be loaded: {_first_line(error)}.") from error
+        raise CheckpointError(f"The tokenizer or processor in {folder} cannot be loaded: {first_line(error)}.") from error
 
 
 def _too_large_sentence(folder: Path) -> str:
@@ -217,7 +211,3 @@ def _too_large_sentence(folder: Path) -> str:
         f"The weights in {folder} do not fit this device's memory; set IXC_PRECISION=int8 or int4, or IXC_DEVICE=split to "
         "spread them over GPUs and CPU."
     )
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")

@@ -12,6 +12,7 @@ import torch
 from accelerate import infer_auto_device_map
 from transformers import PreTrainedModel
 
+from ixc.container_memory import container_memory
 from ixc.errors import SettingsError
 
 logger = logging.getLogger(__name__)
@@ -81,7 +82,7 @@ def free_memory_of_all(num_gpus: int) -> dict[Device, int]:
     import psutil  # accelerate's own requirement
 
     limits: dict[Device, int] = {gpu: int(torch.cuda.mem_get_info(gpu)[0] * _KEPT_FREE) for gpu in range(num_gpus)}
-    limits["cpu"] = int(psutil.virtual_memory().available * _CPU_KEPT_FREE)
+    limits["cpu"] = int(min(psutil.virtual_memory().available, container_memory().free) * _CPU_KEPT_FREE)
     return limits
 
 

@@ -44,6 +44,23 @@ def parse_precision(name: str) -> Precision:
         raise SettingsError(f"The precision must be one of {choices}, not {name!r}.") from None
 
 
+def check_precision(precision: Precision, device: torch.device) -> None:
+    """Raises SettingsError for INT8 or INT4 on a GPU without bf16.
+
+    torchao multiplies int8 weights as they are and scales the sums afterwards. In fp16, all that such a GPU has, a sum above
+    65504 is infinite, which large models' activations reach; the int4 kernel is not made for it at all.
+    """
+    if not precision.is_quantised or device.type != "cuda":
+        return
+    capability = torch.cuda.get_device_capability(device)
+    if capability < _FIRST_WITH_BFLOAT16:
+        needed, given = (".".join(map(str, version)) for version in (_FIRST_WITH_BFLOAT16, capability))
+        raise SettingsError(
+            f"The precision {precision} needs a GPU of compute capability {needed} or newer and this one has {given}; set "
+            "IXC_PRECISION=fp16, and IXC_DEVICE=split where that is too large."
+        )
+
+
 def load_dtype(precision: Precision, device: torch.device, num_parameters: int) -> torch.dtype:
     """The dtype in which the weights are loaded; for INT8 and INT4 that of what stays unquantised."""
     if precision in _DTYPES:
@@ -80,6 +97,23 @@ def quantise(model: nn.Module, precision: Precision, device: torch.device) -> No
         reason = (str(error).splitlines() or ["no reason given"])[0].rstrip(".")
         raise SettingsError(f"The precision {precision} does not work on {device} ({reason}); use bf16 or int8.") from error
     model.to(device)
+
+
+@torch.no_grad()
+def take_quantised_values(model: nn.Module, precision: Precision, dtype: torch.dtype, device: torch.device) -> None:
+    """Give an unquantised model the values that ``quantise`` would round its weights, in ``dtype``, to; for comparisons.
+
+    Raises SettingsError as ``quantise`` does.
+    """
+    for linear in _large_linears(model):
+        only = nn.ModuleDict({"linear": nn.Linear(linear.in_features, linear.out_features, bias=False, device="meta")})
+        only["linear"].weight = nn.Parameter(linear.weight.to(dtype), requires_grad=False)
+        alone = nn.Module()
+        alone.model = nn.Module()
+        alone.model.layers = only
+        quantise(alone, precision, device)
+        one_hot = torch.eye(linear.in_features, dtype=dtype, device=device)  # int4's packed weights cannot be read otherwise
+        linear.weight.copy_(only["linear"](one_hot).T)
 
 
 def _large_linears(model: nn.Module) -> list[nn.Linear]:

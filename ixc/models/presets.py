@@ -6,11 +6,11 @@ import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from ixc.errors import CheckpointError
 from ixc.image_layout import DUAL_PERSPECTIVE, DYNAMIC_PARTITION, ImageLayout, LayoutKind, layout_of_config
-
-ASSETS = Path(__file__).resolve().parents[2] / "assets"
+from ixc.shipped import ASSETS
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,8 +98,20 @@ def find_model(name: str) -> ModelPreset:
 
 def read_layout(folder: Path) -> ImageLayout:
     """How the model in ``folder`` cuts images, by its config.json; whatever is wrong with the folder, loading it will say."""
+    return layout_of_config(_read_object(folder / "config.json"))
+
+
+def sees_one_image(preset: ModelPreset) -> bool:
+    """Whether the model's training showed one image in each conversation, as far as a local folder says so."""
+    if not isinstance(preset.source, Path):
+        return False
+    return _read_object(preset.source / "processor_config.json").get("sees_one_image") is True
+
+
+def _read_object(file: Path) -> dict[str, Any]:
+    """Empty for a file that holds none."""
     try:
-        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        value = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError):
-        return DYNAMIC_PARTITION
-    return layout_of_config(config) if isinstance(config, dict) else DYNAMIC_PARTITION
+        return {}
+    return value if isinstance(value, dict) else {}

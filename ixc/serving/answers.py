@@ -14,6 +14,7 @@ from starlette.requests import Request
 
 from ixc.application.answering import answer_events
 from ixc.application.event_pump import EventPump
+from ixc.application.fair_threads import FairThreads, Shares
 from ixc.application.services import Services
 from ixc.chat.events import Event, Finished, FinishReason, TextDelta
 from ixc.chat.request import ChatRequest, StopFlag
@@ -21,7 +22,6 @@ from ixc.errors import EngineBusy
 from ixc.imaging.decode import DecodedImage, OpenedImage, open_image
 from ixc.imaging.large_work import is_large
 from ixc.serving.callers import line_caller, session_caller
-from ixc.serving.fair_threads import FairThreads, Shares
 from ixc.serving.image_urls import ImageSource, is_data_url
 from ixc.serving.openai_request import ChatCompletion, ModelNotFound, RequestParser, image_urls
 from ixc.serving.stop_strings import StopStrings

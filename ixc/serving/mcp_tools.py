@@ -6,9 +6,10 @@ import asyncio
 import logging
 from typing import Any
 
-from mcp.server.mcpserver import Context, MCPServer
-from mcp.server.mcpserver.exceptions import ToolError
+from mcp.server.lowlevel import Server
+from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
 from mcp.server.transport_security import TransportSecuritySettings
+from mcp.types import Tool, ToolAnnotations
 from starlette.requests import Request
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
@@ -31,6 +32,48 @@ _INSTRUCTIONS = (
 )
 
 
+_IMAGE = {"type": "string", "description": "A data: URL with base64, such as data:image/png;base64,..."}
+_BUDGET = {
+    "type": ["integer", "null"],
+    "description": "Tiles the image may be cut into; more read smaller print and take longer. Left out: the model's own.",
+}
+_TOOLS = (
+    Tool(
+        name="plan_image",
+        description="How the model cuts an image (a data: URL with base64) under a budget of max_patches tiles: sizes, grid, "
+        "tokens. Needs no model run.",
+        inputSchema={
+            "type": "object",
+            "properties": {"image_url": _IMAGE, "max_patches": _BUDGET},
+            "required": ["image_url"],
+            "additionalProperties": False,
+        },
+        annotations=ToolAnnotations(readOnlyHint=True),
+    ),
+    Tool(
+        name="ask_image",
+        description="Answer a question about an image (a data: URL with base64). Returns the text, why it ended, token counts "
+        "and timings.",
+        inputSchema={
+            "type": "object",
+            "properties": {
+                "image_url": _IMAGE,
+                "question": {"type": "string"},
+                "max_patches": _BUDGET,
+                "max_tokens": {"type": ["integer", "null"], "description": "Most tokens of the answer."},
+            },
+            "required": ["image_url", "question"],
+            "additionalProperties": False,
+        },
+        annotations=ToolAnnotations(readOnlyHint=True),
+    ),
+)
+
+
+class ToolError(Exception):
+    """What a caller is told, one sentence."""
+
+
 def mcp_route(answering: Answering, *, needs_key: bool) -> Route:
     """The route of the MCP endpoint. Each request stands for itself: no sessions are kept.
 
@@ -47,38 +90,33 @@ class ImageTools:
         self._answering = answering
         self._services = answering.services
 
-    async def plan_image(self, context: Context, image_url: str, max_patches: int | None = None) -> dict[str, Any]:
-        """How the model cuts an image under a budget of max_patches tiles: sizes, grid, tokens. Needs no model run.
+    async def call(self, name: str, arguments: dict[str, Any], request: Request | None) -> dict[str, Any]:
+        """What the tool of this name answers; the arguments fit its schema. Raises ToolError."""
+        match name:
+            case "plan_image":
+                return await _in_a_sentence(self._plan(request, **arguments))
+            case "ask_image":
+                return await _in_a_sentence(self._ask(request, **arguments))
+        raise ToolError(f"There is no tool {name[:40]!r}; there are plan_image and ask_image.")
 
-        image_url: a data: URL with base64, such as data:image/png;base64,...
-        max_patches: left out, the model's own, as ask_image takes it.
-        """
+    async def _plan(self, request: Request | None, image_url: str, max_patches: int | None = None) -> dict[str, Any]:
         limit = self._services.settings.max_patches_limit
-        budget = self._services.default_max_patches if max_patches is None else max_patches
+        budget = self._services.default_max_patches if max_patches is None else int(max_patches)
         if not 1 <= budget <= limit:
             raise ToolError(f"max_patches must be a whole number from 1 to {limit}.")
-
-        async def plan() -> dict[str, Any]:
-            image = await self._answering.read_image(image_url, _caller(context))
-            return plan_facts(self._services.provider.layout.plan(image.size_px, budget), max_patches_limit=limit)
-
-        return await _in_a_sentence(plan())
-
-    async def ask_image(
-        self, context: Context, image_url: str, question: str, max_patches: int | None = None, max_tokens: int | None = None
-    ) -> dict[str, Any]:
-        """Answer a question about an image. Returns the text, why it ended, token counts and timings.
-
-        image_url: a data: URL with base64, such as data:image/png;base64,...
-        max_patches: tiles the image may be cut into; more read smaller print and take longer. Left out: the model's own.
-        """
-        parts = [{"type": "image_url", "image_url": {"url": image_url}}, {"type": "text", "text": question}]
-        return await _in_a_sentence(self._ask(context.request_context.request, parts, max_patches, max_tokens))
+        image = await self._answering.read_image(image_url, share_caller(request))
+        return plan_facts(self._services.provider.layout.plan(image.size_px, budget), max_patches_limit=limit)
 
     async def _ask(
-        self, request: Request | None, parts: list, max_patches: int | None, max_tokens: int | None
+        self,
+        request: Request | None,
+        image_url: str,
+        question: str,
+        max_patches: int | None = None,
+        max_tokens: int | None = None,
     ) -> dict[str, Any]:
         provider = self._services.provider
+        parts = [{"type": "image_url", "image_url": {"url": image_url}}, {"type": "text", "text": question}]
         body = {
             "model": provider.status.key or provider.status.name,
             "messages": [{"role": "user", "content": parts}],
@@ -107,26 +145,31 @@ class _McpEndpoint:
 
     def __init__(self, answering: Answering, *, needs_key: bool) -> None:
         tools = ImageTools(answering)
-        server = MCPServer("ixc", title="ixc", version=ixc.__version__, instructions=_INSTRUCTIONS, log_level="WARNING")
-        server.add_tool(tools.plan_image)
-        server.add_tool(tools.ask_image)
+        server = Server("ixc", version=ixc.__version__, instructions=_INSTRUCTIONS)
+
+        @server.list_tools()
+        async def list_tools() -> list[Tool]:
+            return list(_TOOLS)
+
+        @server.call_tool()
+        async def call_tool(name: str, arguments: dict[str, Any]) -> dict[str, Any]:
+            return await tools.call(name, arguments, server.request_context.request)
+
         settings = answering.services.settings
-        is_local = is_loopback(settings.host)
         hosts = [f"{name}{port}" for name in _LOOPBACK_NAMES for port in ("", ":*")]
-        app = server.streamable_http_app(
-            stateless_http=True,
+        self._manager = StreamableHTTPSessionManager(
+            server,
+            stateless=True,
             json_response=True,
             max_request_body_size=int(settings.images.max_bytes * _BASE64) + _TEXT_BYTES,
             # On loopback a web page could reach the tools through a name of its own that points here; it has no key to send.
-            transport_security=TransportSecuritySettings(
-                enable_dns_rebinding_protection=is_local and not needs_key,
+            security_settings=TransportSecuritySettings(
+                enable_dns_rebinding_protection=is_loopback(settings.host) and not needs_key,
                 allowed_hosts=hosts,
                 allowed_origins=[f"http://{host}" for host in hosts],
             ),
         )
         logging.getLogger("mcp").setLevel(logging.WARNING)
-        self._app = app
-        self._manager = server.session_manager
         self._started: asyncio.Event | None = None
         self._task: asyncio.Task[None] | None = None
 
@@ -135,16 +178,12 @@ class _McpEndpoint:
             self._started = asyncio.Event()
             self._task = asyncio.create_task(self._run(self._started))
         await self._started.wait()
-        await self._app(scope, receive, send)
+        await self._manager.handle_request(scope, receive, send)
 
     async def _run(self, started: asyncio.Event) -> None:
         async with self._manager.run():
             started.set()
             await asyncio.Event().wait()
-
-
-def _caller(context: Context) -> str:
-    return share_caller(context.request_context.request)
 
 
 async def _in_a_sentence(work: Any) -> dict[str, Any]:

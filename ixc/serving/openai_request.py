@@ -54,6 +54,7 @@ class ChatCompletion:
     turns: tuple[Turn, ...]
     question: str
     views: tuple[ImageView, ...]
+    """The images that the question is about: its own, or else those shown last."""
     images: Mapping[str, DecodedImage]
     given: Mapping[str, Any]
     """Generation settings that were named."""
@@ -115,6 +116,7 @@ class RequestParser:
             raise SettingsError(f"messages must be a list of 1 to {_MAX_MESSAGES} messages.")
         system: str | None = None
         turns: list[Turn] = []
+        shown: tuple[ImageView, ...] = ()  # a question without images is about those shown last
         open_question: tuple[str, tuple[ImageView, ...]] | None = None
         for message in messages:
             role = message.get("role") if isinstance(message, dict) else None
@@ -127,13 +129,15 @@ class RequestParser:
             elif role == "assistant" and open_question is not None:
                 answer = self._content(message, budget, None)[0]
                 question, views = open_question
-                turns.append(Turn(question, answer, views[0] if views else None, views[1:]))
+                shown = views or shown
+                turns.append(Turn(question, answer, shown[0] if shown else None, shown[1:]))
                 open_question = None
             else:
                 raise SettingsError("Every message needs a role: system first, then user and assistant in turns.")
         if open_question is None:
             raise SettingsError("The last message must be the user's.")
-        return system, tuple(turns), *open_question
+        question, views = open_question
+        return system, tuple(turns), question, views or shown
 
     def _content(self, message: Mapping[str, Any], budget: int, images: _Images | None) -> tuple[str, tuple[ImageView, ...]]:
         """A message's text and images. Images stand before the text, as the model was trained."""

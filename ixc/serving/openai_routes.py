@@ -82,6 +82,8 @@ class OpenAiCalls:
             "note": status.note,
             "system": engine.default_system,
             "max_patches": engine.default_max_patches,
+            "sees_one_image": engine.info.sees_one_image,
+            "max_context_tokens": engine.info.max_context_tokens,
             "generation": asdict(engine.default_generation),
         }
 

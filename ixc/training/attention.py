@@ -1,7 +1,8 @@
 """Attention that trains faster on a CPU: plain bfloat16 matrix products, one image or text at a time so that caches hold them.
 
 PyTorch's fused CPU kernel takes 2.5 times as long in the vision tower (577 patches, heads of 32 channels), and it was half of a
-language step. The numbers are the same up to rounding; finished models run with the fused one.
+language step. The numbers are the same up to rounding; finished models run with the fused one. So does training on a GPU, where
+thousands of small operations would be waited for; there it only has to be possible to watch a layer.
 """
 
 from __future__ import annotations
@@ -13,9 +14,12 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from transformers import AttentionInterface, AttentionMaskInterface
+from transformers import AttentionInterface, AttentionMaskInterface, CLIPVisionModel
 
+from ixc.models.inf_llava import InfLlavaForCausalLM
 from ixc.models.xcomposer2 import XComposer2ForCausalLM
+
+Model = XComposer2ForCausalLM | InfLlavaForCausalLM
 
 VISION_NAME = "one_image_at_a_time"
 LANGUAGE_NAME = "one_text_at_a_time"
@@ -46,16 +50,12 @@ def watching(*layers: int) -> Iterator[dict[int, Attended | None]]:
 
 
 @contextmanager
-def fast_attention(model: nn.Module) -> Iterator[None]:
+def fast_attention(model: Model) -> Iterator[None]:
     """Inside, a model attends this way: the language model anywhere, so that it can be watched, the tower on a CPU only.
 
-    It cannot generate meanwhile, for there is no cache. In models of other classes nothing changes.
+    It cannot generate meanwhile, for there is no cache.
     """
-    if not isinstance(model, XComposer2ForCausalLM):
-        yield
-        return
-    tower = model.vit.clip
-    before, tower_before = model.config._attn_implementation, tower.config._attn_implementation
+    before, tower_before = model.config._attn_implementation, _tower(model).config._attn_implementation
     AttentionInterface.register(LANGUAGE_NAME, attend_causally)
     AttentionMaskInterface.register(LANGUAGE_NAME, lambda *_, **__: None)
     AttentionInterface.register(VISION_NAME, attend_one_by_one)
@@ -67,9 +67,13 @@ def fast_attention(model: nn.Module) -> Iterator[None]:
         _set_attention(model, before, tower_before)
 
 
-def _set_attention(model: XComposer2ForCausalLM, language: str, tower: str) -> None:
+def _tower(model: Model) -> CLIPVisionModel:
+    return model.vit.clip if isinstance(model, XComposer2ForCausalLM) else model.model.vision_tower.clip
+
+
+def _set_attention(model: Model, language: str, tower: str) -> None:
     model.config._attn_implementation = language
-    model.vit.clip.set_attn_implementation(tower)  # after the line above, which reaches into the tower's configuration too
+    _tower(model).set_attn_implementation(tower)  # after the line above, which reaches into the tower's configuration too
 
 
 def attend_one_by_one(
@@ -90,7 +94,11 @@ def attend_causally(
         key, value = (each.repeat_interleave(num_sharing, dim=1) for each in (key, value))
     if (seen := _watched.get()) is not None and module.layer_idx in seen:
         seen[module.layer_idx] = Attended(query, key)
-    out = torch.stack([_attend_row(q, k, v) for q, k, v in zip(query, key, value, strict=True)])
+    if query.device.type == "cpu":
+        out = torch.stack([_attend_row(q, k, v) for q, k, v in zip(query, key, value, strict=True)])
+    else:
+        query, key = query.to(value.dtype), key.to(value.dtype)  # rotary tables may be more precise
+        out = nn.functional.scaled_dot_product_attention(query, key, value, is_causal=True, scale=1.0)
     return out.transpose(1, 2).contiguous(), None
 
 

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
 import logging
 import os
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from ixc.errors import CheckpointError
+
+DAMAGED = ".damaged"
+"""Ending of a checkpoint that is out of use: left there to be looked at, and neither loaded nor counted any more."""
 
 logger = logging.getLogger(__name__)
 
@@ -40,12 +45,22 @@ def save_checkpoint(folder: Path, step: int, state: dict, *, keep: int = 2) -> P
 
 
 def load_checkpoint(folder: Path) -> dict | None:
-    """The newest checkpoint whose content matches its digest; None when there is none. Damaged ones are passed over."""
+    """The newest checkpoint whose content matches its digest; None when there is none. Damaged ones are put out of use.
+
+    Raises CheckpointError when all that there are are damaged: to begin again unasked would throw hours of work away.
+    """
     for path in _newest_first(folder):
-        content = path.read_bytes()
-        if hashlib.sha256(content).hexdigest()[:16] == path.stem.rsplit("-", 1)[1]:
-            return torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
-        logger.warning("checkpoint %s is damaged; using the one before it", path.name)
+        with contextlib.suppress(FileNotFoundError):  # another process of this run was faster, or its owner has a newer one
+            content = path.read_bytes()
+            if hashlib.sha256(content).hexdigest()[:16] == path.stem.rsplit("-", 1)[1]:
+                return torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+            logger.warning("checkpoint %s is damaged; using the one before it", path.name)
+            path.rename(folder / f"{path.name}{DAMAGED}")
+    if any(folder.glob(f"step-*{DAMAGED}")):
+        raise CheckpointError(
+            f"No checkpoint in {folder} is whole; remove its *{DAMAGED} files to train this stage from its beginning, "
+            "or put a good copy there."
+        )
     return None
 
 
@@ -62,6 +77,15 @@ def load_result(out: Path, stage: str, num_steps: int = 0) -> dict[str, Tensor]:
             f"The {stage} stage in {out} stands at step {state['step']} of {num_steps}; go on with --stage {stage} first."
         )
     return state.get("mean", state["model"])
+
+
+def weights_digest(weights: Mapping[str, Tensor]) -> str:
+    """SHA-256 of a state's names, types and numbers, whatever their order and device."""
+    digest = hashlib.sha256()
+    for name, weight in sorted(weights.items()):
+        digest.update(f"{name} {weight.dtype} {tuple(weight.shape)}\n".encode())
+        digest.update(weight.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
+    return digest.hexdigest()
 
 
 def _newest_first(folder: Path) -> list[Path]:

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import MISSING, dataclass, field, fields
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar
 
-import yaml
-from huggingface_hub.errors import StrictDataclassError
+from transformers import PreTrainedConfig
 
 from ixc.errors import SettingsError
 from ixc.models.xcomposer2 import XComposer2Config
 from ixc.training.kinds import KIND_SHARES
+from ixc.training.model_fields import model_config
+from ixc.training.yaml_settings import build, read_mapping, require
 
 LARGEST_GLOBAL_BUDGET = 4
 """Global views are drawn for the vision stage at these budgets only, where they can be read."""
@@ -20,7 +22,7 @@ LARGEST_GLOBAL_BUDGET = 4
 
 @dataclass(frozen=True, slots=True)
 class StageConfig:
-    """What every stage has. Learning rates are peaks; ``num_threads`` 0 takes all cores.
+    """What every stage has. Learning rates are peaks; ``num_threads`` 0 takes all cores, or its share beside other processes.
 
     ``pointing_weight``: how much it counts that heads look at the characters that an answer is read from, and
     ``tile_weight``: that the model knows in which tile a visual token lies (no answers, no use); ``binding_weight``: that it
@@ -169,6 +171,8 @@ class TrainingConfig:
     default_max_patches: int = 4
     checkpoint_every_s: float = 180.0
     log_every_steps: int = 20
+    num_workers: int | None = None
+    """Processes that make batches ahead, which come out the same; 0: none. Left out: one, beside a GPU all cores but one."""
 
     def __post_init__(self) -> None:
         check_run(self)
@@ -197,81 +201,35 @@ def load_config(path: Path) -> TrainingConfig:
             raw[name] = build(kind, raw.get(name), f"{path.name}: {name}")
     config = build(TrainingConfig, raw, path.name)
     try:
-        num_heads = config.model_config(vocab_size=400, image_token_id=3).num_attention_heads
-    except (StrictDataclassError, TypeError, ValueError, AttributeError) as error:
-        raise SettingsError(f"{path.name}: model: {error.__cause__ or error}.") from None
-    stages = (config.language, config.reading, config.joint)
-    points = any(stage is not None and stage.pointing_weight for stage in stages)
-    if points and num_heads < config.num_slots:
-        raise SettingsError(f"{path.name}: num_slots may be at most {num_heads}: with pointing_weight each takes a head.")
-    binds = any(stage is not None and stage.binding_weight for stage in stages)
-    if binds and num_heads <= config.num_slots:
-        raise SettingsError(f"{path.name}: num_slots may be at most {num_heads - 1}: binding_weight takes one head more.")
+        model = model_config(XComposer2Config, config.model, vocab_size=400, image_token_id=3)
+        check_slots(config.num_slots, model, [each for each in (config.language, config.reading, config.joint) if each])
+    except SettingsError as error:
+        raise SettingsError(f"{path.name}: {error}") from None
     return config
 
 
-def read_mapping(path: Path) -> dict[str, object]:
-    """A YAML file's settings by name. Raises SettingsError when it is no such file."""
-    try:
-        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise SettingsError(f"{path} cannot be read as YAML: {str(error).splitlines()[0]}.") from None
-    if not isinstance(raw, dict):
-        raise SettingsError(f"{path} must hold a mapping of settings.")
-    return raw
-
-
-def build(kind: type, raw: object, where: str) -> object:
-    """``kind`` from a mapping of its settings, which are checked. Raises SettingsError that begins with ``where``."""
-    if not isinstance(raw, dict):
-        raise SettingsError(f"{where}: a mapping of settings is missing.")
-    known = {each.name: each for each in fields(kind)}
-    unknown = sorted(set(raw) - set(known))
-    missing = sorted(n for n, f in known.items() if f.default is MISSING and f.default_factory is MISSING and n not in raw)
-    if unknown or missing:
-        problem = f"unknown setting {unknown[0]!r}" if unknown else f"setting {missing[0]!r} is missing"
-        raise SettingsError(f"{where}: {problem}.")
-    values = {name: _typed(value, str(known[name].type), f"{where}: {name}") for name, value in raw.items()}
-    try:
-        return kind(**values)
-    except SettingsError as error:
-        raise SettingsError(f"{where}: {error}") from None
-
-
-def _typed(value: object, kind: str, where: str) -> object:
-    """A YAML value as the field's type."""
-    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    if kind == "int" and is_number and float(value).is_integer():
-        return int(value)
-    if kind == "float" and is_number:
-        return float(value)
-    if kind.startswith("tuple") and isinstance(value, list):
-        return tuple(_typed(item, kind[6:].split(",")[0], where) for item in value)
-    if kind in ("int", "float") or kind.startswith("tuple"):
-        raise SettingsError(
-            f"{where} must be {'a list of numbers' if kind.startswith('tuple') else 'a number'}, not {value!r}."
-        )
-    if kind == "str" and not isinstance(value, str):
-        raise SettingsError(f"{where} must be a text, not {value!r}.")
-    return value
-
-
 def check_run(config: object) -> None:
-    """What every run has: seed, slots and intervals. Raises SettingsError."""
-    require(config.seed >= 0, "seed must not be negative")
+    """What every run has: seed, slots, intervals and workers. Raises SettingsError."""
+    require(0 <= config.seed < 2**63, "seed must not be negative, and less than 2 to the power of 63")
+    require(config.num_workers is None or config.num_workers >= 0, "num_workers must not be negative")
     require(1 <= config.num_slots <= 16, "num_slots must be between 1 and 16")
     require(config.checkpoint_every_s > 0 and config.log_every_steps >= 1, "checkpoint and log intervals must be positive")
 
 
-def _check_kind_weights(weights: object) -> None:
-    require(isinstance(weights, dict), "kind_weights must be a mapping of kinds of documents to numbers")
+def check_slots(num_slots: int, model: PreTrainedConfig, stages: Sequence[StageConfig]) -> None:
+    """That the model is wide enough for its codes, and has heads for what ``stages`` teach them. Raises SettingsError."""
+    require(num_slots < model.hidden_size, "num_slots must be less than hidden_size: each has channels of its own")
+    num_heads = model.num_attention_heads
+    points, binds = (any(getattr(each, name) for each in stages) for name in ("pointing_weight", "binding_weight"))
+    require(
+        not points or num_slots <= num_heads, f"num_slots may be at most {num_heads}: with pointing_weight each takes a head"
+    )
+    require(not binds or num_slots < num_heads, f"num_slots may be at most {num_heads - 1}: binding_weight takes one head more")
+
+
+def _check_kind_weights(weights: dict) -> None:
     unknown = sorted(map(str, set(weights) - set(KIND_SHARES)))
     require(not unknown, f"kind_weights: there is no kind {', '.join(unknown)}")
-    are_numbers = all(isinstance(each, (int, float)) and each >= 0 for each in weights.values())
-    require(are_numbers, "kind_weights must be numbers that are not negative")
+    are_numbers = all(isinstance(each, (int, float)) and 0 <= each < math.inf for each in weights.values())
+    require(are_numbers, "kind_weights must be finite numbers that are not negative")
     require(any(weights.get(kind, 1) for kind in KIND_SHARES), "kind_weights must leave at least one kind of document")
-
-
-def require(is_fine: bool, message: str) -> None:
-    if not is_fine:
-        raise SettingsError(f"{message}.")

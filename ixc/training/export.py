@@ -12,18 +12,18 @@ from ixc.training.stages import Kit
 MAX_NEW_TOKENS = 128
 
 
-def export_checkpoint(kit: Kit, folder: Path) -> None:
+def export_checkpoint(kit: Kit, folder: Path, turn_end: str = TURN_END) -> None:
     """Write weights (float32), configuration, generation settings, tokenizer and image processor into ``folder``."""
     folder.mkdir(parents=True, exist_ok=True)
     tokenizer, model = kit.processor.tokenizer, kit.model
-    end_ids = [tokenizer.convert_tokens_to_ids(TURN_END), tokenizer.eos_token_id]
+    end_ids = [tokenizer.convert_tokens_to_ids(turn_end), tokenizer.eos_token_id]
     model.generation_config = GenerationConfig(
         do_sample=False,
         max_new_tokens=MAX_NEW_TOKENS,
         num_beams=1,
         repetition_penalty=1.0,
         bos_token_id=tokenizer.bos_token_id,
-        eos_token_id=end_ids,
+        eos_token_id=list(dict.fromkeys(end_ids)),
         pad_token_id=tokenizer.pad_token_id,
     )
     model.save_pretrained(folder)

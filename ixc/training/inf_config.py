@@ -6,7 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ixc.errors import SettingsError
-from ixc.training.config import StageConfig, build, check_run, read_mapping, require
+from ixc.models.checkpoints import read_config
+from ixc.models.xcomposer2 import XComposer2Config
+from ixc.training.config import StageConfig, check_run, check_slots
+from ixc.training.inf_initial import inf_model_config
+from ixc.training.yaml_settings import build, read_mapping, require
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +38,8 @@ class InfStageConfig(StageConfig):
         require(self.num_tower_layers >= 0, "num_tower_layers must not be negative")
         require(0 < self.tower_lr_scale <= 1, "tower_lr_scale must be above 0 and at most 1")
         require(0 < self.language_lr_scale <= 1, "language_lr_scale must be above 0 and at most 1")
-        require(self.tile_weight == 0, "tile_weight must be 0: these visual tokens lie in no tiles")
+        for name in ("tile_weight", "binding_weight", "value_weight"):
+            require(getattr(self, name) == 0, f"{name} must be 0: only ixc-nano is taught that")
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,17 +54,27 @@ class InfTrainingConfig:
     lessons: InfStageConfig
     checkpoint_every_s: float = 120.0
     log_every_steps: int = 20
+    num_workers: int | None = None
+    """As in ``TrainingConfig``."""
 
     def __post_init__(self) -> None:
         check_run(self)
 
 
 def load_inf_config(path: Path) -> InfTrainingConfig:
-    """Read and check a YAML file. Raises SettingsError naming what is wrong."""
+    """Read and check a YAML file. Raises SettingsError naming what is wrong, CheckpointError for a damaged ``start_from``."""
     raw = read_mapping(path)
     for name in ("vision", "lessons"):
         raw[name] = build(InfStageConfig, raw.get(name), f"{path.name}: {name}")
     config = build(InfTrainingConfig, raw, path.name)
-    if not (Path(config.start_from) / "model.safetensors").is_file():
-        raise SettingsError(f"{path.name}: start_from: there are no weights in {config.start_from}; name an ixc-nano's folder.")
+    folder = Path(config.start_from)
+    if not (folder / "model.safetensors").is_file():
+        raise SettingsError(f"{path.name}: start_from: there are no weights in {folder}; name an ixc-nano's folder.")
+    nano = read_config(folder)
+    if not isinstance(nano, XComposer2Config):
+        raise SettingsError(f"{path.name}: start_from: the model in {folder} is of another kind; name an ixc-nano's folder.")
+    try:
+        check_slots(config.num_slots, inf_model_config(config.model, nano), [config.lessons])
+    except SettingsError as error:
+        raise SettingsError(f"{path.name}: {error}") from None
     return config

@@ -5,13 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
 from torch import Tensor
 
 from ixc.conversation import BOS_TEXT, TURN_END, TURN_START
+from ixc.errors import CheckpointError
 from ixc.models.inf_llava import InfLlavaConfig, InfLlavaForCausalLM, Llama3Tokenizer
 from ixc.models.inf_llava.tokenization import byte_letters
-from ixc.models.xcomposer2 import InternLM2Tokenizer, XComposer2ForCausalLM
+from ixc.models.xcomposer2 import InternLM2Tokenizer, XComposer2Config, XComposer2ForCausalLM
+from ixc.training.model_fields import model_config
 
 SPECIALS = ("<|begin_of_text|>", "<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>")
 
@@ -28,26 +31,36 @@ def byte_tokenizer() -> Llama3Tokenizer:
     return Llama3Tokenizer(tokenizer_object=backend, bos_token=bos, eos_token=SPECIALS[-1])
 
 
-def initial_inf_model(fields: dict, tokenizer: Llama3Tokenizer, nano_folder: Path, seed: int) -> InfLlavaForCausalLM:
-    """A model with ``fields`` of InfLlavaConfig; what ixc-nano has of the same shape is copied from it."""
-    nano = XComposer2ForCausalLM.from_pretrained(nano_folder, dtype=torch.float32)
-    config = InfLlavaConfig(
-        **{
-            "hidden_size": nano.config.hidden_size,
-            "intermediate_size": nano.config.intermediate_size,
-            "num_hidden_layers": nano.config.num_hidden_layers,
-            "num_attention_heads": nano.config.num_attention_heads,
-            "num_key_value_heads": nano.config.num_key_value_heads,
-            "rope_parameters": {"rope_type": "default", "rope_theta": float(nano.config.rope_theta)},
-            "vocab_size": len(tokenizer),
-            "bos_token_id": tokenizer.bos_token_id,
-            "eos_token_id": tokenizer.eos_token_id,
-            # One layer more: the last is never used (``hidden_states[-2]``).
-            "vision_config": nano.config.vision_config.to_dict()
-            | {"num_hidden_layers": nano.config.vision_config.num_hidden_layers + 1},
-            **fields,
-        }
+def inf_model_config(given: dict, nano: XComposer2Config) -> InfLlavaConfig:
+    """A model with the fields ``given``, and else of ixc-nano's sizes. Raises SettingsError when none can be made of them."""
+    tokenizer = byte_tokenizer()
+    return model_config(
+        InfLlavaConfig,
+        given,
+        hidden_size=nano.hidden_size,
+        intermediate_size=nano.intermediate_size,
+        num_hidden_layers=nano.num_hidden_layers,
+        num_attention_heads=nano.num_attention_heads,
+        num_key_value_heads=nano.num_key_value_heads,
+        rope_parameters={"rope_type": "default", "rope_theta": float(nano.rope_theta)},
+        vocab_size=len(tokenizer),
+        bos_token_id=tokenizer.bos_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+        # One layer more: the last is never used (``hidden_states[-2]``).
+        vision_config=nano.vision_config.to_dict() | {"num_hidden_layers": nano.vision_config.num_hidden_layers + 1},
     )
+
+
+def initial_inf_model(given: dict, tokenizer: Llama3Tokenizer, nano_folder: Path, seed: int) -> InfLlavaForCausalLM:
+    """A model with the fields ``given`` of InfLlavaConfig; what ixc-nano has of the same shape is copied from it.
+
+    Raises CheckpointError when ixc-nano's weights cannot be read, SettingsError when no model can be made of the fields.
+    """
+    try:
+        nano = XComposer2ForCausalLM.from_pretrained(nano_folder, dtype=torch.float32)
+    except (OSError, SafetensorError, RuntimeError, ValueError) as error:
+        raise CheckpointError(f"The weights in {nano_folder} cannot be loaded: {str(error).splitlines()[0]}.") from error
+    config = inf_model_config(given, nano.config)
     torch.manual_seed(seed)
     model = InfLlavaForCausalLM(config)
     state = model.state_dict()
@@ -85,7 +98,7 @@ def _renamed(
     piece_of = _pieces_of(tokenizer, pieces)
     for new, old in (("model.embed_tokens.weight", nano.model.tok_embeddings), ("lm_head.weight", nano.output)):
         rows = state[new].clone()
-        for token, piece in piece_of.items():
+        for token, piece in piece_of.items() if rows.shape[1] == config.hidden_size else ():
             rows[token] = old.weight[piece]
         renamed[new] = rows
     return {name: tensor.detach() for name, tensor in renamed.items() if name in state}

@@ -10,9 +10,6 @@ Each stage resumes where it was killed. ``torchrun --nproc-per-node 2 -m ixc.tra
 
 from __future__ import annotations
 
-import argparse
-import logging
-import os
 import re
 import sys
 from collections.abc import Sequence
@@ -21,14 +18,14 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor, distributed, nn
-from transformers import AttentionInterface, AttentionMaskInterface, GenerationConfig
+from torch import Tensor, nn
 
+from ixc.conversation import LLAMA3_CHAT
 from ixc.dual_perspective import NUM_VISUAL_TOKENS, SQUARE_PX, TOKENS_PER_SIDE, VIEW_PX, DualPerspectivePlan
-from ixc.errors import IxcError
 from ixc.models.inf_llava import InfLlavaForCausalLM, InfLlavaImageProcessor, InfLlavaProcessor
 from ixc.training.answer_loss import answer_loss
-from ixc.training.attention import LANGUAGE_NAME, VISION_NAME, attend_causally, attend_one_by_one
+from ixc.training.checkpoints import load_result, weights_digest
+from ixc.training.export import export_checkpoint
 from ixc.training.fonts import FontFile, training_fonts
 from ixc.training.inf_config import InfTrainingConfig, load_inf_config
 from ixc.training.inf_initial import byte_tokenizer, initial_inf_model
@@ -43,11 +40,10 @@ from ixc.training.inf_lessons import (
 from ixc.training.layout import Document, lay_out_page
 from ixc.training.lessons import Lesson, Row, collate, draw_training_paper
 from ixc.training.loop import train_stage
-from ixc.training.outputs import make_out
 from ixc.training.painting import paint
+from ixc.training.program import make_out, run_training, training_options
 from ixc.training.stages import Batch, bfloat16, data_seed, generator_for, process_rank, training_device
 
-MAX_NEW_TOKENS = 128
 PAGE_ADVANCE_PX = (7.0, 24.0)
 """Bounds of the mean width of a dense page's characters where the page is 336 pixels wide."""
 
@@ -66,7 +62,7 @@ class InfKit:
     @classmethod
     def make(cls, config: InfTrainingConfig) -> InfKit:
         """A fresh kit on the device that trains."""
-        processor = InfLlavaProcessor(InfLlavaImageProcessor(), byte_tokenizer(), default_system="")
+        processor = InfLlavaProcessor(InfLlavaImageProcessor(), byte_tokenizer(), default_system="", sees_one_image=True)
         processor.tokenizer.pad_token = processor.tokenizer.eos_token
         model = initial_inf_model(config.model, processor.tokenizer, Path(config.start_from), config.seed)
         codebook = TokenCodebook(config.num_slots, model.config.hidden_size)
@@ -86,7 +82,6 @@ class VisionStage:
         self.extra = nn.Module()
         num_used = len(kit.model.model.vision_tower.clip.encoder.layers) - 1  # the last one never is
         self._trained_layers = range(num_used)[max(0, num_used - self.config.num_tower_layers) :]
-        _use_fast_attention(kit.model)
 
     def learning_rate_scale(self, name: str) -> float:
         if "vision_tower" in name:
@@ -189,54 +184,21 @@ class LessonStage(VisionStage):
         return Row(ids, NUM_VISUAL_TOKENS, places)
 
 
-STAGES = (VisionStage, LessonStage)
-
-
-def _use_fast_attention(model: InfLlavaForCausalLM) -> None:
-    """As ixc-nano trains: see ``attention.fast_attention``."""
-    AttentionInterface.register(LANGUAGE_NAME, attend_causally)
-    AttentionMaskInterface.register(LANGUAGE_NAME, lambda *_, **__: None)
-    AttentionInterface.register(VISION_NAME, attend_one_by_one)
-    vision_name = VISION_NAME if model.device.type == "cpu" else model.model.vision_tower.clip.config._attn_implementation
-    model.config._attn_implementation = LANGUAGE_NAME
-    model.model.vision_tower.clip.set_attn_implementation(vision_name)
-
-
-def export(kit: InfKit, folder: Path) -> None:
-    """Write the model as an ordinary checkpoint folder."""
-    tokenizer = kit.processor.tokenizer
-    kit.model.generation_config = GenerationConfig(
-        do_sample=False,
-        max_new_tokens=MAX_NEW_TOKENS,
-        num_beams=1,
-        repetition_penalty=1.0,
-        bos_token_id=tokenizer.bos_token_id,
-        eos_token_id=tokenizer.eos_token_id,
-    )
-    kit.model.save_pretrained(folder)
-    kit.processor.save_pretrained(folder)
-
-
 def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m ixc.training.inf_llava", description=__doc__.splitlines()[0])
-    parser.add_argument("--config", type=Path, required=True)
-    parser.add_argument("--out", type=Path, required=True, help="folder for checkpoints and the finished model")
-    options = parser.parse_args(arguments)
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
-    if "WORLD_SIZE" in os.environ:  # set by torchrun
-        distributed.init_process_group("gloo")
-    try:
-        config = load_inf_config(options.config)
-        make_out(options.out)
-        kit = InfKit.make(config)
-        for stage in STAGES:
-            train_stage(stage(kit), kit, options.out / stage.name)
-        if process_rank() == 0:
-            export(kit, options.out / "model")
-    except IxcError as error:
-        logging.getLogger(__name__).error("%s", error)
-        return 1
-    return 0
+    options = training_options("ixc.training.inf_llava", __doc__.splitlines()[0]).parse_args(arguments)
+    return run_training(lambda: run_stages(options.config, options.out))
+
+
+def run_stages(config_file: Path, out: Path) -> None:
+    """Train both stages and write the finished model into ``out/model``. Raises IxcError."""
+    config = load_inf_config(config_file)
+    make_out(out)
+    kit = InfKit.make(config)
+    train_stage(VisionStage(kit), kit, out / VisionStage.name)
+    seen = weights_digest(load_result(out, VisionStage.name))
+    train_stage(LessonStage(kit), kit, out / LessonStage.name, begun_with={VisionStage.name: seen})
+    if process_rank() == 0:
+        export_checkpoint(kit, out / "model", LLAMA3_CHAT.turn_end)
 
 
 if __name__ == "__main__":

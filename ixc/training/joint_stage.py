@@ -15,7 +15,7 @@ from ixc.tiling import Grid
 from ixc.training.ablation import kept_tokens, places_among
 from ixc.training.answer_loss import Senses, answer_loss
 from ixc.training.cells import view_targets
-from ixc.training.checkpoints import load_result
+from ixc.training.checkpoints import load_result, weights_digest
 from ixc.training.fonts import FontFile, training_fonts
 from ixc.training.initial import EYES
 from ixc.training.language_stage import LanguageStage
@@ -120,14 +120,18 @@ class ReadingStage(JointStage):
     name = "reading"
 
 
-def join_parts(kit: Kit, out: Path, *, as_they_are: bool = False) -> None:
+def join_parts(kit: Kit, out: Path, *, as_they_are: bool = False) -> dict[str, str]:
     """Put the finished language and vision stages together in ``kit.model``, those that the configuration has.
 
-    ``as_they_are``: also stages that are not finished. Raises CheckpointError naming what is missing.
+    Returns the digests of their results. ``as_they_are``: also stages that are not finished. Raises CheckpointError naming what
+    is missing.
     """
+    digests = {}
     for name in ("language", "vision"):
         if not kit.config.trains(name):
             continue
         weights = load_result(out, name, 0 if as_they_are else getattr(kit.config, name).num_steps)
         parts = {key: value for key, value in weights.items() if key.startswith(EYES) == (name == "vision")}
         kit.model.load_state_dict(parts, strict=False)
+        digests[name] = weights_digest(parts)
+    return digests

@@ -66,9 +66,8 @@ class LanguageStage:
                 if len(rows) >= self.config.tokens_per_batch // longest:
                     break
         codes = torch.cat(visual)
-        noise = torch.Generator().manual_seed(step)
-        codes = codes + self.config.noise * CODE_RMS * torch.randn(codes.shape, generator=noise)
-        return {**collate(rows, self._kit.processor), "visual": codes}
+        noise = torch.from_numpy(rng.standard_normal(codes.shape, np.float32))
+        return {**collate(rows, self._kit.processor), "visual": codes + self.config.noise * CODE_RMS * noise}
 
     def loss(self, batch: Batch) -> tuple[Tensor, dict[str, float]]:
         model, input_ids = self._kit.model, batch["input_ids"]

@@ -7,7 +7,7 @@ apart. Everything is drawn from a ``numpy`` generator: the same seed gives the s
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
@@ -120,10 +120,6 @@ class Document:
     frame_inset_px: int = 0
     finish: Finish = Finish()
     figures: tuple[Figure, ...] = ()
-
-    def without_text(self) -> Document:
-        """The same document before anybody wrote on it."""
-        return replace(self, lines=tuple(replace(line, text="") for line in self.lines), text="")
 
     def characters(self) -> str:
         """All characters, in reading order."""

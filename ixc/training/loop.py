@@ -6,9 +6,10 @@ import hashlib
 import json
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 import torch
 from torch import distributed, nn
@@ -20,13 +21,18 @@ from ixc.errors import CheckpointError
 from ixc.training.attention import fast_attention
 from ixc.training.checkpoints import load_checkpoint, save_checkpoint
 from ixc.training.optim import Optimizers, accumulate, average_gradients, warmup_stable_decay
-from ixc.training.stages import Batch, Kit, Stage, process_rank
+from ixc.training.stages import Batch, Kit, Stage, num_cores, num_processes, process_rank
+
+BATCHES_AHEAD = 4
+"""That the worker processes make together while the model trains; one each where there are more of them. They lie in shared
+memory, of which a container has 64 MiB as a rule: the largest that the shipped configurations ask for are of 12 MiB."""
+_BEGUN_WITH = "results it began with"
 
 logger = logging.getLogger(__name__)
 
 
 class _Steps(Dataset):
-    """Batch number ``step`` of a stage; the loader's worker process makes them ahead."""
+    """Batch number ``step`` of a stage; the loader's worker processes make them ahead."""
 
     def __init__(self, stage: Stage) -> None:
         self._stage = stage
@@ -35,7 +41,6 @@ class _Steps(Dataset):
         return self._stage.config.num_steps
 
     def __getitem__(self, step: int) -> Batch:
-        torch.set_num_threads(1)
         return self._stage.make_batch(step)
 
 
@@ -55,7 +60,7 @@ class _Training:
         state = {each: getattr(self, each).state_dict() for each in ("model", "extra", "optimizers")}
         if self.mean is not None:
             state["mean"] = self.mean.module.state_dict()
-        save_checkpoint(folder, step, {**state, "curve": curve, "run": self.run})
+        save_checkpoint(folder, step, {**state, "curve": curve, "run": self.run, "num_processes": num_processes()})
         (folder / "curve.json").write_text(json.dumps(curve, indent=0), encoding="utf-8")
 
     def resume(self, folder: Path) -> tuple[int, list[dict]]:
@@ -63,11 +68,12 @@ class _Training:
         state = load_checkpoint(folder)
         if state is None:
             return 0, []
-        saved = state.get("run", {})
-        differing = [name for name, value in self.run.items() if saved.get(name) != value]
-        if differing:
-            raise CheckpointError(
-                f"{folder} holds checkpoints of another run, whose {', '.join(differing)} differ; give another --out."
+        _check_run(self.run, {_BEGUN_WITH: self.run[_BEGUN_WITH]} | state.get("run", {}), folder)  # earlier ones do not say
+        num_before = state.get("num_processes", num_processes())
+        if num_before != num_processes() and process_rank() == 0:
+            logger.warning(
+                "%s goes on with %d instead of %d processes: from here on it sees other documents than it would have",
+                *(folder, num_processes(), num_before),
             )
         for each in ("model", "extra", "optimizers"):
             getattr(self, each).load_state_dict(state[each])
@@ -83,13 +89,24 @@ class _Training:
             self.model.load_state_dict(self.mean.module.state_dict())
 
 
-def train_stage(stage: Stage, kit: Kit, folder: Path, *, num_workers: int = 1, stop_at: int | None = None) -> list[dict]:
+def train_stage(
+    stage: Stage,
+    kit: Kit,
+    folder: Path,
+    *,
+    begun_with: Mapping[str, str] = MappingProxyType({}),
+    num_workers: int | None = None,
+    stop_at: int | None = None,
+) -> list[dict]:
     """Train ``stage`` to its end, or up to step ``stop_at``, resuming from ``folder`` if it holds a checkpoint.
 
     Several processes of one ``torch.distributed`` group train together: each on documents of its own, with averaged gradients.
-    Returns the loss curve; when it returns, the checkpoint is there for all of them. The model in ``kit`` holds the result.
+    ``begun_with``: digests of the results of earlier stages that the model now holds, by the stages' names. ``num_workers``
+    instead of the configuration's. Returns the loss curve; when it returns, the checkpoint is there for all of the processes.
+    The model in ``kit`` holds the result.
 
-    Raises TrainingDiverged when the loss is not finite, CheckpointError when ``folder`` belongs to another run.
+    Raises TrainingDiverged when the loss or its gradients are not finite, CheckpointError when ``folder`` belongs to another
+    run or began with other results.
     """
     config, model = stage.config, kit.model
     device = next(model.parameters()).device
@@ -97,18 +114,12 @@ def train_stage(stage: Stage, kit: Kit, folder: Path, *, num_workers: int = 1, s
     named = [*model.named_parameters(), *((f"extra.{name}", each) for name, each in stage.extra.named_parameters())]
     optimizers = Optimizers(named, stage.learning_rate_scale, muon_lr=config.muon_lr, adamw_lr=config.adamw_lr)
     mean = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(config.mean_decay)) if config.mean_decay else None
-    training = _Training(model, stage.extra, optimizers, describe_run(kit, stage, [name for name, _ in named]), mean)
+    run = describe_run(kit, stage, [name for name, _ in named], begun_with)
+    training = _Training(model, stage.extra, optimizers, run, mean)
     first, curve = training.resume(folder)
     last = min(config.num_steps, stop_at or config.num_steps)
-    if config.num_threads:
-        torch.set_num_threads(config.num_threads)
-    loader = DataLoader(
-        _Steps(stage),
-        batch_size=None,
-        sampler=range(first, last),
-        num_workers=num_workers,
-        prefetch_factor=6 if num_workers else None,
-    )
+    torch.set_num_threads(config.num_threads or num_cores())
+    loader = _loader(stage, range(first, last), _num_workers(kit, device) if num_workers is None else num_workers)
     model.train()
     recent: dict[str, list[float]] = {}
     saved = time.monotonic()
@@ -141,7 +152,7 @@ def train_stage(stage: Stage, kit: Kit, folder: Path, *, num_workers: int = 1, s
     return curve
 
 
-def describe_run(kit: Kit, stage: Stage, names: Sequence[str]) -> dict[str, str]:
+def describe_run(kit: Kit, stage: Stage, names: Sequence[str], begun_with: Mapping[str, str]) -> dict[str, str]:
     """What may not change between the checkpoints of a stage, in words and as text; rates, lengths and documents may."""
     config = kit.config
     trained = [name for name in names if stage.learning_rate_scale(name) > 0]
@@ -154,7 +165,48 @@ def describe_run(kit: Kit, stage: Stage, names: Sequence[str]) -> dict[str, str]
         "eyes_from": _digest(getattr(config, "eyes_from", "")),
         "without": getattr(stage.config, "without", ""),
         "trained weights": hashlib.sha256("\n".join(trained).encode()).hexdigest(),
+        _BEGUN_WITH: json.dumps(dict(begun_with), sort_keys=True),
     }
+
+
+def _check_run(run: Mapping[str, str], saved: Mapping[str, str], folder: Path) -> None:
+    """Raises CheckpointError when another run left what is in ``folder``, or this one, and what it began with has changed."""
+    differing = [name for name, value in run.items() if saved.get(name) != value]
+    if differing == [_BEGUN_WITH]:
+        now, then = json.loads(run[_BEGUN_WITH]), json.loads(saved[_BEGUN_WITH])
+        changed = [name for name in sorted(now.keys() | then.keys()) if now.get(name) != then.get(name)]
+        raise CheckpointError(
+            f"{folder} began with a result of the {' and '.join(changed)} stage that has changed since; remove that folder to "
+            "train its stage again from there, or give another --out."
+        )
+    if differing:
+        raise CheckpointError(
+            f"{folder} holds checkpoints of another run, whose {', '.join(differing)} differ; give another --out."
+        )
+
+
+def _num_workers(kit: Kit, device: torch.device) -> int:
+    """As the configuration says; otherwise one on a CPU, which trains meanwhile, and all cores but one beside a GPU."""
+    if kit.config.num_workers is not None:
+        return kit.config.num_workers
+    return 1 if device.type == "cpu" else max(1, num_cores() - 1)
+
+
+def _loader(stage: Stage, steps: range, num_workers: int) -> DataLoader:
+    """Batches in step order, however many processes make them."""
+    ahead = max(1, BATCHES_AHEAD // num_workers) if num_workers else None
+    return DataLoader(
+        _Steps(stage),
+        batch_size=None,
+        sampler=steps,
+        num_workers=num_workers,
+        prefetch_factor=ahead,
+        worker_init_fn=_take_one_core,
+    )
+
+
+def _take_one_core(_: int) -> None:
+    torch.set_num_threads(1)
 
 
 def _digest(folder: str) -> str:

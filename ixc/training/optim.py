@@ -17,6 +17,7 @@ from ixc.errors import TrainingDiverged
 from ixc.training.initial import EYES
 
 MUON_EXCLUDED = ("embed", "output.weight", "extra.")
+_WHAT_TO_DO = "lower the learning rates and start again from the last checkpoint."
 
 
 class Optimizers:
@@ -53,8 +54,13 @@ class Optimizers:
         self._parts = [part for part in parts if part]
 
     def step(self, fraction_of_peak: float, max_norm: float = 1.0) -> float:
-        """One update at this fraction of the peak learning rates; gradients are clipped and cleared. Returns their norm."""
+        """One update at this fraction of the peak learning rates; gradients are clipped and cleared. Returns their norm.
+
+        Raises TrainingDiverged, with the weights as they were, when the norm is not finite: clipping would make them all NaN.
+        """
         norm = self.clip(max_norm)
+        if not math.isfinite(norm):
+            raise TrainingDiverged(f"The gradients became {norm}; {_WHAT_TO_DO}")
         for each, peaks in zip(self._optimizers, self._peak_lrs, strict=True):
             for group, peak in zip(each.param_groups, peaks, strict=True):
                 group["lr"] = peak * fraction_of_peak
@@ -97,11 +103,18 @@ def layerwise_decay(name: str, num_layers: int, decay: float) -> float:
 
 
 def accumulate(loss: Tensor) -> float:
-    """Backward pass; returns the loss as a number. Raises TrainingDiverged when it is not finite."""
+    """Backward pass; returns the loss as a number. Raises TrainingDiverged when it is not finite.
+
+    Processes that train along would wait for ever for gradients that do not come: so they become NaN, and through their mean
+    ``Optimizers.step`` raises in all processes alike.
+    """
     value = float(loss.detach())
-    if not math.isfinite(value):
-        raise TrainingDiverged(f"The loss became {value}; lower the learning rates and start again from the last checkpoint.")
-    loss.backward()
+    if math.isfinite(value):
+        loss.backward()
+    elif distributed.is_initialized():
+        loss.backward(torch.full_like(loss, math.nan))
+    else:
+        raise TrainingDiverged(f"The loss became {value}; {_WHAT_TO_DO}")
     return value
 
 

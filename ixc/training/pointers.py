@@ -105,22 +105,19 @@ def pointing_loss(attended: Attended, tokens_BS: Tensor, heads_BS: Tensor, weigh
     ``tokens_BS`` and ``heads_BS``: for every token of the sequence which is read from the picture, the index in the sequence
     that shows it, and the head that should look there while the token *before* it is the last one known; else NOWHERE.
     """
-    losses, weights, num_right, num = [], [], 0, 0
-    for row, (tokens_S, heads_S) in enumerate(zip(tokens_BS, heads_BS, strict=True)):
-        at_M = (tokens_S >= 0).nonzero().flatten()
-        if not len(at_M):
-            continue
-        heads_M, targets_M = heads_S[at_M], tokens_S[at_M]
-        query_Md = attended.query[row][heads_M, at_M - 1]
-        scores_HMS = query_Md @ attended.key[row].transpose(-1, -2)
-        scores_MS = scores_HMS[heads_M, torch.arange(len(at_M), device=at_M.device)].float()
-        is_later_MS = torch.arange(scores_MS.shape[1], device=at_M.device) > (at_M - 1)[:, None]
-        scores_MS = scores_MS.masked_fill(is_later_MS, -torch.inf)
-        losses.append(torch.nn.functional.cross_entropy(scores_MS, targets_M, reduction="none"))
-        weights.append(weights_BS[row, at_M])
-        num_right += int((scores_MS.detach().argmax(-1) == targets_M).sum())
-        num += len(at_M)
-    if not num:
+    is_pointed_BS = tokens_BS >= 0
+    counts = is_pointed_BS.sum(1).tolist()
+    if not any(counts):
         return attended.query.new_zeros((), dtype=torch.float32), None
-    weights_M = torch.cat(weights)
-    return (weights_M * torch.cat(losses)).sum() / weights_M.sum(), num_right / num
+    rows_N, at_N = is_pointed_BS.nonzero(as_tuple=True)
+    heads_N, targets_N, weights_N = (each[rows_N, at_N] for each in (heads_BS, tokens_BS, weights_BS))
+    scores = []  # row by row, and without waiting for the device
+    for row, (at_M, heads_M) in enumerate(zip(at_N.split(counts), heads_N.split(counts), strict=True)):
+        scores_HMS = attended.query[row][heads_M, at_M - 1] @ attended.key[row].transpose(-1, -2)
+        scores.append(scores_HMS[heads_M, torch.arange(len(at_M), device=at_M.device)].float())
+    scores_NS = torch.cat(scores)
+    is_later_NS = torch.arange(scores_NS.shape[1], device=at_N.device) >= at_N[:, None]
+    scores_NS = scores_NS.masked_fill(is_later_NS, -torch.inf)
+    losses_N = torch.nn.functional.cross_entropy(scores_NS, targets_N, reduction="none")
+    num_right = int((scores_NS.detach().argmax(-1) == targets_N).sum())
+    return (weights_N * losses_N).sum() / weights_N.sum(), num_right / len(targets_N)

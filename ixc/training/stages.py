@@ -56,7 +56,7 @@ class Kit:
         write_tokenizer_model(path)
         tokenizer = InternLM2Tokenizer(str(path))
         image_processor = XComposer2ImageProcessor(max_patches=config.default_max_patches)
-        processor = XComposer2Processor(image_processor, tokenizer, default_system="")
+        processor = XComposer2Processor(image_processor, tokenizer, default_system="", sees_one_image=True)
         model_config = config.model_config(len(tokenizer), tokenizer.convert_tokens_to_ids(IMAGE_TOKEN))
         model = initial_model(model_config, config.seed)
         codebook = Codebook(config.num_slots, model_config.hidden_size)
@@ -82,6 +82,17 @@ def data_seed(seed: int) -> int:
 def process_rank() -> int:
     """Number of this process among those that train together; 0 where there is one."""
     return distributed.get_rank() if distributed.is_initialized() else 0
+
+
+def num_processes() -> int:
+    """How many processes train together."""
+    return distributed.get_world_size() if distributed.is_initialized() else 1
+
+
+def num_cores() -> int:
+    """Cores for this process: those of the machine that it may use, shared with the processes that train beside it."""
+    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, usable // int(os.environ.get("LOCAL_WORLD_SIZE", 1)))  # set by torchrun
 
 
 def training_device() -> torch.device:

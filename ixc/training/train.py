@@ -9,22 +9,18 @@ as one model, to be measured or averaged with.
 
 from __future__ import annotations
 
-import argparse
-import logging
-import os
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
-from torch import distributed
-
-from ixc.errors import IxcError, SettingsError
-from ixc.training.checkpoints import load_result
+from ixc.errors import SettingsError
+from ixc.training.checkpoints import load_result, weights_digest
 from ixc.training.config import TrainingConfig, load_config
 from ixc.training.export import export_checkpoint
 from ixc.training.joint_stage import JointStage, ReadingStage, join_parts
 from ixc.training.language_stage import LanguageStage
 from ixc.training.loop import train_stage
-from ixc.training.outputs import make_out
+from ixc.training.program import make_out, run_training, training_options
 from ixc.training.stages import Kit, process_rank
 from ixc.training.vision_stage import VisionStage
 
@@ -32,28 +28,23 @@ STAGES = {"language": LanguageStage, "vision": VisionStage, "reading": ReadingSt
 
 
 def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m ixc.training.train", description=__doc__.splitlines()[0])
-    parser.add_argument("--config", type=Path, required=True)
-    parser.add_argument("--out", type=Path, required=True, help="folder for checkpoints and the finished model")
+    parser = training_options("ixc.training.train", __doc__.splitlines()[0])
     parser.add_argument("--stage", choices=[*STAGES, "join", "all"], default="all")
     options = parser.parse_args(arguments)
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
-    if "WORLD_SIZE" in os.environ:  # set by torchrun
-        distributed.init_process_group("gloo")
-    try:
-        config = load_config(options.config)
-        if options.stage in STAGES and not config.trains(options.stage):
-            raise SettingsError(f"{options.config.name} has no {options.stage} stage; give it one, or leave --stage out.")
-        make_out(options.out)
-        if options.stage == "join":
-            join(config, options.out)
-            return 0
-        for name in STAGES if options.stage == "all" else (options.stage,):
-            run_stage(config, name, options.out)
-    except IxcError as error:
-        logging.getLogger(__name__).error("%s", error)
-        return 1
-    return 0
+    return run_training(lambda: run_stages(options.config, options.stage, options.out))
+
+
+def run_stages(config_file: Path, stage: str, out: Path) -> None:
+    """Run one stage, all of them ("all"), or join two. Raises IxcError."""
+    config = load_config(config_file)
+    if stage in STAGES and not config.trains(stage):
+        raise SettingsError(f"{config_file.name} has no {stage} stage; give it one, or leave --stage out.")
+    make_out(out)
+    if stage == "join":
+        join(config, out)
+        return
+    for name in STAGES if stage == "all" else (stage,):
+        run_stage(config, name, out)
 
 
 def run_stage(config: TrainingConfig, name: str, out: Path) -> None:
@@ -61,18 +52,23 @@ def run_stage(config: TrainingConfig, name: str, out: Path) -> None:
 
     After the reading stage there is one in ``out/reading/model``, to be measured or averaged with.
 
-    Raises CheckpointError when a stage before it is missing or not finished.
+    Raises CheckpointError when a stage before it is missing, not finished, or has been trained on since this one began.
     """
     if not config.trains(name):
         return
     kit = Kit.make(config, out)
-    if name == "joint" and config.reading is not None:
-        kit.model.load_state_dict(load_result(out, "reading", config.reading.num_steps))
-    elif name in ("reading", "joint"):
-        join_parts(kit, out)
-    train_stage(STAGES[name](kit), kit, out / name)
+    train_stage(STAGES[name](kit), kit, out / name, begun_with=_begin(kit, name, out))
     if name in ("reading", "joint") and process_rank() == 0:
         export_checkpoint(kit, out / "model" if name == "joint" else out / name / "model")
+
+
+def _begin(kit: Kit, name: str, out: Path) -> Mapping[str, str]:
+    """Give the model what the stages before this one have learned. Returns the digests of their results."""
+    if name == "joint" and kit.config.reading is not None:
+        weights = load_result(out, "reading", kit.config.reading.num_steps)
+        kit.model.load_state_dict(weights)
+        return {"reading": weights_digest(weights)}
+    return join_parts(kit, out) if name in ("reading", "joint") else {}
 
 
 def join(config: TrainingConfig, out: Path) -> None:

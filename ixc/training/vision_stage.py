@@ -16,7 +16,7 @@ from torch.nn import functional as F
 
 from ixc.imaging.resize import cut_tiles, resize_and_pad
 from ixc.models.xcomposer2.vision import make_views, merge_patches, normalise
-from ixc.tiling import TILE_PX, TOKENS_PER_SIDE, TilePlan, plan_tiles
+from ixc.tiling import TILE_PX, TOKENS_PER_SIDE, Grid, TilePlan, plan_tiles
 from ixc.training.cells import EMPTY, NUM_CHARACTER_CLASSES, Glyphs, cell_targets, patch_targets, view_glyphs
 from ixc.training.config import LARGEST_GLOBAL_BUDGET
 from ixc.training.fonts import FontFile, training_fonts
@@ -32,6 +32,8 @@ GLOBAL_SHARE = 0.4
 TINY_SHARE = 0.1
 TINY_ADVANCE_PX = (4.0, 13.5)
 """Pages that cannot be read, so that the tower learns to say so, and by how much."""
+
+ONE_TILE = Grid(1, 1)
 
 
 class VisionStage:
@@ -58,9 +60,10 @@ class VisionStage:
         first, last = self.config.page_share
         page_share = first + (last - first) * step / self.config.num_steps
         rngs = (generator_for(self._kit.data_seed, self.name, step, row) for row in range(self.config.batch_size))
-        views, targets, patches = zip(*(self._example(rng, page_share) for rng in rngs), strict=True)
+        tiles, grids, targets, patches = zip(*(self._example(rng, page_share) for rng in rngs), strict=True)
         return {
-            "views": torch.stack(views),
+            "tiles": torch.from_numpy(np.concatenate(tiles)),
+            "grids": [(grid.rows, grid.cols) for grid in grids],
             "targets": torch.from_numpy(np.stack(targets)),
             "patches": torch.from_numpy(np.stack(patches)),
         }
@@ -68,7 +71,7 @@ class VisionStage:
     def loss(self, batch: Batch) -> tuple[Tensor, dict[str, float]]:
         model, codebook = self._kit.model, self._kit.codebook
         with bfloat16(model):
-            feat_NPD = model.vit(batch["views"])
+            feat_NPD = model.vit(_views(batch["tiles"], [Grid(*grid) for grid in batch["grids"]]))
             patch_logits_NPV = F.linear(feat_NPD, self.extra.weight, self.extra.bias)
             tokens_NTTD = model.vision_proj(merge_patches(feat_NPD))
             ends = model.vision_proj(torch.cat((model.plora_sub_GN.view(1, -1), model.plora_glb_GN.view(1, -1))))
@@ -87,23 +90,23 @@ class VisionStage:
         empty = each_NP[~is_written].sum() / (~is_written).sum().clamp(min=1)
         return each_NP[is_written].sum() / num_written + 0.5 * empty, float(right)
 
-    def _example(self, rng: np.random.Generator, page_share: float) -> tuple[Tensor, np.ndarray, np.ndarray]:
-        """One normalised view [3, 336, 336], its cells' targets [12, 12, K] and its patches' [24, 24]."""
+    def _example(self, rng: np.random.Generator, page_share: float) -> tuple[np.ndarray, Grid, np.ndarray, np.ndarray]:
+        """The tiles of one view, see ``_views``, and their grid; the view's targets [12, 12, K] and its patches' [24, 24]."""
         if rng.random() < page_share:
             advance_px = TINY_ADVANCE_PX if rng.random() < TINY_SHARE else self.config.page_advance_px
-            view, glyphs = self._page(lay_out_page(rng, self._fonts, advance_px))
+            tiles, grid, glyphs = self._page(lay_out_page(rng, self._fonts, advance_px))
         else:
-            view, glyphs = self._view_of(rng, draw_training_paper(rng, self._fonts, kinds=self.config.kind_shares()).document)
+            paper = draw_training_paper(rng, self._fonts, kinds=self.config.kind_shares())
+            tiles, grid, glyphs = self._view_of(rng, paper.document)
         cells = cell_targets(glyphs, self._kit.config.num_slots, TOKENS_PER_SIDE, TOKENS_PER_SIDE)
-        return view, cells, patch_targets(glyphs)
+        return tiles, grid, cells, patch_targets(glyphs)
 
-    def _page(self, document: Document) -> tuple[Tensor, Glyphs]:
-        pixels_HWC = paint_squashed(document, TILE_PX)
-        tile_1CHW = torch.from_numpy(np.ascontiguousarray(pixels_HWC.transpose(2, 0, 1)))[None]
+    def _page(self, document: Document) -> tuple[np.ndarray, Grid, Glyphs]:
+        tile_1CHW = paint_squashed(document, TILE_PX).transpose(2, 0, 1)[None]
         squash = TILE_PX / document.size_px.width, TILE_PX / document.size_px.height
-        return normalise(tile_1CHW)[0], document.glyphs().placed(*squash)
+        return tile_1CHW, ONE_TILE, document.glyphs().placed(*squash)
 
-    def _view_of(self, rng: np.random.Generator, document: Document) -> tuple[Tensor, Glyphs]:
+    def _view_of(self, rng: np.random.Generator, document: Document) -> tuple[np.ndarray, Grid, Glyphs]:
         """The global view or, as often, a tile that shows something."""
         is_global = rng.random() < GLOBAL_SHARE
         budgets = [budget for budget in self.config.budgets if not is_global or budget <= LARGEST_GLOBAL_BUDGET]
@@ -111,11 +114,20 @@ class VisionStage:
         views = view_glyphs(document.glyphs(), plan)
         centres = [((each.boxes[:, :2] + each.boxes[:, 2:]) / 2 // TILE_PX == 0).all(1).any() for each in views[1:]]
         if is_global or not any(centres):
-            tiles = torch.from_numpy(cut_tiles(resize_and_pad(paint(document), plan), plan))
-            return make_views(tiles, plan.grid, torch.float32)[0], views[0]
+            return cut_tiles(resize_and_pad(paint(document), plan), plan), plan.grid, views[0]
         index = int(rng.choice(np.flatnonzero(centres)))
-        tile_1CHW = torch.from_numpy(_paint_tile(document, plan, *divmod(index, plan.grid.cols)))[None]
-        return normalise(tile_1CHW)[0], views[index + 1]
+        return _paint_tile(document, plan, *divmod(index, plan.grid.cols))[None], ONE_TILE, views[index + 1]
+
+
+def _views(tiles_NCHW: Tensor, grids: Sequence[Grid]) -> Tensor:
+    """uint8 tiles of all examples -> normalised views [len(grids), 3, 336, 336]: the global view of each one's tiles.
+
+    Of one tile alone that is the tile itself. Made on the device: a batch on its way there is a quarter as large in uint8.
+    """
+    per_view = zip(tiles_NCHW.split([grid.rows * grid.cols for grid in grids]), grids, strict=True)
+    return torch.cat(
+        [normalise(each) if grid == ONE_TILE else make_views(each, grid, torch.float32)[:1] for each, grid in per_view]
+    )
 
 
 def _paint_tile(document: Document, plan: TilePlan, row: int, col: int) -> np.ndarray:

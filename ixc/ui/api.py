@@ -12,6 +12,7 @@ import gradio as gr
 
 from ixc.application.answering import answer_events
 from ixc.application.event_pump import EventPump
+from ixc.application.fair_threads import FairThreads, Shares
 from ixc.application.services import Services
 from ixc.application.waiting import page_caller
 from ixc.chat.events import Event, TextDelta
@@ -28,6 +29,10 @@ if TYPE_CHECKING:
     from ixc.chat.engine import Engine
 
 
+_PLANNERS = Shares(num_threads=4, threads_each=2, waiting=24, waiting_each=8)
+"""Under way and waiting together they leave room among Gradio's threads for as many questions as the line has places."""
+
+
 def add_api(services: Services) -> None:
     """Register the endpoints in the Blocks being built."""
     calls = ApiHandlers(services)
@@ -37,7 +42,7 @@ def add_api(services: Services) -> None:
         max_patches = gr.Number(None, label="max_patches")
         facts = gr.JSON(label="plan")
         plan = gr.Button()
-        plan.click(calls.plan, [image, max_patches], facts, api_name="plan", concurrency_limit=4)
+        plan.click(calls.plan, [image, max_patches], facts, api_name="plan", concurrency_limit=None)
 
         question = gr.Textbox(label="question")
         numbers = [
@@ -72,21 +77,27 @@ class ApiHandlers:
 
     def __init__(self, services: Services) -> None:
         self._services = services
+        self._planners = FairThreads(_PLANNERS, "ixc-api-plans")
 
-    def plan(self, image: Path | None, max_patches: float | None = None) -> dict[str, Any]:
+    async def plan(self, request: gr.Request, image: Path | None, max_patches: float | None = None) -> dict[str, Any]:
         """How the app's model cuts ``image`` under a budget of ``max_patches`` tiles; the same data as ``ixc plan --json``.
 
         A model that looks once has no budget: "layout" in the answer says which kind it is.
         """
-        limit = self._services.settings.max_patches_limit
+        try:
+            return await self._planners.run(_sharer(request), self._plan, image, max_patches)
+        except Exception as error:
+            _delete(image)  # where it never was its turn
+            raise api_error(error) from error
+
+    def _plan(self, image: Path | None, max_patches: float | None) -> dict[str, Any]:
         try:
             budget = self._budget(max_patches)
             decoded = self._decode(image)
             if decoded is None:
                 raise UploadFailed("An image is needed; upload one.")
-            return plan_facts(self._services.provider.layout.plan(decoded.size_px, budget), max_patches_limit=limit)
-        except Exception as error:
-            raise api_error(error) from error
+            plan = self._services.provider.layout.plan(decoded.size_px, budget)
+            return plan_facts(plan, max_patches_limit=self._services.settings.max_patches_limit)
         finally:
             _delete(image)
 
@@ -166,6 +177,11 @@ class ApiHandlers:
 
     def _decode(self, image: Path | None) -> DecodedImage | None:
         return None if image is None else decode_image(image, self._services.settings.images)
+
+
+def _sharer(request: gr.Request) -> str:
+    """Who takes turns with others: a user who gave a password, or a network."""
+    return page_caller(request.username, getattr(request.client, "host", "")) or request.username or ""
 
 
 def _delete(upload: Path | None) -> None:

@@ -24,14 +24,15 @@ from ixc.ui.chat_panel import ChatPanel, connect_chat_panel, layout_chat_panel
 from ixc.ui.compare import connect_compare, layout_compare
 from ixc.ui.components import Widget
 from ixc.ui.evidence import evidence_page_value
-from ixc.ui.gradio_guard import forget_mailbox, keep_no_past_events, keep_users_apart
+from ixc.ui.gradio_guard import forget_mailbox, keep_no_past_events, keep_users_apart, keep_words_to_users
 from ixc.ui.image_panel import connect_image_panel, event_value, layout_image_panel
 from ixc.ui.model_panel import connect_model, layout_header
 from ixc.ui.pictures import ContentPolicy, picture_route
 from ixc.ui.status import status_route
 
-_MAX_QUEUED = 512
-"""Only a backstop against floods: the line before the model is the waiting line's, which refuses with a sentence."""
+_MAX_QUEUED = 128
+"""Only a backstop against floods: the line before the model is the waiting line's, which refuses with a sentence. Each place
+may hold a body of a megabyte."""
 _MORE_THREADS = 40
 """For Stop, the slider and uploads, besides those of the page's questions: each holds one from the line to its last word."""
 _MAX_GRADIO_SESSIONS = 256
@@ -53,7 +54,7 @@ def build_app(settings: Settings, services: Services | None = None) -> gr.Blocks
     services = services or Services.start(settings)
     trimmer = HeapTrimmer()
     services.traffic.listen(lambda _: trimmer.after_freeing())
-    with gr.Blocks(title="4KHD", fill_width=True, analytics_enabled=False) as demo:
+    with gr.Blocks(title=translate("en", "app.title"), fill_width=True, analytics_enabled=False) as demo:
         with gr.Column(elem_id="ixc-page"):
             header = layout_header(services)
             Widget("panes", None, elem_id="ixc-panes")
@@ -66,7 +67,7 @@ def build_app(settings: Settings, services: Services | None = None) -> gr.Blocks
                 compare = layout_compare(services)
             with gr.Column(elem_id="ixc-evidence-pane"):
                 Widget("evidence", evidence_page_value(model=settings.model), elem_id="ixc-evidence")
-        connect_image_panel(image, services)
+        connect_image_panel(image, [chat.conversation, chat.settings.system], services)
         connect_chat_panel(chat, image, services)
         connect_compare(compare, services)
         connect_model(demo, header, image, chat, services)
@@ -77,6 +78,7 @@ def build_app(settings: Settings, services: Services | None = None) -> gr.Blocks
     demo.queue(max_size=_MAX_QUEUED, api_open=False)
     keep_users_apart(demo)
     keep_no_past_events(demo)
+    keep_words_to_users(demo)
     demo.ixc_services = services
     return demo
 
@@ -95,8 +97,9 @@ def launch(
     """
     services: Services = demo.ixc_services
     settings = services.settings
+    _ask_itself_directly(settings.host)
     return demo.launch(
-        server_name=settings.host,
+        server_name=f"[{settings.host}]" if ":" in settings.host else settings.host,
         server_port=settings.port or None,
         share=share,
         quiet=True,
@@ -118,6 +121,13 @@ def launch(
         },
         **kwargs,
     )
+
+
+def _ask_itself_directly(host: str) -> None:
+    """Gradio asks its own server once, at start; a proxy that is set for the outside (``http_proxy``) would not find it."""
+    for name in ("no_proxy", "NO_PROXY"):
+        known = os.environ.get(name, "")
+        os.environ[name] = ",".join([*filter(None, [known]), "localhost", "127.0.0.1", "::1", host])
 
 
 def _connect_language(header: Widget, chat: ChatPanel) -> None:

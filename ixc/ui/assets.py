@@ -1,17 +1,15 @@
-"""The page's style sheet and scripts, and the folder of everything shipped beside the package."""
+"""The page's style sheet and scripts."""
 
 from __future__ import annotations
 
-from pathlib import Path
+from ixc.shipped import ASSETS
 
-ASSETS_FOLDER = Path(__file__).resolve().parents[2] / "assets"
-UI_FOLDER = ASSETS_FOLDER / "ui"
-EXAMPLES_FOLDER = ASSETS_FOLDER / "examples"
+UI_FOLDER = ASSETS / "ui"
 
 STYLE_FILES = ("base.css", "image.css", "chat.css", "explore.css")
 SCRIPT_FILES = (
     *("event_stream.js", "core.js", "markdown.js", "shell.js"),
-    *("upload.js", "stage.js", "budget.js", "plan.js", "composer.js", "transcript.js"),
+    *("upload.js", "stage.js", "budget.js", "plan.js", "composer.js", "asked.js", "transcript.js"),
     *("dual.js", "compare.js", "evidence.js"),
 )
 

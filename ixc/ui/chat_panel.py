@@ -93,8 +93,7 @@ def connect_chat_panel(panel: ChatPanel, image: ImagePanel, services: Services) 
     panel.transcript.undo(handlers.undo, talk, outputs, **direct)
     panel.transcript.clear(handlers.clear, None, outputs, **direct)
     panel.transcript.restore(handlers.restore, [panel.conversation], outputs, **direct)
-    exported = [panel.downloader, panel.transcript]
-    panel.transcript.export(handlers.export, [*talk, *panel.settings.inputs], exported, **direct)
+    panel.transcript.export(handlers.export, [*talk, *panel.settings.inputs], [panel.downloader], **direct)
     _keep_settings(panel.settings)
 
 
@@ -184,14 +183,14 @@ class ChatHandlers:
         gone = Message("PageReloaded") if event_value(event, "numViews", int, 0) > 0 else None
         return [transcript_page_value(kept, error=gone, draft=draft), kept]
 
-    def export(self, event: gr.EventData, conversation: Conversation | None, transcript: Any, *settings: Any) -> list[Any]:
+    def export(self, event: gr.EventData, conversation: Conversation | None, transcript: Any, *settings: Any) -> dict[str, str]:
         kind, language = event_value(event, "format", str, "markdown"), event_value(event, "language", str, "en")
         shown = known_conversation(conversation, transcript)
         try:
             chosen = AnswerSettings.from_values(*settings)
-        except SettingsError as error:
-            return [gr.skip(), transcript_page_value(shown, error=message_for(error))]
-        return [export_file(shown, chosen, self._services.provider.status, kind, language), gr.skip()]
+        except SettingsError:  # asking says what is wrong with them; the conversation was made with others
+            chosen = None
+        return export_file(shown, chosen, self._services.provider.status, kind, language)
 
     # --- one answer -----------------------------------------------------------------------------------------------
 
@@ -250,18 +249,20 @@ class ChatHandlers:
             nonlocal asked, live
             asked = _as_seen_by(engine, asked, asking.shown.budget)  # another may have been chosen while the question waited
             chosen = self._chosen(asking.shown, has_changed=len(self._services.provider.defaults) != num_models)
-            request = self._request(engine, asked, past, chosen, session)
+            whole = self._request(engine, asked, past, chosen, session)
+            request = engine.told(whole)
             used = AskedWith(request.generation, request.system, asking.shown.budget if asked.view else None)
-            asked = replace(asked, used=used, lacks_image=past.lacks_image(request.images))
-            live = replace(live, view=asked.view, model=asked.model, used=used)
-            return request
+            num_left_out = len(whole.turns) - len(request.turns)
+            asked = replace(asked, used=used, num_left_out=num_left_out, lacks_image=request.lacks_images)
+            live = replace(live, view=asked.view, model=asked.model, used=used, num_left_out=num_left_out)
+            return request.without_missing_images()
 
         done = asked
         shown_s = 0.0
         try:
             for event in answer_events(self._services, ticket, stop, build_request):
                 if isinstance(event, Finished):
-                    done = replace(asked, answer=live.text, stats=event.stats, reason=event.reason)
+                    done = _answered(asked, live.text, stats=event.stats, reason=event.reason)
                     break
                 is_first_text = isinstance(event, TextDelta) and not live.text  # which waits for no other
                 if isinstance(event, TextDelta):
@@ -272,7 +273,7 @@ class ChatHandlers:
                     shown_s = time.monotonic()
                     yield [transcript_page_value(past, live), gr.skip()]
         except Exception as error:  # noqa: BLE001  shown under the question; the conversation is kept
-            done = replace(asked, answer=live.text, error=message_for(error))
+            done = _answered(asked, live.text, error=message_for(error))
         return past.plus(done)
 
     def _view(self, session: str, stage: Any, budget: int) -> AskedView | None:
@@ -313,6 +314,11 @@ class ChatHandlers:
         engine = self._services.provider.engine
         if not is_alive and engine is not None:
             engine.forget(session)
+
+
+def _answered(asked: Exchange, answer: str, **outcome: Any) -> Exchange:
+    """Without an answer there is none that lacks an image."""
+    return replace(asked, answer=answer, lacks_image=asked.lacks_image and bool(answer), **outcome)
 
 
 def _as_seen_by(engine: Engine, asked: Exchange, budget: int) -> Exchange:

@@ -20,7 +20,7 @@ from ixc.imaging.detail import detail_png, seen_detail
 from ixc.models.presets import XC2_4KHD_7B, XC2_VL_7B
 from ixc.settings import DEFAULT_MAX_PATCHES
 from ixc.single_view import ImagePlan
-from ixc.tiling import RectPx, SizePx
+from ixc.tiling import NAMED_BUDGETS, RectPx, SizePx
 from ixc.ui.components import Widget, check_budget
 from ixc.ui.image_panel import image_gone, session_id
 from ixc.ui.plan_view import plan_numbers
@@ -80,8 +80,14 @@ class Look:
 
 
 def layout_compare(services: Services) -> Widget:
-    shown = {"max": services.settings.max_patches_limit, "zooms": list(_ZOOMS)}
+    limit = services.settings.max_patches_limit
+    shown = {"max": limit, "named": offered_budgets(limit), "zooms": list(_ZOOMS)}
     return Widget("compare", None, events=("look",), settings=("compare", shown), elem_id="ixc-compare")
+
+
+def offered_budgets(limit: int) -> list[int]:
+    """The named budgets up to ``limit``, and ``limit`` itself where it keeps the largest of them out."""
+    return sorted({min(budget, limit) for budget in NAMED_BUDGETS if budget <= limit or budget == max(NAMED_BUDGETS)})
 
 
 def connect_compare(compare: Widget, services: Services) -> None:

@@ -2,10 +2,12 @@
 
 Read are, each as far as it is there and makes sense (a file that does not is logged and left out):
 
-``*_eval.json``: {"model": name, "seed": n, "budgets": {"HD-1": {GROUP: FIGURES, ...}, ...}, "ablation": ...}
-    GROUP names a set of test documents ("all" is drawn first); FIGURES are {"exact": share, "num": documents}. A GROUP may hold
-    groups itself ({"tasks": {"receipt": FIGURES}}). "ablation" holds, by variant, FIGURES or {"HD-9": FIGURES, ...}. "inputs"
-    says what a budget is called, where the model has none: {"HD-9": "1008 px"}.
+``*_eval.json``: {"model": name, "seed": n, "budgets": BUDGETS, "num_documents": n, "signs": BUDGETS, "ablation": ...}
+    BUDGETS are {"HD-1": {GROUP: FIGURES, ...}, ...}: one test, at each budget. GROUP names a part of it ("all" is drawn first);
+    FIGURES are {"exact": share, "num": answers}. A GROUP may hold groups itself ({"tasks": {"receipt": FIGURES}}); where signs
+    are all that was asked about, the test is of signs, else of documents. "inputs" says what a budget is called, where the
+    model has none: {"HD-9": "1008 px"}. "ablation" holds, by variant, FIGURES or {"HD-9": FIGURES, ...}.
+    {"documents": {"num_documents": n, name: BUDGETS, ...}, other: BUDGETS}: other models at the same tests.
 ``inference_*.json``: {"model", "hardware", "torch", "date", "repeats", "figures": [{"name", "value", "unit", "baseline",
     "baseline_name", "ratio", "target"}]}, as ``ixc bench`` writes it.
 ``published.json``: the papers' own numbers.
@@ -23,18 +25,24 @@ from pathlib import Path
 from typing import Any
 
 from ixc.settings import Settings
-from ixc.ui.assets import ASSETS_FOLDER
+from ixc.shipped import ASSETS
 
 logger = logging.getLogger(__name__)
 
-RESULTS_FOLDER = ASSETS_FOLDER / "results"
+RESULTS_FOLDER = ASSETS / "results"
 _FIRST = "all"
 """The group that sums the others up."""
+_ORDER = (_FIRST, "known", "held-out")
+"""So begins every chart, that a line looks the same in each; other groups follow as they were written."""
+_LEGIBLE = "legible"
+"""The group of what a model could read at its input."""
+_SIGNS, _DOCUMENTS = "signs", "documents"
+"""What a test is about."""
 
 
 @cache
 def evidence_page_value(folder: Path = RESULTS_FOLDER, model: str = "") -> dict[str, Any]:
-    """Curves, ablations and speeds of every file in ``folder``, and what the papers report (None where there is no file).
+    """Curves, comparisons, ablations and speeds of every file in ``folder``, and what the papers report (None: no file).
 
     The evaluation of ``model``, which the app runs, comes first, then that of the default model.
     """
@@ -42,34 +50,83 @@ def evidence_page_value(folder: Path = RESULTS_FOLDER, model: str = "") -> dict[
     evaluations.sort(key=lambda each: (each.get("model") != model, each.get("model") != Settings().model))
     speeds = [each for path in sorted(folder.glob("inference_*.json")) if (each := _read(path))]
     return {
-        "curves": [curve for each in evaluations if (curve := read_curve(each))],
+        "curves": [curve for each in evaluations for curve in read_curves(each)],
+        "comparisons": [table for each in evaluations if (table := read_comparison(each))],
         "ablations": [table for each in evaluations if (table := read_ablation(each))],
         "speeds": [speed for each in speeds if (speed := read_speed(each))],
         "published": _read(folder / "published.json"),
     }
 
 
-def read_curve(evaluation: Mapping[str, Any]) -> dict[str, Any] | None:
-    """Share of exact answers by budget, one series for each group of documents; None without any.
+def read_curves(evaluation: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The model's curve in each test that it took: answers about documents first, and signs read."""
+    model, documents = str(evaluation.get("model", "")), evaluation.get(_DOCUMENTS)
+    tests = [(evaluation.get("budgets"), evaluation.get("num_documents")), (evaluation.get(_SIGNS), None)]
+    if isinstance(documents, Mapping):
+        tests.append((documents.get(model), documents.get("num_documents")))
+    curves = [curve for budgets, num in tests if (curve := _curve(evaluation, budgets, num))]
+    return sorted(curves, key=lambda curve: curve["test"] == _SIGNS)
 
-    Also what budgets are called instead of "HD-4", where the file says so. Groups inside others, such as the tasks, are many:
-    the page puts them into the table and does not draw them.
+
+def _curve(evaluation: Mapping[str, Any], budgets: Any, num_documents: Any) -> dict[str, Any] | None:
+    """Share of exact answers by budget in one test, one series for each group; None without any.
+
+    Groups inside others, such as the tasks, are many: the page puts them into the table and does not draw them. A group that is
+    all of the test says nothing new.
     """
     series: dict[str, list[dict[str, float | int]]] = {}
     inner: set[str] = set()
-    for budget, groups in sorted(_by_budget(evaluation.get("budgets")).items()):
+    for budget, groups in sorted(_by_budget(budgets).items()):
         for name, share, num, depth in _groups(groups):
             series.setdefault(name, []).append({"budget": budget, "share": share, "num": num})
             if depth:
                 inner.add(name)
     if not series:
         return None
-    names = sorted(series, key=lambda name: name != _FIRST)  # stable: the others as they were written
+    whole = series.get(_FIRST)
+    names = sorted(series, key=lambda name: _ORDER.index(name) if name in _ORDER else len(_ORDER))
     return {
         "model": str(evaluation.get("model", "")),
-        "labels": {str(budget): str(label) for budget, label in _by_budget(evaluation.get("inputs")).items()},
-        "series": [{"name": name, "is_drawn": name not in inner, "points": series[name]} for name in names],
+        "test": _SIGNS if inner == {"sign"} else _DOCUMENTS,
+        "numDocuments": num_documents if _is_number(num_documents) else None,
+        "labels": _labels(evaluation),
+        "series": [
+            {"name": name, "is_drawn": name not in inner, "points": series[name]}
+            for name in names
+            if name == _FIRST or series[name] != whole
+        ],
     }
+
+
+def read_comparison(evaluation: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Several models at the very same tests: the models' inputs in rows, the tests in columns; None without any.
+
+    A cell is {"share", "num"}, or None where that was not asked. Only the evaluation's own model has labels for its inputs.
+    """
+    documents = evaluation.get(_DOCUMENTS)
+    if not isinstance(documents, Mapping):
+        return None
+    own, rows = evaluation.get("model"), []
+    for model, in_documents in documents.items():
+        on_signs = _by_budget(evaluation.get("budgets" if model == own else model))
+        about_documents = _by_budget(in_documents)
+        labels = _labels(evaluation) if model == own else {}
+        for budget in sorted({*on_signs, *about_documents}):
+            asked = about_documents.get(budget)
+            cells = [_figures(on_signs.get(budget), _FIRST), _figures(asked, _FIRST), _figures(asked, _LEGIBLE)]
+            rows.append({"model": str(model), "input": labels.get(str(budget), f"HD-{budget}"), "cells": cells})
+    models = list(dict.fromkeys(row["model"] for row in rows))
+    return {"models": models, "rows": rows} if len(models) > 1 else None
+
+
+def _labels(evaluation: Mapping[str, Any]) -> dict[str, str]:
+    """What budgets are called instead of "HD-4", where the file says so."""
+    return {str(budget): str(label) for budget, label in _by_budget(evaluation.get("inputs")).items()}
+
+
+def _figures(groups: Any, wanted: str) -> dict[str, float | int] | None:
+    found = (each for each in _groups(groups) if each[0] == wanted)
+    return next(({"share": share, "num": num} for _, share, num, _ in found), None)
 
 
 def read_ablation(evaluation: Mapping[str, Any]) -> dict[str, Any] | None:

@@ -11,14 +11,17 @@ from pathlib import Path
 from typing import Any
 
 from ixc.application.preview import PREVIEW_TYPE, encode_thumbnail
+from ixc.application.strings import LANGUAGES
 from ixc.errors import ImageError
 from ixc.imaging.decode import decode_image
 from ixc.models.presets import PRESETS
 from ixc.settings import ImageLimits
-from ixc.ui.assets import EXAMPLES_FOLDER
+from ixc.shipped import ASSETS
+from ixc.ui.plan_view import page_key
 
 logger = logging.getLogger(__name__)
 
+EXAMPLES_FOLDER = ASSETS / "examples"
 _ENGLISH_ONLY = frozenset(preset.title for preset in PRESETS.values() if preset.is_english_only)
 
 
@@ -29,6 +32,8 @@ class Example:
     path: Path
     titles: dict[str, str]
     questions: dict[str, str]
+    alts: dict[str, str]
+    """What is to be seen, for who does not see it."""
     max_patches: int
 
     def question(self, language: str, model: str) -> str:
@@ -47,22 +52,23 @@ def load_examples(folder: Path = EXAMPLES_FOLDER) -> tuple[Example, ...]:
     for entry in json.loads(manifest.read_text(encoding="utf-8")):
         path = folder / entry["file"]
         if path.is_file():
-            titles = {"en": entry["title_en"], "zh": entry["title_zh"]}
-            questions = {"en": entry["question_en"], "zh": entry["question_zh"]}
-            examples.append(Example(path, titles, questions, int(entry["max_patches"])))
+            texts = ({language: entry[f"{kind}_{language}"] for language in LANGUAGES} for kind in ("title", "question", "alt"))
+            examples.append(Example(path, *texts, int(entry["max_patches"])))
     return tuple(examples)
 
 
 @cache
 def example_page_values(folder: Path = EXAMPLES_FOLDER) -> tuple[dict[str, Any], ...]:
-    """Titles and small pictures, made once per process."""
+    """Titles, descriptions and small pictures, made once per process; and what the page calls each image once it is open."""
     values = []
     for example in load_examples(folder):
         try:
-            thumbnail = base64.b64encode(encode_thumbnail(decode_image(example.path, ImageLimits()))).decode()
+            image = decode_image(example.path, ImageLimits())
+            key, thumbnail = page_key(image.image_id), base64.b64encode(encode_thumbnail(image)).decode()
         except ImageError as error:
             logger.warning("example %s cannot be shown: %s", example.path.name, error)
-            thumbnail = ""
-        titles = {f"title_{language}": title for language, title in example.titles.items()}
-        values.append({**titles, "thumbnail": f"data:{PREVIEW_TYPE};base64,{thumbnail}"})
+            key, thumbnail = "", ""
+        texts = {f"title_{language}": example.titles[language] for language in LANGUAGES}
+        texts |= {f"alt_{language}": example.alts[language] for language in LANGUAGES}
+        values.append({**texts, "imageId": key, "thumbnail": f"data:{PREVIEW_TYPE};base64,{thumbnail}"})
     return tuple(values)

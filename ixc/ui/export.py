@@ -20,9 +20,12 @@ from ixc.ui.transcript import AskedWith, Conversation, Exchange, stats_page_valu
 
 
 def export_file(
-    conversation: Conversation, chosen: AnswerSettings, model: ModelStatus, kind: str, language: str
+    conversation: Conversation, chosen: AnswerSettings | None, model: ModelStatus, kind: str, language: str
 ) -> dict[str, str]:
-    """Name, type and text of the file; the page saves it, the server writes nothing."""
+    """Name, type and text of the file; the page saves it, the server writes nothing.
+
+    ``chosen`` are the page's settings now; None: they are not usable, and left out.
+    """
     now = datetime.now().astimezone()
     stamp = now.strftime("%Y-%m-%d-%H%M%S")
     if kind == "json":
@@ -35,25 +38,30 @@ def export_file(
     }
 
 
-def export_json(conversation: Conversation, chosen: AnswerSettings, model: ModelStatus, now: datetime) -> dict[str, Any]:
+def export_json(conversation: Conversation, chosen: AnswerSettings | None, model: ModelStatus, now: datetime) -> dict[str, Any]:
     return {
         "version": __version__,
         "exported": now.isoformat(timespec="seconds"),
         "model": {"name": model.name, "device": model.device},
-        "settings_now": {**asdict(chosen.generation), "system": chosen.system},
+        "settings_now": {**asdict(chosen.generation), "system": chosen.system} if chosen else None,
         "exchanges": [_exchange_json(exchange) for exchange in conversation.exchanges],
     }
 
 
 def export_markdown(
-    conversation: Conversation, chosen: AnswerSettings, model: ModelStatus, now: datetime, language: str
+    conversation: Conversation, chosen: AnswerSettings | None, model: ModelStatus, now: datetime, language: str
 ) -> str:
     """Questions as quotations, answers as they came, under them figures and settings; the page's settings now at the end."""
     lines = [f"# 4KHD, {now:%Y-%m-%d %H:%M}", "", " · ".join(part for part in (model.name, model.device) if part), ""]
-    for exchange in conversation.exchanges:
+    first_left_out = next((index for index, exchange in enumerate(conversation.exchanges) if exchange.num_left_out), None)
+    for index, exchange in enumerate(conversation.exchanges):
+        if index == first_left_out:
+            lines += [f"*{translate(language, 'chat.note.one', model=exchange.model)}*", ""]
         lines += [*(f"> {line}" for line in exchange.question.splitlines()), ""]
         lines += [exchange.answer or translate(language, "chat.noanswer"), ""]
         lines += [f"*{line}*" for line in _figures(exchange, language)] + [""]
+    if chosen is None:
+        return "\n".join(lines)
     settings = json.dumps({**asdict(chosen.generation), "system": chosen.system}, ensure_ascii=False, indent=2)
     title, fence = translate(language, "export.settings.now"), _fence(settings, 3)
     lines += [f"## {title}", "", f"{fence}json", settings, fence, ""]
@@ -131,6 +139,8 @@ def _exchange_json(exchange: Exchange) -> dict[str, Any]:
         "settings": {**asdict(exchange.used.generation), "system": exchange.used.system} if exchange.used else None,
         "budget": exchange.used.budget if exchange.used else None,
         "lacks_earlier_image": exchange.lacks_image,
+        "earlier_questions_left_out": exchange.num_left_out,
+        "had_image": bool(exchange.image_key),
         "image_id": exchange.view.image_id if exchange.view else None,
         "plan": _plan_json(exchange.view.plan) if exchange.view else None,
         "stats": stats_page_value(exchange.stats) if exchange.stats else None,

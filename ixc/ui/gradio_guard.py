@@ -2,24 +2,40 @@
 
 from __future__ import annotations
 
+import logging
 import secrets
+import sys
+import traceback
+import weakref
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import gradio as gr
-from gradio import route_utils
+from gradio import queueing, route_utils, routes, utils
+from gradio.state_holder import SessionState
 from gradio.utils import LRUCache
 from gradio_client.utils import strip_invalid_filename_characters
 from starlette.datastructures import FormData
 from starlette.formparsers import MultiPartException
 
+from ixc.application.kept_bodies import KEEP_BODY
+from ixc.application.raised import where_raised
+from ixc.application.waiting import page_caller
+
+logger = logging.getLogger(__name__)
+
 _NONCE_BYTES = 16
+_SHARE = 1 / 2
+"""Of the places in Gradio's queue, for one network."""
+_CALL_FAILED = "The call failed. What it takes is told at /gradio_api/info; if it was right, tell whoever runs this app."
 
 
 def keep_users_apart(demo: gr.Blocks) -> None:
     """After ``demo.queue()``. Uploads are kept apart for every Gradio app of the process."""
     _let_queue_drop_what_nobody_hears(demo)
+    _share_queue(demo)
     if not issubclass(route_utils.GradioUploadFile, _SeparateUpload):
         route_utils.GradioUploadFile = _SeparateUpload
         route_utils.GradioMultiPartParser = _OneFile
@@ -40,6 +56,62 @@ def _let_queue_drop_what_nobody_hears(demo: gr.Blocks) -> None:
             event.alive = False  # nobody can hear its answer, so it is not run
 
     queue.send_message = send_where_possible
+
+
+def _share_queue(demo: gr.Blocks) -> None:
+    """No network fills Gradio's queue, and what a call in there holds of its request counts until the call has ended."""
+    queue = demo._queue
+    push = queue.push
+
+    async def push_in_share(body: Any, request: gr.Request, username: str | None) -> Any:
+        def caller_of(user: str | None, asked: Any) -> str | None:
+            return page_caller(user, getattr(asked.client, "host", ""))
+
+        caller = caller_of(username, request)
+        waiting = [event for each in queue.event_queue_per_concurrency_id.values() for event in each.queue]
+        num_own = sum(caller_of(event.username, event.request) == caller for event in waiting)
+        if caller is not None and queue.max_size is not None and num_own >= queue.max_size * _SHARE:
+            return False, "Too many calls of your network wait; try again in a minute.", "queue_full"
+        answer = await push(body=body, request=request, username=username)
+        event = queue.event_ids_to_events.get(answer[1]) if answer[0] else None
+        if event is not None and KEEP_BODY in request.scope:
+            weakref.finalize(event, request.scope[KEEP_BODY]()).atexit = False
+        return answer
+
+    queue.push = push_in_share
+
+
+def keep_words_to_users(demo: gr.Blocks) -> None:
+    """No log and no memory has what users send once it is answered. For every Gradio app of the process, but for ``demo``.
+
+    Gradio prints what a call raises, which may quote all that it was sent; a session's last inputs and outputs it keeps for
+    links to a page's state, which this app does not have.
+    """
+    quiet = SimpleNamespace(**{**vars(traceback), "print_exc": _log_failed_call})
+    queueing.traceback = routes.traceback = quiet
+    queueing.error_payload = utils.error_payload = _error_payload
+    SessionState._update_value_in_config = lambda *_: None
+
+    def validate_inputs(fn: Any, inputs: list[Any]) -> None:
+        if len(inputs) < len(fn.inputs):
+            text = f"The call needs {len(fn.inputs)} values and got {len(inputs)}; they are named at /gradio_api/info."
+            raise gr.Error(text, print_exception=False)
+
+    demo.validate_inputs = validate_inputs
+
+
+def _log_failed_call(*_: Any, **__: Any) -> None:
+    if (error := sys.exc_info()[1]) is not None:
+        logger.error("a call failed", extra={"raised": where_raised(error)})
+
+
+def _error_payload(error: BaseException | None, show_error: bool) -> dict[str, Any]:
+    """As Gradio's, with a sentence where that says nothing."""
+    payload = _gradios_error_payload(error, show_error)
+    return payload if payload["error"] is not None else {**payload, "error": _CALL_FAILED}
+
+
+_gradios_error_payload = utils.error_payload
 
 
 def keep_no_past_events(demo: gr.Blocks) -> None:

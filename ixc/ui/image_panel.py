@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,14 +16,18 @@ import gradio as gr
 from ixc.application.messages import Message, message_for
 from ixc.application.services import Services
 from ixc.application.session import HeldImage
+from ixc.chat.interface import PromptPreview
+from ixc.chat.request import ChatRequest
 from ixc.conversation import ImageView
 from ixc.errors import ImageError, IxcError, UploadFailed
 from ixc.imaging.decode import decode_image
 from ixc.imaging.large_work import MAX_WAITING
+from ixc.single_view import ImagePlan
 from ixc.ui.components import Budget, ImageUpload, Widget
 from ixc.ui.examples import load_examples
 from ixc.ui.pictures import picture_address
-from ixc.ui.plan_view import TextAround, plan_page_value
+from ixc.ui.plan_view import page_key, plan_page_value
+from ixc.ui.transcript import Conversation
 
 _answer_numbers = itertools.count(1)
 """Makes two equal answers differ, so that the page notices the second (the same error twice, for instance)."""
@@ -61,35 +65,42 @@ def _layout_plan() -> Widget:
     return Widget("plan", None, elem_id="ixc-plan")
 
 
-def connect_image_panel(panel: ImagePanel, services: Services) -> None:
-    """Attach the handlers. None of them waits in the queue, so a long answer never holds the plan up."""
+def connect_image_panel(panel: ImagePanel, talk: list[gr.components.Component], services: Services) -> None:
+    """Attach the handlers. None of them waits in the queue, so a long answer never holds the plan up.
+
+    ``talk`` are the conversation's state and the system prompt: the numbers are those of the next question.
+    """
     handlers = ImageHandlers(services)
     shared: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
     shown = [panel.stage, panel.plan]
     # The page opens one image at a time and waits for its answer, so none may be dropped here.
     opening: dict[str, Any] = {"trigger_mode": "multiple", **shared}
     opened = (
-        panel.upload.upload(handlers.open_upload, [panel.upload, panel.budget], shown, **opening),
-        panel.examples.pick(handlers.open_example, [panel.budget], [*shown, panel.budget], **opening),
+        panel.upload.upload(handlers.open_upload, [panel.upload, panel.budget, *talk], shown, **opening),
+        panel.examples.pick(handlers.open_example, [panel.budget, *talk], [*shown, panel.budget], **opening),
     )
     slider: dict[str, Any] = {"trigger_mode": "always_last", **shared}
-    panel.budget.input(handlers.follow_slider, [panel.budget, panel.stage], shown, **slider)
+    panel.budget.input(handlers.follow_slider, [panel.budget, panel.stage, *talk], shown, **slider)
     panel.stage.remove(handlers.remove, None, shown, **shared)
     for each in opened:  # of one that never reached a handler, the page hears here
         each.failure(None, js="() => ixc.imageAnswered()", api_visibility="private")
 
 
 class ImageHandlers:
-    """Functions of (session, input). Errors become a message in the stage; the image shown before stays."""
+    """Functions of (session, input). Errors become a message in the stage; the image shown before stays.
+
+    ``talk`` is the conversation, as Gradio holds it, and the system prompt.
+    """
 
     def __init__(self, services: Services) -> None:
         self._services = services
         self._openers = ThreadPoolExecutor(_NUM_OPENERS, "ixc-uploads")
 
-    async def open_upload(self, path: Path | None, budget: int, request: gr.Request) -> tuple[Any, Any]:
-        return await asyncio.get_running_loop().run_in_executor(self._openers, self._open_upload, path, budget, request)
+    async def open_upload(self, path: Path | None, budget: int, request: gr.Request, *talk: Any) -> tuple[Any, Any]:
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._openers, self._open_upload, path, budget, request, *talk)
 
-    def _open_upload(self, path: Path | None, budget: int, request: gr.Request) -> tuple[Any, Any]:
+    def _open_upload(self, path: Path | None, budget: int, request: gr.Request, *talk: Any) -> tuple[Any, Any]:
         def put() -> HeldImage:
             if path is None:
                 raise UploadFailed("The file did not arrive; upload it again.")
@@ -99,13 +110,13 @@ class ImageHandlers:
                 path.unlink(missing_ok=True)  # the decoded image is all that is kept
             return self._services.store.put_image(session_id(request), image)
 
-        return self._answer(put, budget, request)
+        return self._answer(put, budget, request, talk)
 
-    def open_example(self, budget: int, event: gr.EventData, request: gr.Request) -> tuple[Any, Any, Any]:
+    def open_example(self, budget: int, event: gr.EventData, request: gr.Request, *talk: Any) -> tuple[Any, Any, Any]:
         examples = load_examples()
         index, language = event_value(event, "index", int, 0), event_value(event, "language", str, "en")
         if not 0 <= index < len(examples):
-            return (*self._answer(_no_such_example, budget, request), gr.skip())
+            return (*self._answer(_no_such_example, budget, request, talk), gr.skip())
         example = examples[index]
         example_budget = min(example.max_patches, self._services.settings.max_patches_limit)
 
@@ -115,9 +126,9 @@ class ImageHandlers:
             )
 
         question = example.question(language, self._services.provider.status.name)
-        return (*self._answer(put, example_budget, request, question), example_budget)
+        return (*self._answer(put, example_budget, request, talk, question), example_budget)
 
-    def follow_slider(self, budget: int, stage: Any, request: gr.Request) -> tuple[Any, Any]:
+    def follow_slider(self, budget: int, stage: Any, request: gr.Request, *talk: Any) -> tuple[Any, Any]:
         """The new plan, and its picture where the page shows another.
 
         An image that is no longer held leaves the page, which says why.
@@ -126,39 +137,50 @@ class ImageHandlers:
         if held is not None:
             shown = stage.get("image") if isinstance(stage, dict) else None
             is_shown = isinstance(shown, dict) and shown.get("id") == page_id(held)
-            return gr.skip() if is_shown else stage_value(held), self.plan_value(held, budget)
+            return gr.skip() if is_shown else stage_value(held), self.plan_value(held, budget, request, talk)
         if shows_image(stage):
             return stage_value(None, message_for(image_gone())), None
         return gr.skip(), gr.skip()
 
-    def replan(self, budget: int, request: gr.Request) -> Any:
+    def replan(self, budget: int, request: gr.Request, *talk: Any) -> Any:
         held = self._services.store.current(session_id(request))
-        return gr.skip() if held is None else self.plan_value(held, budget)
+        return gr.skip() if held is None else self.plan_value(held, budget, request, talk)
 
     def remove(self, request: gr.Request) -> tuple[Any, Any]:
         self._services.store.clear_current(session_id(request))
         return stage_value(None), None
 
-    def plan_value(self, held: HeldImage, budget: int) -> dict[str, Any]:
+    def plan_value(self, held: HeldImage, budget: int, request: gr.Request, talk: Sequence[Any]) -> dict[str, Any]:
         """The plan, and what it was made for: the page asks again where it shows something else by then."""
         services = self._services
         engine, status = services.provider.engine, services.provider.status
         plan = status.layout.plan(held.image.size_px, budget)
         limit = services.settings.max_patches_limit
-        value = plan_page_value(plan, held.image.image_id, limit, text_around(engine), engine)
+        prompt = PromptPreview() if engine is None else engine.preview(self._next_request(held, plan, request, talk))
+        value = plan_page_value(plan, held.image.image_id, limit, prompt, engine)
         return {**value, "askedFor": {"budget": budget, "model": status.key}}
 
-    def _answer(self, put: Callable[[], HeldImage], budget: int, request: gr.Request, question: str = "") -> tuple[Any, Any]:
+    def _next_request(self, held: HeldImage, plan: ImagePlan, request: gr.Request, talk: Sequence[Any]) -> ChatRequest:
+        """The next question before it has words. Without ``talk`` it is the first one."""
+        conversation, system = talk or (None, "")
+        session, image = session_id(request), held.image
+        images = {**self._services.store.images(session), image.image_id: image}
+        turns = (conversation or Conversation()).turns(images)
+        return ChatRequest(session, "", ImageView(image.image_id, plan.max_patches), turns, images, system or "")
+
+    def _answer(
+        self, put: Callable[[], HeldImage], budget: int, request: gr.Request, talk: Sequence[Any], question: str = ""
+    ) -> tuple[Any, Any]:
         try:
             held = put()
         except Exception as error:  # noqa: BLE001  whatever a file does, the page shows a sentence
             return stage_value(self._services.store.current(session_id(request)), message_for(error)), gr.skip()
-        return stage_value(held, question=question), self.plan_value(held, budget)
+        return stage_value(held, question=question), self.plan_value(held, budget, request, talk)
 
 
 def page_id(held: HeldImage) -> str:
     """What the page calls an image."""
-    return held.image.image_id[:16]
+    return page_key(held.image.image_id)
 
 
 def stage_value(held: HeldImage | None, error: Message | None = None, question: str = "") -> dict[str, Any]:
@@ -191,14 +213,6 @@ class NoSuchExample(IxcError):
 
 def image_gone() -> ImageGone:
     return ImageGone("The image is no longer held by the server; upload it again.")
-
-
-def text_around(engine: Any) -> TextAround:
-    """Tokens of the system prompt and of a question's frame, as the ribbon shows them before anything is asked."""
-    if engine is None:
-        return TextAround()
-    before, after = engine.chat_format.build_prompt(engine.default_system, (), "", ImageView("image", 1)).parts
-    return TextAround(engine.count_text_tokens(before), engine.count_text_tokens(after))
 
 
 def session_id(request: gr.Request) -> str:

@@ -27,8 +27,10 @@ def layout_header(services: Services) -> Widget:
 
 
 def _model_value(services: Services) -> dict[str, object]:
-    """The model's status, and the budget that is its own."""
-    return {**services.provider.status.page_value(), "budget": services.default_max_patches}
+    """The model's status, the budget that is its own, and whether it is told of one image at a time."""
+    engine = services.provider.engine
+    sees_one_image = engine is not None and engine.info.sees_one_image
+    return {**services.provider.status.page_value(), "budget": services.default_max_patches, "oneImage": sees_one_image}
 
 
 def connect_model(demo: gr.Blocks, header: Widget, image: ImagePanel, chat: ChatPanel, services: Services) -> None:
@@ -37,7 +39,7 @@ def connect_model(demo: gr.Blocks, header: Widget, image: ImagePanel, chat: Chat
     handlers = ModelHandlers(services, len(chat.settings.inputs))
     hidden: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
     inputs, outputs = (
-        [header, image.budget, *chat.settings.inputs],
+        [header, image.budget, chat.conversation, *chat.settings.inputs],
         [header, timer, image.plan, chat.settings.model, *chat.settings.inputs],
     )
     demo.load(handlers.load, inputs, [image.examples, *outputs], **hidden)
@@ -54,11 +56,11 @@ class ModelHandlers:
         self._images = ImageHandlers(services)
         self._num_settings = num_settings
 
-    def load(self, request: gr.Request, _: Any, budget: int, *settings: Any) -> list[Any]:
+    def load(self, request: gr.Request, _: Any, budget: int, conversation: Any, *settings: Any) -> list[Any]:
         """A page was opened: the examples come first."""
-        return [list(example_page_values()), *self.look(request, None, budget, *settings)]
+        return [list(example_page_values()), *self.look(request, None, budget, conversation, *settings)]
 
-    def look(self, request: gr.Request, known: Any, budget: int, *settings: Any) -> list[Any]:
+    def look(self, request: gr.Request, known: Any, budget: int, conversation: Any, *settings: Any) -> list[Any]:
         """How far the model is. Once it is there, or there again, its defaults fill the settings and its costs the plan.
 
         ``known`` is the status that the page shows. Of a model that it knows to be ready the settings are the user's.
@@ -66,11 +68,11 @@ class ModelHandlers:
         status, skipped = self._services.provider.status, [gr.skip()] * self._num_settings
         if status.phase in ("loading", "away"):
             return [_model_value(self._services), gr.Timer(active=True), gr.skip(), gr.skip(), *skipped]
-        shown = self._all(request, budget, settings, is_loading=False)
+        shown = self._all(request, budget, conversation, settings, is_loading=False)
         is_known = isinstance(known, dict) and (known.get("phase"), known.get("key")) == ("ready", status.key)
         return [*shown[: -self._num_settings], *skipped] if is_known else shown
 
-    def switch(self, request: gr.Request, model: Any, _: Any, budget: int, *settings: Any) -> list[Any]:
+    def switch(self, request: gr.Request, model: Any, _: Any, budget: int, conversation: Any, *settings: Any) -> list[Any]:
         """Another model was chosen. When it takes the place the session's own answer is stopped; others are finished first."""
         services = self._services
         if model in {offered.key for offered in offered_models(services.settings)}:
@@ -81,9 +83,13 @@ class ModelHandlers:
             else:
                 if services.provider.status.phase == "loading":  # while it is only downloaded, the old one goes on answering
                     services.store.stop(session_id(request))
-        return self._all(request, budget, settings, is_loading=services.provider.status.phase in ("loading", "away"))
+        is_loading = services.provider.status.phase in ("loading", "away")
+        return self._all(request, budget, conversation, settings, is_loading=is_loading)
 
-    def _all(self, request: gr.Request, budget: int, settings: Sequence[Any], *, is_loading: bool) -> list[Any]:
+    def _all(
+        self, request: gr.Request, budget: int, conversation: Any, settings: Sequence[Any], *, is_loading: bool
+    ) -> list[Any]:
         update = defaults_update(self._services.provider, settings)
-        plan = self._images.replan(budget, request)
+        system = update[-1] if isinstance(update[-1], str) else settings[-1]  # else the page's stays
+        plan = self._images.replan(budget, request, conversation, system)
         return [_model_value(self._services), gr.Timer(active=is_loading), plan, *update]

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from ixc.chat.interface import CostEstimate, PromptPreview
 from ixc.dual_perspective import DualPerspectivePlan
 from ixc.image_layout import LayoutKind
 from ixc.imaging.overlay import plan_svg
 from ixc.imaging.ribbon import ribbon_svg
 from ixc.plan_cells import cell_rect, plan_cells
 from ixc.single_view import ImagePlan, SingleViewPlan
-from ixc.tiling import SizePx, TilePlan, plan_tiles, suggest_max_patches
+from ixc.tiling import Scaling, SizePx, TilePlan, plan_tiles, scaling, suggest_max_patches
 
 if TYPE_CHECKING:
     from ixc.chat.engine import Engine
@@ -21,24 +21,28 @@ _DRAWN_LAYERS = ("padding", "tiles")
 """The page writes numbers and newline marks itself, so that they keep their size on screen however far one zooms in."""
 
 
-@dataclass(frozen=True, slots=True)
-class TextAround:
-    """Text tokens before and after the image in the prompt; zero while no model is there to count them."""
-
-    num_before: int = 0
-    num_after: int = 0
+_KEY_LENGTH = 16
 
 
-def plan_page_value(plan: ImagePlan, image_id: str, limit: int, text: TextAround, engine: Engine | None) -> dict[str, Any]:
-    """Everything that changes when the slider moves or another model is chosen. ``limit`` bounds the suggested budget."""
+def page_key(image_id: str) -> str:
+    """What the page calls an image."""
+    return image_id[:_KEY_LENGTH]
+
+
+def plan_page_value(plan: ImagePlan, image_id: str, limit: int, prompt: PromptPreview, engine: Engine | None) -> dict[str, Any]:
+    """Everything that changes when the slider moves, another model is chosen or the conversation goes on.
+
+    ``limit`` bounds the suggested budget. ``prompt`` is what stands around the image; nothing while no model is there to count.
+    """
     return {
-        "imageId": image_id[:16],
+        "imageId": page_key(image_id),
         "plan": plan_numbers(plan, limit),
         "tiles": cell_numbers(plan),
         "overlay": plan_svg(plan, layers=_DRAWN_LAYERS),
-        "ribbon": ribbon_svg(plan, text.num_before, text.num_after),
-        "text": {"before": text.num_before, "after": text.num_after},
-        "cost": cost_numbers(plan, text, engine),
+        "ribbon": ribbon_svg(plan, prompt.num_before, prompt.num_after),
+        "text": {"before": prompt.num_before, "after": prompt.num_after, "turns": prompt.num_turns},
+        "room": room_numbers(plan, prompt, engine),
+        "cost": cost_numbers(prompt.cost, engine),
     }
 
 
@@ -57,6 +61,7 @@ def plan_numbers(plan: ImagePlan, limit: int) -> dict[str, Any]:
         "padded": _width_height(plan.padded_px),
         "padding": [padding.left, padding.top, padding.right, padding.bottom],
         "scale": round(plan.scale_factor, 4),
+        "scaling": str(scaling(plan.scale_factor)),
         "scaleX": round(scale_x, 4),
         "scaleY": round(scale_y, 4),
         "paddingShare": round(plan.padding_share, 4),
@@ -75,7 +80,8 @@ def _suggestion(plan: ImagePlan, limit: int) -> dict[str, Any]:
     if not isinstance(plan, TilePlan):
         return {"suggested": None}
     suggested = suggest_max_patches(plan.original_px, limit)
-    return {"suggested": suggested, "suggestedShrinks": plan_tiles(plan.original_px, suggested).scale_factor < 1}
+    shrinks = scaling(plan_tiles(plan.original_px, suggested).scale_factor) is Scaling.SHRUNK
+    return {"suggested": suggested, "suggestedShrinks": shrinks}
 
 
 def plan_words(plan: ImagePlan) -> dict[str, Any]:
@@ -104,12 +110,16 @@ def cell_numbers(plan: ImagePlan) -> list[list[int]]:
     return numbers
 
 
-def cost_numbers(plan: ImagePlan, text: TextAround, engine: Engine | None) -> dict[str, Any] | None:
-    """Memory and time to first token expected with the loaded model; None without one."""
+def room_numbers(plan: ImagePlan, prompt: PromptPreview, engine: Engine | None) -> dict[str, Any] | None:
+    """Tokens of the whole prompt but for the question's words, and how many the model takes (None: not known)."""
     if engine is None:
         return None
-    estimate = engine.estimate(plan, text.num_before + text.num_after)
-    if estimate is None:
+    return {"tokens": prompt.num_before + plan.num_visual_tokens + prompt.num_after, "max": engine.info.max_context_tokens}
+
+
+def cost_numbers(estimate: CostEstimate | None, engine: Engine | None) -> dict[str, Any] | None:
+    """Memory and time to first token expected with the loaded model; None without one."""
+    if estimate is None or engine is None:
         return None
     return {"bytes": estimate.memory_bytes, "ttftMs": estimate.time_to_first_token_ms, "device": engine.device_name}
 

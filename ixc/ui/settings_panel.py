@@ -120,11 +120,13 @@ def defaults_update(provider: EngineProvider, current: Sequence[Any]) -> list[An
 
 def model_choices(settings: Settings) -> list[tuple[str, str]]:
     """Title and key of every model that can be chosen; the title says what choosing it downloads."""
-    return [(_title_with_download(model), model.key) for model in offered_models(settings)]
+    return [(_title_with_download(settings, model), model.key) for model in offered_models(settings)]
 
 
-def _title_with_download(model: OfferedModel) -> str:
-    num_bytes = bytes_to_download(model.key)
+def _title_with_download(settings: Settings, model: OfferedModel) -> str:
+    num_bytes = bytes_to_download(settings, model.key)
+    if num_bytes is None:
+        return f"{model.title} (to download)"
     return f"{model.title} ({in_words(num_bytes)} to download)" if num_bytes else model.title
 
 

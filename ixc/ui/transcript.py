@@ -14,7 +14,7 @@ from ixc.conversation import ImageView, Turn
 from ixc.errors import SettingsError
 from ixc.settings import GenerationSettings
 from ixc.single_view import ImagePlan
-from ixc.ui.plan_view import plan_words
+from ixc.ui.plan_view import page_key, plan_words
 
 _numbers = itertools.count(1)
 
@@ -31,7 +31,10 @@ class AskedView:
         return ImageView(self.image_id, self.plan.max_patches)
 
     def page_value(self) -> dict[str, Any]:
-        return {"image": self.image_id[:16], **plan_words(self.plan)}
+        """``width`` and ``height`` are the original image's."""
+        size_px = self.plan.original_px
+        own = {"image": page_key(self.image_id), "width": size_px.width, "height": size_px.height}
+        return {**own, **plan_words(self.plan)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,13 +67,33 @@ class Exchange:
     used: AskedWith | None = None
     """None where a page kept the conversation of an older version."""
     lacks_image: bool = False
-    """An image of an earlier question was no longer held, and the model was not told of it."""
+    """Answered without an image of an earlier question, which was no longer held."""
+    num_left_out: int = 0
+    """Earlier questions that the model was not told of, because it looks at one image at a time."""
+    kept_image: str = ""
+    """What the page calls the image, of a question that it kept while it was loaded again: all that is known of ``view``."""
+
+    @property
+    def image_key(self) -> str:
+        """What the page calls the image; "" for a question without one."""
+        return page_key(self.view.image_id) if self.view else self.kept_image
+
+    def image_view(self, held_image_ids: Collection[str]) -> ImageView | None:
+        """The view to tell the model of; a kept image is found again once the same file is held."""
+        if self.view is not None:
+            return self.view.image_view
+        if not self.kept_image:
+            return None
+        found = (image_id for image_id in held_image_ids if page_key(image_id) == self.kept_image)
+        return ImageView(next(found, self.kept_image), (self.used and self.used.budget) or 1)
 
     def page_value(self) -> dict[str, Any]:
         return {
             "model": self.model,
             "used": self.used.page_value() if self.used else None,
             "lacksImage": self.lacks_image,
+            "leftOut": self.num_left_out,
+            "image": self.image_key,
             "question": self.question,
             "view": self.view.page_value() if self.view else None,
             "answer": self.answer,
@@ -93,16 +116,8 @@ class Conversation:
         return Conversation(self.exchanges[:num_exchanges])
 
     def turns(self, held_image_ids: Collection[str]) -> tuple[Turn, ...]:
-        """What the model is told of the past. Exchanges without an answer are left out, and so is an image that is gone."""
-        return tuple(
-            Turn(e.question, e.answer, e.view.image_view if e.view and e.view.image_id in held_image_ids else None)
-            for e in self.exchanges
-            if e.answer
-        )
-
-    def lacks_image(self, held_image_ids: Collection[str]) -> bool:
-        """Whether ``turns`` leaves an image out."""
-        return any(e.answer and e.view is not None and e.view.image_id not in held_image_ids for e in self.exchanges)
+        """The past as a model may be told of it, with images that are gone too. Exchanges without an answer are left out."""
+        return tuple(Turn(e.question, e.answer, e.image_view(held_image_ids)) for e in self.exchanges if e.answer)
 
 
 def restored(kept: list[Any]) -> Conversation:
@@ -115,8 +130,18 @@ def _restored_exchange(kept: Any) -> Exchange | None:
     if not texts or not all(isinstance(text, str) for text in texts) or not texts[0].strip():
         return None
     question, answer, model = texts
-    error, used = _restored_error(kept.get("error")), _restored_settings(kept.get("used"))
-    return Exchange(question, None, answer, error=error, model=model, used=used, lacks_image=kept.get("lacksImage") is True)
+    image, num_left_out = kept.get("image"), kept.get("leftOut")
+    return Exchange(
+        question,
+        None,
+        answer,
+        error=_restored_error(kept.get("error")),
+        model=model,
+        used=_restored_settings(kept.get("used")),
+        lacks_image=kept.get("lacksImage") is True,
+        num_left_out=num_left_out if type(num_left_out) is int and num_left_out > 0 else 0,
+        kept_image=page_key(image) if isinstance(image, str) else "",
+    )
 
 
 def _restored_settings(kept: Any) -> AskedWith | None:
@@ -153,13 +178,17 @@ class LiveAnswer:
     num_total: int = 0
     model: str = ""
     used: AskedWith | None = None
+    num_left_out: int = 0
 
     def page_value(self) -> dict[str, Any]:
+        view = self.view.page_value() if self.view else None
         return {
             "model": self.model,
             "used": self.used.page_value() if self.used else None,
+            "leftOut": self.num_left_out,
+            "image": view["image"] if view else "",
             "question": self.question,
-            "view": self.view.page_value() if self.view else None,
+            "view": view,
             "text": self.text,
             "stage": self.stage,
             "done": self.num_done,

@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import threading
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from safetensors import safe_open
+from torch.multiprocessing.reductions import StorageWeakRef
+from transformers import core_model_loading
 
 from ixc.application.engine_provider import EngineProvider
 from ixc.application.model_choice import offered_models, offering_one_model
+from ixc.chat.engine import Engine
 from ixc.chat.events import Finished, FinishReason
+from ixc.chat.loading import load_engine
 from ixc.chat.request import ChatRequest, StopFlag
 from ixc.conversation import ImageView
 from ixc.errors import CheckpointError, IxcError
@@ -82,6 +89,41 @@ def test_another_model_takes_the_place_of_the_first_which_leaves_nothing(folders
     assert (provider.status.phase, provider.status.key) == ("ready", str(single))
     assert "config.json" in provider.status.error.detail
     assert ask(provider, rng_image).reason in (FinishReason.LENGTH, FinishReason.END_OF_TURN)
+    provider.engine.close()
+
+
+def test_what_a_failed_load_had_loaded_is_gone_before_the_old_model_is_loaded_again(folders, monkeypatch):
+    """Both together may be what the device cannot hold. Memory runs out after 60 of the new one's tensors."""
+    tiled, single = folders
+    materialize = core_model_loading._materialize_copy
+    loaded: list[StorageWeakRef] = []
+    num_alive: list[int] = []
+
+    def run_out(*args: object, **options: object) -> torch.Tensor:
+        if len(loaded) >= 60:  # two threads load
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+        tensor = materialize(*args, **options).clone()
+        loaded.append(StorageWeakRef(tensor.untyped_storage()))
+        return tensor
+
+    def load(settings: Settings, on_progress: Callable) -> Engine:
+        monkeypatch.setattr(core_model_loading, "_materialize_copy", run_out if settings.model == str(single) else materialize)
+        num_alive.append(sum(not storage.expired() for storage in loaded))
+        return load_engine(settings, on_progress, measure=False)
+
+    provider = EngineProvider(Settings(model=str(tiled), device="cpu"), load)
+    provider.start()
+    assert provider.wait(60)
+    gc.disable()  # else it might be collected by chance
+    try:
+        provider.switch(str(single))
+        assert provider.wait(60)
+    finally:
+        gc.enable()
+    assert provider.status.error.code == "OutOfMemory"
+    assert provider.status.key == str(tiled)
+    assert len(loaded) >= 60
+    assert num_alive == [0, 0, 0]
     provider.engine.close()
 
 

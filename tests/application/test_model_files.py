@@ -18,7 +18,7 @@ from ixc.errors import CheckpointError, SettingsError
 from ixc.models.xcomposer2 import XComposer2Config
 from ixc.settings import Settings
 from ixc.ui.settings_panel import model_choices
-from tests.models.hub import REPOSITORY, StandInHub
+from tests.models.hub import COMMIT, REPOSITORY, StandInHub
 
 WEIGHTS_OF_THE_7B = 8_597_499_904
 """As test_precision counts them by hand."""
@@ -151,4 +151,30 @@ def test_a_choice_says_what_is_still_to_be_downloaded(monkeypatch, tmp_path):
     with (blobs / "two.ixc-partial").open("wb") as file:
         file.truncate(7_195_000_000)
     assert title() == "InternLM-XComposer2-4KHD 7B"
-    assert [bytes_to_download(model) for model in ("someone/small-model", "inf-nano", "nosuch")] == [0, 0, 0]  # nobody knows
+    here = [bytes_to_download(settings, model) for model in ("inf-nano", "nosuch")]
+    assert here == [0, 0]
+    backend = Settings(model="4khd-7b", backend="http://127.0.0.1:9", models="4khd-7b")
+    assert [title for title, _ in model_choices(backend)] == [backend.backend]  # its models are its own affair
+
+
+def test_a_download_whose_size_nobody_knows_is_said_too(monkeypatch, tmp_path):
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+    settings = Settings(models=f"inf-llava-8b,{REPOSITORY},no--such/name")
+
+    def titles() -> list[str]:
+        return [title for title, key in model_choices(settings) if key != settings.model]
+
+    assert titles() == ["INF-LLaVA 8B (to download)", f"{REPOSITORY} (to download)", "no--such/name (to download)"]
+    folder = tmp_path / f"models--{REPOSITORY.replace('/', '--')}"
+    snapshot = folder / "snapshots" / COMMIT
+    snapshot.mkdir(parents=True)
+    (folder / "refs").mkdir()
+    (folder / "refs" / "main").write_text(COMMIT)
+    shards = [f"model-0000{n}-of-00002.safetensors" for n in (1, 2)]
+    index = {"metadata": {}, "weight_map": {"a": shards[0], "b": shards[1]}}
+    for name, text in (("config.json", "{}"), ("model.safetensors.index.json", json.dumps(index)), (shards[0], "half of it")):
+        assert titles()[1] == f"{REPOSITORY} (to download)"
+        (snapshot / name).write_text(text)
+    assert titles()[1] == f"{REPOSITORY} (to download)"
+    (snapshot / shards[1]).write_text("the other half")
+    assert titles()[1] == REPOSITORY

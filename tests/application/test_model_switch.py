@@ -22,6 +22,7 @@ class Download:
 
     def __init__(self) -> None:
         self.asked: list[tuple[str, int]] = []
+        self.threads: list[threading.Thread] = []
         self.given_up: list[str] = []
         self.finished: set[str] = set()
         self.fails: dict[str, Exception] = {}
@@ -29,6 +30,7 @@ class Download:
 
     def __call__(self, settings: Settings, held_bytes: int, on_progress: Callable[[str, float | None], None]) -> None:
         model = settings.model
+        self.threads.append(threading.current_thread())
         self.asked.append((model, held_bytes))
         while model not in self.finished:
             if model in self.fails:
@@ -188,5 +190,6 @@ def test_a_download_ends_with_the_app(download):
     until(lambda: download.asked[-1][0] == "vl-7b")
     services.traffic.refuse_new()
     until(lambda: download.given_up == ["vl-7b"])
-    time.sleep(0.05)
+    download.threads[-1].join(10)
+    assert not download.threads[-1].is_alive()
     assert services.provider.status.key == "ixc-nano"  # and nothing is loaded instead

@@ -50,6 +50,7 @@ def test_chinese_is_chinese():
     assert not_translated == {
         "chat.export.json",
         "chat.export.markdown",
+        "chat.note.between",
         "chat.stats.budget",
         "error.IxcError",
         "settings.top_p",
@@ -73,7 +74,7 @@ def test_every_sentence_is_used():
     everything = "\n".join([*SCRIPTS.values(), *MODULES.values()])
     # Keys that are put together from a part known only at run time.
     composed = re.compile(
-        r"^(error|stage\.(layer|alt|side|cell)|facts\.scale|app\.pane|chat\.stage|model\.note|view|budget\.none|compare\.head|budget\.input|evidence\.(group|variant|speed))\.|^settings\.\w+$"
+        r"^(error|stage\.(layer|alt|side|cell)|facts\.scale|app\.pane|chat\.stage|model\.note|view|budget\.(none|advice)|compare\.head|budget\.input|evidence\.(group|variant|speed|curve|asked|test))\.|^settings\.\w+$"
     )
     unused = {key for key in ENGLISH if f'"{key}"' not in everything and not composed.search(key)}
     assert unused == set()

@@ -1,26 +1,32 @@
 """The benchmark: its arithmetic, its baseline's honesty, and the command meant for a GPU, run whole on a small model."""
 
 import json
+import os
 import statistics
+import subprocess
+import sys
 import xml.etree.ElementTree as ElementTree
+from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 
-from ixc.benchmarks import inference
+from ixc.benchmarks import concurrency, inference, measuring
 from ixc.benchmarks.baseline import BaselineChat, official_linears
-from ixc.benchmarks.concurrency import Answered, most_overtaken
-from ixc.benchmarks.correctness import compare_with_float32
+from ixc.benchmarks.concurrency import Answered, concurrency_figures, most_overtaken
 from ixc.benchmarks.measuring import Figure, Target, table, times_ms
 from ixc.benchmarks.plot import plot_svg
 from ixc.benchmarks.random_weights import full_size_config, random_model, small_config
 from ixc.chat.events import AnswerStats
 from ixc.cli import main
+from ixc.imaging.decode import DecodedImage
 from ixc.models.xcomposer2 import VisualSpans, XComposer2ForCausalLM, XComposer2ImageProcessor
 from ixc.tiling import SizePx
 
 CPU = torch.device("cpu")
+ROOT = Path(__file__).parents[2]
 
 
 def test_ratios_and_targets():
@@ -88,6 +94,73 @@ def test_answers_are_counted_that_ended_while_another_question_waited(num_overta
     assert most_overtaken([answered(*question) for question in schedule]) == num_overtaken
 
 
+class Clock:
+    """In the place of time: it stands still but for what answers take."""
+
+    def __init__(self):
+        self.now_s = 0.0
+
+    def perf_counter(self):
+        return self.now_s
+
+
+def test_conversations_are_about_a_picture_each_and_medians_of_rounds_in_turn(monkeypatch):
+    """Of one user here, so that nothing else moves the clock. The first round does not count."""
+    clock, asked = Clock(), []
+    ours_s, theirs_s = iter([9, 9, 1, 1, 4, 4, 2, 2]), iter([9, 9, 3, 3, 7, 7, 5, 5])
+
+    def ask(engine, session_id, image, budget, num_new_tokens, is_second):
+        asked.append(("ours", is_second))
+        clock.now_s += next(ours_s)
+        return AnswerStats(10.0, 5, 0, 3, 20.0, 0, waited_ms=7)
+
+    class Official:
+        def ask(self, parts, pixels, budget, *, max_new_tokens):
+            asked.append(("official", budget))
+            clock.now_s += next(theirs_s)
+
+    monkeypatch.setattr(concurrency, "ask", ask)
+    monkeypatch.setattr(concurrency, "time", clock)
+    pixels = np.random.default_rng(0).integers(0, 256, (40, 60, 3), dtype=np.uint8)
+    engine = SimpleNamespace(forget=lambda session_id: None)
+    image = DecodedImage.from_pixels(pixels)
+    figures = concurrency_figures(engine, Official(), image, 4, num_users=1, num_new_tokens=3, repeats=3)
+    assert [who for who, *_ in asked] == 4 * ["ours", "ours", "official", "official"]
+    assert figures[0].value == pytest.approx(60 * 2 / 4)  # rounds of 2, 8 and 4 seconds
+    assert figures[0].baseline == pytest.approx(60 * 2 / 10)  # of 6, 14 and 10
+    assert [figure.value for figure in figures[1:]] == [7, 7, 0]
+    assert all("a picture each" in figure.name for figure in figures)
+    pictures = concurrency._one_each(image, 3)
+    assert len({each.image_id for each in pictures}) == 3
+    assert {each.size_px for each in pictures} == {image.size_px}
+
+
+@pytest.mark.parametrize(("system", "num_bytes"), [("linux", 2048), ("darwin", 2)])
+def test_memory_is_counted_in_the_system_s_units(monkeypatch, system, num_bytes):
+    usage = SimpleNamespace(RUSAGE_SELF=0, getrusage=lambda who: SimpleNamespace(ru_maxrss=2))
+    monkeypatch.setattr(measuring, "resource", usage)
+    monkeypatch.setattr(measuring.sys, "platform", system)
+    assert measuring.PeakMemory(CPU).num_bytes == num_bytes
+
+
+WITHOUT_UNIX = """
+import os, sys
+import psutil  # whose Linux part needs the module itself
+sys.modules["resource"] = None
+del os.sched_getaffinity
+from ixc.benchmarks import app_process, measuring, results
+assert measuring.resource is None
+print(app_process.describe_hardware())
+"""
+
+
+def test_hardware_is_described_where_the_system_has_neither_affinity_nor_resource():
+    """As on macOS, which has no affinity, and on Windows, which has neither."""
+    done = subprocess.run([sys.executable, "-c", WITHOUT_UNIX], capture_output=True, text=True, cwd=ROOT, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.rstrip().endswith(f"{os.cpu_count()} cores")
+
+
 def test_the_baseline_computes_what_the_model_computes():
     """Boolean gathers and all views at once are another way to the same numbers; else the comparison would be of nothing."""
     model = random_model(small_config(), CPU, torch.float32)
@@ -117,16 +190,6 @@ def test_the_baseline_sees_the_same_image():
     assert torch.allclose(found, expected, atol=1e-3)
 
 
-def test_bfloat16_is_near_float32_and_a_forgotten_branch_would_show(monkeypatch):
-    pixels = np.random.default_rng(0).integers(0, 256, (240, 320, 3), dtype=np.uint8)
-    found = compare_with_float32(small_config(), CPU, torch.bfloat16, pixels, 2)
-    assert found.is_fine
-    assert found.relative_error > 1e-4  # two ways, not one compared with itself
-    assert found.num_prompt_tokens == 16 + (12 * 13 + 1 + 12 * 13) + 16  # text, global view, separator, one tile, text
-    monkeypatch.setattr(VisualSpans, "clip", lambda self, start, stop: VisualSpans(((),)))  # the runner without Partial LoRA
-    assert not compare_with_float32(small_config(), CPU, torch.bfloat16, pixels, 2).is_fine
-
-
 def test_the_full_size_is_the_released_model_s():
     with torch.device("meta"):
         model = XComposer2ForCausalLM(full_size_config())
@@ -153,11 +216,22 @@ def test_the_whole_command_on_a_small_model(tmp_path, capsys):
     second = next(figure for figure in result["figures"] if "second turn" in figure["name"])
     assert second["ratio"] > 2  # the prefix is reused: nothing of the image is computed again
     ElementTree.fromstring(out.with_suffix(".svg").read_text())
+    assert (result["conversations"]["users"], result["conversations"]["pictures"], result["conversations"]["repeats"]) == (
+        2,
+        2,
+        1,
+    )
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without a GPU")
-def test_what_cannot_be_measured_is_said_in_one_sentence(capsys):
+def test_what_cannot_be_measured_is_said_in_one_sentence(capsys, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a-file").touch()
     refusals = {
+        ("--preset", "small", "--out", "some.svg"): "some.svg is where the plot goes",
+        ("--preset", "small", "--out", "."): "is a folder; give a file",
+        ("--preset", "small", "--out", "a-file/some.json"): "could not be written",
+        ("--preset", "small", "--users", "22"): "--users may be 21 at most, not 22, as long as IXC_MAX_WAITING is not raised",
         ("--preset", "full"): "needs an NVIDIA GPU with 24 GB",
         ("--preset", "small", "--model", "ixc-nano"): "give one of them",
         ("--precisions", "bf16"): "goes with --preset",
@@ -170,6 +244,7 @@ def test_what_cannot_be_measured_is_said_in_one_sentence(capsys):
         error = capsys.readouterr().err
         assert sentence in error
         assert error.count("\n") == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["a-file"], "nothing is written while it is asked"
 
 
 def test_an_interruption_keeps_what_was_measured(tmp_path, monkeypatch, capsys):

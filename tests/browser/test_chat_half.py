@@ -140,7 +140,7 @@ def test_changing_the_budget_is_said_and_used(visit, small_image):
     assert "HD-4" in user.stats()[0]
     assert "HD-9" in user.stats()[1]
     user.page.click("#ixc-remove")
-    user.page.locator("#ixc-pending-note", has_text="Image removed: the next question is text only").wait_for()
+    user.page.locator("#ixc-pending-note", has_text="Image removed: the next question has none").wait_for()
     user.screenshot("desktop-budget-changed")
 
 

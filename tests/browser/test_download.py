@@ -9,7 +9,7 @@ import pytest
 
 from ixc.benchmarks.app_process import AppProcess
 from tests.browser.conftest import PHONE
-from tests.browser.test_models import choose_model
+from tests.browser.test_models import choose_model, offered_as
 from tests.checkpoints import VL_REFERENCE, write_chat_checkpoint
 from tests.models.hub import REPOSITORY, StandInHub
 
@@ -40,7 +40,7 @@ def start_choosing(user, name: str) -> None:
     if user.page.evaluate("document.body.dataset.settings") != "open":
         user.page.click("#ixc-settings-button")
     user.page.click("#ixc-model input")
-    user.page.get_by_role("option", name=name, exact=True).click()
+    user.page.get_by_role("option", name=offered_as(name)).click()
 
 
 def note(user) -> str:
@@ -60,7 +60,7 @@ def test_the_old_model_answers_while_the_new_one_is_downloaded(visit, downloadin
     chip = user.page.locator("#ixc-model-chip").inner_text()
     assert re.fullmatch(r"here · [1-4]\d % of another model downloaded", chip)
     assert f"here still answers while {REPOSITORY} is downloaded" in note(user)
-    assert user.page.input_value("#ixc-model input") == REPOSITORY
+    assert user.page.input_value("#ixc-model input") == f"{REPOSITORY} (to download)"
     user.ask("What is it?")
     user.wait_for_answer(1)
     assert user.answers()[0].removeprefix("Answer:").strip()
@@ -87,6 +87,7 @@ def test_the_old_model_answers_while_the_new_one_is_downloaded(visit, downloadin
     user.page.wait_for_function(READY, arg=REPOSITORY)
     assert any(name == "model.safetensors" and start > 0 for name, start in hub.ranges)
     assert f"Model changed to {REPOSITORY}" in note(user)
+    assert user.page.input_value("#ixc-model input") == REPOSITORY
     start_choosing(user, "here")
     user.page.wait_for_function(READY, arg="here")
 

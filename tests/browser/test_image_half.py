@@ -105,60 +105,31 @@ def test_where_every_budget_shrinks_the_image_the_suggestion_says_so(visit, tmp_
     assert user.page.get_attribute("#ixc-suggested", "title").startswith("Every budget shrinks this image")
 
 
-def test_a_tile_tells_its_pixels_and_tokens_and_lights_up_in_the_ribbon(visit, wide_image):
+def test_the_help_on_the_budget_stays_in_reach(visit, small_image):
     user = visit()
-    user.upload(wide_image)
-    user.page.hover('.ixc-hit[data-tile="10"]')
-    tip = user.page.locator("#ixc-tip")
-    # Column 4 of 7: padded x 1008 to 1344, times 3840/2352. Row 2 of 3: padded y 336 to 672, less 14, times 1600/980.
-    assert "Tile 11 row 2, column 4" in tip.inner_text()
-    assert "x 1646–2194, y 526–1074" in tip.inner_text()
-    # 157 tokens before the local map, 12 rows of 85, then 36 columns; the last is 11 rows of 85 and 11 tokens on; from 1.
-    assert "144 tokens in 12 runs, from no. 1,214 to 2,160" in tip.inner_text()
-    cut_off = [line for line in tip.locator("p").all() if line.evaluate("line => line.scrollWidth > line.clientWidth")]
-    assert cut_off == []
-    assert "token rows 13–24, columns 37–48" in tip.inner_text()
-    assert user.page.locator("#ixc-ribbon .ixc-lit").get_attribute("data-tile") == "10"
-    user.screenshot("desktop-tile")
+    rule, helper = "More tiles help dense text", user.page.locator("#ixc-budget-helper")
+    assert rule in user.page.locator("#ixc-budget-advice").inner_text()
+    assert not helper.is_visible()
+    user.upload(small_image)
+    assert rule not in user.page.locator("#ixc-budget").inner_text()
+    helper.focus()
+    user.page.keyboard.press("Enter")
+    assert helper.get_attribute("aria-expanded") == "true"
+    assert rule in user.page.locator("#ixc-budget").inner_text()
+    user.page.keyboard.press("Enter")
+    assert rule not in user.page.locator("#ixc-budget").inner_text()
 
 
-def test_the_tip_stays_with_its_tile_while_the_page_scrolls(visit, wide_image):
-    user = visit(viewport={"width": 390, "height": 620}, is_mobile=True, has_touch=True)
-    user.upload(wide_image)
-    user.page.tap('.ixc-hit[data-tile="9"]')
-    tip, tile = user.page.locator("#ixc-tip"), user.page.locator('.ixc-hit[data-tile="9"]')
-
-    def distance() -> float:
-        return tip.bounding_box()["y"] - tile.bounding_box()["y"]
-
-    before, top = distance(), tip.bounding_box()["y"]
-    user.page.evaluate("document.querySelector('#ixc-image-pane').scrollBy(0, 40)")
-    user.page.wait_for_function("top => document.querySelector('#ixc-tip').getBoundingClientRect().top < top", arg=top)
-    assert distance() == pytest.approx(before, abs=1)
-    user.page.evaluate("document.querySelector('#ixc-image-pane').scrollBy(0, 2000)")
-    tip.wait_for(state="hidden")  # its tile is out of sight
-
-
-def test_a_stretch_of_the_ribbon_lights_up_its_tile(visit, wide_image):
+def test_an_example_is_announced_by_what_it_shows(visit):
     user = visit()
-    user.upload(wide_image)
-    ribbon = user.page.locator("#ixc-ribbon").bounding_box()
-    svg = user.page.locator("#ixc-ribbon svg")
-    before, total = int(svg.get_attribute("data-before")), int(svg.get_attribute("data-total"))
-    token = 157 + 13 * 85 + 2 * 12 + 6  # second row of tiles, third column: tile 9, counted from 0
-    user.page.mouse.move(ribbon["x"] + ribbon["width"] * (before + token + 0.5) / total, ribbon["y"] + ribbon["height"] * 0.3)
-    assert user.page.locator(".ixc-hit.ixc-lit").get_attribute("data-tile") == "9"
-    assert "Tile 10 row 2, column 3" in user.page.locator("#ixc-tip").inner_text()
-
-
-def test_tiles_can_be_walked_with_the_keyboard(visit, wide_image):
-    user = visit()
-    user.upload(wide_image)
-    user.page.focus('.ixc-hit[data-tile="0"]')
-    user.page.keyboard.press("ArrowRight")
-    user.page.keyboard.press("ArrowDown")
-    assert user.page.evaluate("document.activeElement.getAttribute('aria-label')") == "Tile 9: row 2, column 2"
-    assert "Tile 9" in user.page.locator("#ixc-tip").inner_text()
+    seen = "A blue enamel sign with white letters: PLATFORM 7."
+    example, picture = user.page.locator(".ixc-example").first, user.page.locator("#ixc-picture")
+    assert example.get_attribute("aria-label") == f"Example: Platform sign. {seen}"
+    example.click()
+    user.page.wait_for_selector("#ixc-overlay svg")
+    assert picture.get_attribute("alt").startswith(f"{seen} The uploaded image, ")
+    user.page.click('[data-language="zh"]')
+    assert picture.get_attribute("alt").startswith("蓝底白字的搪瓷牌：PLATFORM 7。")
 
 
 def test_layers_can_be_switched_off(visit, wide_image):

@@ -117,6 +117,8 @@ def test_contrast_and_names(visit, small_image, scheme):
     user.page.mouse.move(0, 0)
     assert user.page.evaluate(CONTRASTS) == []
     user.page.click("#ixc-settings-button")
+    user.page.wait_for_selector("#ixc-settings .min_value")
+    assert user.page.evaluate(CONTRASTS) == []
     assert user.page.evaluate(NAMELESS) == []
     user.page.click("#ixc-settings-button")
     user.page.keyboard.press("Escape")

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -76,6 +77,28 @@ def test_room_is_reserved_to_the_position_and_what_is_held_stays():
     assert (cache.capacity, cache.length) == (20, 6)
     assert torch.equal(cache.layers[0].keys[:, :, :6], keys)
     assert torch.equal(cache.layers[0].values[:, :, :6], -keys)
+
+
+def test_room_that_is_not_there_changes_nothing(monkeypatch):
+    """The keys' copy fits, the values' does not."""
+    cache, keys = InPlaceCache(1, 4), torch.arange(8.0).view(1, 1, 4, 2)
+    cache.update(keys, -keys, 0)
+    made = []
+
+    def one_buffer(states, capacity):
+        if made:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        made.append(states.new_empty(1, 1, capacity, 2))
+        return made[0]
+
+    with monkeypatch.context() as patched:
+        patched.setattr("ixc.chat.kv_cache._buffer_like", one_buffer)
+        with pytest.raises(torch.OutOfMemoryError):
+            cache.reserve(20)
+    assert (cache.capacity, cache.length) == (4, 4)
+    assert cache.num_bytes == 2 * 4 * 2 * 4
+    cache.update(keys, -keys, 0)
+    assert torch.equal(cache.layers[0].values[:, :, :8], torch.cat((-keys, -keys), 2))
 
 
 def test_a_follow_up_longer_than_the_room_that_is_kept_reserves_it_at_once(new_chat, monkeypatch):

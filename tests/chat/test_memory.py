@@ -4,12 +4,16 @@ import re
 from dataclasses import replace
 
 import pytest
+import torch
 
+from ixc.chat import runner
 from ixc.chat.kv_cache import InPlaceCache
 from ixc.chat.memory import is_out_of_memory
+from ixc.conversation import Turn
 from ixc.errors import OutOfMemory
 from ixc.tiling import SizePx, plan_tiles
-from tests.chat.conftest import GREEDY
+from tests.chat.conftest import GREEDY, Chat
+from tests.chat.test_engine import StopAtCheck
 
 
 def test_what_will_not_fit_is_refused_with_the_largest_budget_that_will(engine, new_chat, landscape, monkeypatch):
@@ -22,7 +26,7 @@ def test_what_will_not_fit_is_refused_with_the_largest_budget_that_will(engine, 
     assert plans[9].grid == plans[11].grid != plans[12].grid
     assert chat.ask("What is this?", landscape, max_patches=9).text
     monkeypatch.setattr(engine.admission, "free_bytes", lambda device: 1000)
-    with pytest.raises(OutOfMemory, match="clear the conversation"):
+    with pytest.raises(OutOfMemory, match="begin a new chat"):
         chat.ask("What is this?", landscape, max_patches=25)
     assert chat.turns, "the conversation is not lost"
 
@@ -120,6 +124,46 @@ def test_a_pass_that_breaks_off_leaves_no_cache_of_unequal_layers(engine, new_ch
     again = chat.ask("And that?", landscape)
     assert again.stats.num_cached_tokens == 0
     assert again.text == fresh.ask("And that?", landscape).text
+
+
+def test_memory_that_runs_out_while_a_stopped_answer_is_kept_leaves_no_cache_of_unequal_layers(
+    static_engine, images, monkeypatch
+):
+    """The second layer cannot take the answer back from the fixed buffers; nothing runs after Stop that would show it."""
+    update = InPlaceCache.update
+    decoding = []
+
+    def no_room_in_the_second_layer(cache, keys, values, layer_idx, *args, **kwargs):
+        if decoding and layer_idx == 1:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return update(cache, keys, values, layer_idx, *args, **kwargs)
+
+    make_reader = runner.TokenReader
+    monkeypatch.setattr(runner, "TokenReader", lambda device: decoding.append(True) or make_reader(device))
+    monkeypatch.setattr(InPlaceCache, "update", no_room_in_the_second_layer)
+    chat, fresh = (Chat(static_engine, images, name, turns=[Turn("Hello", "there")]) for name in ("stopped", "fresh"))
+    with pytest.raises(OutOfMemory, match="ran out of memory"):
+        chat.ask("What is this?", stop=StopAtCheck(8), keep=False)
+    assert decoding, "it was stopped while it was decoding"
+    monkeypatch.undo()
+    again = chat.ask("And that?")
+    assert again.stats.num_cached_tokens == 0
+    assert again.text == fresh.ask("And that?").text
+    for session_id in ("stopped", "fresh"):
+        static_engine.forget(session_id)
+
+
+def test_a_cache_whose_layers_disagree_is_never_kept(engine, new_chat, monkeypatch):
+    def decode_one_layer_too_few(logits, sampler, cache, *args):
+        yield 100
+        for layer in cache.layers[1:]:
+            layer.crop(-1)
+
+    monkeypatch.setattr(engine.runner, "decode", decode_one_layer_too_few)
+    entries = engine.memory_report()["entries"]
+    chat = new_chat()
+    assert chat.ask("What is this?").finished
+    assert engine.memory_report()["entries"] == entries
 
 
 def test_a_failure_while_memory_is_given_back_reaches_the_caller_and_the_next_question_works(engine, new_chat, monkeypatch):

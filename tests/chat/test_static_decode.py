@@ -22,7 +22,7 @@ def model():
 def prefilled(model, cache, length, seed=0):
     """Run ``length`` random embeddings through the ordinary forward; the last logits [V]."""
     embeds = torch.randn(1, length, model.config.hidden_size, generator=torch.Generator().manual_seed(seed))
-    return model(inputs_embeds=embeds, past_key_values=cache, logits_to_keep=1).logits[0, -1]
+    return model(inputs_embeds=embeds.to(model.dtype), past_key_values=cache, logits_to_keep=1).logits[0, -1]
 
 
 @torch.no_grad()
@@ -42,6 +42,33 @@ def test_same_logits_as_the_ordinary_forward_and_the_cache_holds_the_answer_afte
     for layer, expected in zip(ours.layers, oracle.layers, strict=True):
         torch.testing.assert_close(layer.keys[:, :, : ours.length], expected.keys, rtol=1e-4, atol=1e-4)
         torch.testing.assert_close(layer.values[:, :, : ours.length], expected.values, rtol=1e-4, atol=1e-4)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_half_precision_is_as_near_to_float32_as_the_ordinary_forward_is(model, dtype):
+    """Oracle: float32. The fixed buffers may err half as much again as the ordinary forward in the same dtype does."""
+    half = tiny_model().to(dtype)
+    half_in_32 = tiny_model().to(dtype).float()
+    length = BLOCK_POSITIONS - 3
+    exact, ordinary = DynamicCache(config=model.config), DynamicCache(config=model.config)
+    ours = InPlaceCache(model.config.num_hidden_layers, length)
+    logits_V = prefilled(half_in_32, exact, length)
+    for cache in (ordinary, ours):
+        prefilled(half, cache, length)
+    errors = []
+    with make_static_decoder(half, 2 * BLOCK_POSITIONS, DecodeMode.STATIC).decoding(ours, 6) as step:
+        for _ in range(6):
+            token_1 = logits_V.argmax(-1, keepdim=True)
+            logits_V = half_in_32(token_1[None], past_key_values=exact).logits[0, -1]
+            plain_V = half(token_1[None], past_key_values=ordinary).logits[0, -1]
+            errors.append([(found_V - logits_V).norm() / logits_V.norm() for found_V in (step(token_1), plain_V)])
+    ours_error, plain_error = torch.tensor(errors).amax(0)
+    assert ours_error < 1.5 * plain_error < 0.2
+    for layer, expected in zip(ours.layers, exact.layers, strict=True):
+        assert layer.keys.dtype == dtype
+        for found, right in ((layer.keys, expected.keys), (layer.values, expected.values)):
+            assert (found[:, :, length : ours.length] - right[:, :, length:]).norm() < 0.1 * right[:, :, length:].norm()
 
 
 @torch.no_grad()

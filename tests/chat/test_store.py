@@ -1,8 +1,9 @@
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ixc.chat.store import SessionStore
+from ixc.chat.store import SessionStore, bounded_cache
 from ixc.settings import CacheLimits
 
 
@@ -17,6 +18,18 @@ class Clock:
 @pytest.fixture
 def clock():
     return Clock()
+
+
+def test_a_gpu_keeps_what_half_of_its_free_memory_holds_unless_it_is_told(monkeypatch):
+    """1.18 GB for a conversation about an image of 55 tiles in the 7B: 2 GB would hold one, whatever the GPU."""
+    gpu, free = torch.device("cuda"), {"bytes": 60 * 10**9}
+    monkeypatch.setattr("ixc.chat.store.free_memory_bytes", lambda device: free["bytes"])
+    assert bounded_cache(CacheLimits(max_age_s=7), gpu) == CacheLimits(max_bytes=30 * 10**9, max_age_s=7)
+    assert bounded_cache(CacheLimits(max_bytes=0), gpu).max_bytes == 0
+    assert bounded_cache(CacheLimits(max_bytes=5), gpu).max_bytes == 5
+    assert bounded_cache(CacheLimits(), torch.device("cpu")).max_bytes == 2048 * 1024**2
+    free["bytes"] = 10**9
+    assert bounded_cache(CacheLimits(), gpu).max_bytes == 2048 * 1024**2
 
 
 def test_least_recently_used_goes_first_when_bytes_run_out(clock):

@@ -23,11 +23,11 @@ def ablate(monkeypatch, tmp_path):
     """The command's exit code, run on the small model's weights; ``meanwhile`` happens while each of the three is trained."""
     results = tmp_path / "nano_eval.json"
 
-    def run(meanwhile=lambda: None, model=NANO.source):
+    def run(meanwhile=lambda: None, model=NANO.source, steps=7, out="out", config=CONFIG):
         monkeypatch.setattr(ablation, "train_without", lambda *_: meanwhile())
         monkeypatch.setattr(ablation, "make_tasks", lambda *_: [])
         monkeypatch.setattr(ablation, "measure", lambda *_: {"HD-4": {"all": FIGURES}})
-        options = ["--config", CONFIG, "--model", model, "--out", tmp_path / "out", "--steps", 7, "--results", results]
+        options = ["--config", config, "--model", model, "--out", tmp_path / out, "--steps", steps, "--results", results]
         return ablation.main([str(option) for option in options])
 
     run.results = results
@@ -52,7 +52,7 @@ def test_the_table_names_the_weights_that_all_three_began_with(ablate, tmp_path,
     save_file(others, tmp_path / "others" / "model.safetensors")
     ablate.results.write_text(json.dumps({"budgets": {"HD-4": {}}, "weights": shipped_digest()}))
     with caplog.at_level(logging.WARNING):
-        assert ablate(model=tmp_path / "others") == 0
+        assert ablate(model=tmp_path / "others", out="others-out") == 0
     assert read(ablate.results)["ablation_weights"] not in (None, shipped_digest())
     assert "The ablation is of other weights" in caplog.text
     caplog.clear()
@@ -72,3 +72,26 @@ def test_a_file_that_cannot_be_added_to_is_found_before_anything_is_trained(abla
     ablate.results.write_text("[]")
     assert ablate(meanwhile=lambda: pytest.fail("it was trained")) == 1
     assert "is not what an evaluation wrote" in caplog.text
+
+
+def test_checkpoints_of_other_steps_or_weights_or_another_config_are_not_gone_on_from(ablate, tmp_path, caplog):
+    """300 steps that are there would otherwise be evaluated as 100."""
+    assert ablate(steps=300) == 0
+    (tmp_path / "out" / "no-newline" / "joint").mkdir(parents=True)
+    before = ablate.results.read_bytes()
+    changed = tmp_path / "changed.yaml"
+    changed.write_text(CONFIG.read_text().replace("seed: 13", "seed: 14"))
+    for options, what in (({"steps": 100}, "steps"), ({"steps": 300, "config": changed}, "config")):
+        caplog.clear()
+        assert ablate(meanwhile=lambda: pytest.fail("it was trained"), **options) == 1
+        assert f"another ablation, whose {what} differ" in caplog.text
+    assert ablate.results.read_bytes() == before
+    assert ablate(steps=300) == 0, "the same goes on"
+    assert ablate(steps=100, out="other") == 0
+    assert read(ablate.results)["ablation_steps"] == 100
+
+
+def test_checkpoints_that_nothing_is_known_of_are_not_gone_on_from(ablate, tmp_path, caplog):
+    (tmp_path / "out" / "full" / "joint").mkdir(parents=True)
+    assert ablate(meanwhile=lambda: pytest.fail("it was trained")) == 1
+    assert "differ or are not known; give another --out" in caplog.text

@@ -8,8 +8,9 @@ import pytest
 import torch
 from PIL import Image
 
+from ixc.chat.static_decode import DecodeMode, StaticDecoder, make_static_decoder
 from ixc.conversation import TURN_END
-from ixc.errors import ConversationTooLong, ImageUnreadable, OutOfMemory
+from ixc.errors import ConversationTooLong, ImageTooLarge, ImageUnreadable, OutOfMemory
 from ixc.evaluation.answering import ReferenceAnswerer, load_pixels
 from ixc.evaluation.tasks import REFERENCE_GENERATION, evaluation_prompt
 from ixc.settings import GenerationSettings
@@ -102,6 +103,26 @@ def test_prompt_tokens_are_counted(engine):
     assert answer.elapsed_ms > 0
 
 
+def test_the_engine_s_fixed_buffers_answer_greedy_questions(engine, monkeypatch):
+    """As on a GPU: two questions about an image."""
+    given, decoding = [], StaticDecoder.decoding
+
+    def note(decoder, cache, max_new_tokens):
+        given.append(cache.length)
+        return decoding(decoder, cache, max_new_tokens)
+
+    monkeypatch.setattr(StaticDecoder, "decoding", note)
+    ordinary = ReferenceAnswerer(engine, MAX_PATCHES, GREEDY)
+    model = engine.runner.model
+    monkeypatch.setattr(engine.runner, "static", make_static_decoder(model, model.config.max_context_tokens, DecodeMode.STATIC))
+    buffered = ReferenceAnswerer(engine, MAX_PATCHES, GREEDY)
+    for question in ("What is shown?", "How many?"):
+        expected = ordinary.answer(IMAGES[0], question)
+        found = buffered.answer(IMAGES[0], question)
+        assert (found.text, found.num_new_tokens) == (expected.text, expected.num_new_tokens)
+    assert len(given) == 2
+
+
 def test_pixels_are_the_reference_s_not_the_app_s(tmp_path):
     """``convert("RGB")``: transparency shows the colour below it, and the orientation tag is not obeyed."""
     picture = Image.new("RGBA", (4, 2), (10, 20, 30, 0))
@@ -120,6 +141,23 @@ def test_a_damaged_image_is_named(engine, tmp_path):
     with pytest.raises(ImageUnreadable, match=r"half\.png cannot be opened; copy or download it again"):
         answerer.answer(path, "Why?")
     assert answerer.answer(IMAGES[0], "Why?").text, "and the next question works"
+
+
+@pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
+def test_a_picture_that_pillow_takes_for_an_attack_is_opened_up_to_the_own_limit(monkeypatch, tmp_path):
+    path = tmp_path / "poster.png"
+    Image.new("RGB", (600, 500)).save(path)
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100_000)  # a third of it: Pillow refuses from twice that
+    with pytest.raises(Image.DecompressionBombError):
+        Image.open(path)
+    assert load_pixels(path).shape == (500, 600, 3)
+    assert Image.MAX_IMAGE_PIXELS == 100_000
+    monkeypatch.setattr("ixc.evaluation.answering.MAX_MEGAPIXELS", 0.2)
+    with pytest.raises(ImageTooLarge, match=r"poster\.png has more than the 0\.2 megapixels that are opened; downscale it"):
+        load_pixels(path)
+    monkeypatch.setattr("ixc.evaluation.answering.MAX_MEGAPIXELS", 0.1)
+    with pytest.raises(ImageTooLarge, match=r"more than the 0\.1 megapixels"):
+        load_pixels(path)
 
 
 def test_a_prompt_beyond_the_context_is_refused(engine, monkeypatch):

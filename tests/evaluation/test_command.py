@@ -229,16 +229,36 @@ def test_the_papers_pixels_are_used_whatever_the_app_uses(arguments, monkeypatch
     assert ways == [True, True]
 
 
-def test_a_damaged_image_stops_the_run_and_what_was_answered_is_kept(arguments, capsys, docvqa, tmp_path):
-    path = docvqa / "images" / "img_portrait.png"
+def test_a_damaged_image_costs_its_own_questions_and_is_told_at_the_end(arguments, capsys, docvqa, tmp_path):
+    path = docvqa / "images" / "img_landscape.png"
     whole = path.read_bytes()
     path.write_bytes(whole[:100])
     assert main(arguments()) == 1
-    assert capsys.readouterr().err.splitlines()[-1].startswith(f"ixc: The image {path} cannot be opened")
+    out, err = capsys.readouterr()
+    assert err.splitlines()[-1] == (
+        "ixc: 3 of 6 questions are not answered; the others are kept, and the same command asks what is missing. "
+        f"The image {path} cannot be opened; copy or download it again."
+    )
+    assert "3 of 6 questions;" in out
+    assert "3 could not be asked, because their image cannot be opened" in out
+    (result,) = (tmp_path / "out").glob("*/result.json")
+    assert json.loads(result.read_text())["unanswered"] == [f"img_landscape-{number}" for number in range(3)]
     assert len(predictions(tmp_path / "out")) == 3
     path.write_bytes(whole)
     assert main(arguments()) == 0
-    assert "3 of 6 questions are answered" in capsys.readouterr().err
+    out, err = capsys.readouterr()
+    assert "3 of 6 questions are answered" in err
+    assert "could not be asked" not in out
+    assert json.loads(result.read_text())["unanswered"] == []
+
+
+def test_without_any_image_that_opens_there_is_no_score(arguments, capsys, docvqa):
+    for path in (docvqa / "images").iterdir():
+        path.write_bytes(b"")
+    assert main(arguments()) == 1
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.splitlines()[-1].endswith("cannot be opened; copy or download it again.")
 
 
 def test_a_split_without_answers_leaves_a_submission(arguments, capsys, docvqa, tmp_path):

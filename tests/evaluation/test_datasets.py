@@ -11,7 +11,7 @@ from PIL import Image
 
 from ixc.errors import EvaluationError
 from ixc.evaluation.datasets import load_dataset
-from ixc.evaluation.tasks import FORMULA_GROUP, TASKS
+from ixc.evaluation.tasks import FORMULA_GROUP, OCRBENCH_GROUPS, TASKS
 from tests.models.hub import REPOSITORY, StandInHub
 
 QUESTION = {"id": "1", "image": "page.png", "question": "What?", "answers": ["this"]}
@@ -84,6 +84,20 @@ def test_what_a_metric_needs_is_checked_before_hours_of_answering(own):
         own(QUESTION | {"group": "Human"}, name="chartqa")
     with pytest.raises(EvaluationError, match="has no group, and OCRBench scores 'Handwritten Mathematical"):
         own(QUESTION, name="ocrbench")
+
+
+def test_a_part_of_a_benchmark_is_not_the_benchmark(own):
+    with pytest.raises(EvaluationError, match=r"no question of the group augmented in .* not be that of ChartQA"):
+        own(QUESTION | {"group": "human"}, name="chartqa")
+    whole = [QUESTION | {"id": str(index), "group": group} for index, group in enumerate(OCRBENCH_GROUPS)]
+    assert len(own(*whole, name="ocrbench")) == len(set(OCRBENCH_GROUPS)) == 10
+    with pytest.raises(EvaluationError, match="no question of the group Regular Text Recognition and Irregular Text"):
+        own(*whole[2:], name="ocrbench")
+
+
+def test_a_formula_of_a_misspelt_group_is_not_scored_as_text(own):
+    with pytest.raises(EvaluationError, match=f"has the group 'Formula'; OCRBench has Regular .* and {FORMULA_GROUP}"):
+        own(QUESTION | {"group": "Formula"}, name="ocrbench")
 
 
 def test_a_file_that_is_not_text_or_not_there(tmp_path):
@@ -175,10 +189,11 @@ def test_ocrbench(tmp_path):
         {"dataset_name": "IIIT5K", "id": 7, "image_path": "IIIT5K/test/918_1.png", "type": "Regular Text Recognition"},
         {"dataset_name": "HME100k", "id": 7, "image_path": "HME100k/2.jpg", "type": FORMULA_GROUP},
     ]
+    rest = [{"image_path": "HME100k/2.jpg", "type": group} for group in OCRBENCH_GROUPS[1:] if group != FORMULA_GROUP]
     for record, answers in zip(records, ("CENTRE", ["x^2"]), strict=True):
         record |= {"question": "what is written in the image?", "answers": answers}
-    put_json(tmp_path / "OCRBench.json", records)
-    first, second = load("ocrbench", "test", tmp_path)
+    put_json(tmp_path / "OCRBench.json", [*records, *(each | {"question": "?", "answers": ["a"]} for each in rest)])
+    first, second, *_ = load("ocrbench", "test", tmp_path)
     assert (first.image, first.answers, first.group) == (word, ("CENTRE",), "Regular Text Recognition")
     assert (second.image, second.answers, second.group) == (formula, ("x^2",), FORMULA_GROUP)
     assert first.id != second.id

@@ -3,9 +3,12 @@
 import io
 import itertools
 import json
+import os
 import subprocess
+import sys
 from contextlib import closing
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -25,6 +28,7 @@ from ixc.settings import Settings
 from ixc.training.fonts import BUILT_IN
 
 SEED = 5
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
@@ -229,6 +233,133 @@ def test_what_was_measured_with_other_documents_or_pixels_is_measured_again(coun
         monkeypatch.setattr(held_out, "make_tasks", lambda *_: [*tasks[:-1], other])
     assert main(command) == 0
     assert counted.asked == [1, 4, 9, 16, 25, 1, 4]
+
+
+RESULT = "nano_eval.json"
+
+
+def eval_nano(folder, *options):
+    return main(["eval", "nano", "--limit", "12", "--max-patches", "4", "--out", str(folder), *options])
+
+
+@pytest.mark.parametrize(
+    ("held", "options", "words"),
+    [
+        ({"model": "other-nano"}, (), "figures of other-nano that differ in: model."),
+        ({"num_documents": 1000}, (), "differ in: number of documents."),
+        ({"seed": 7}, (), "differ in: seed."),
+        ({"precision": "bfloat16"}, (), "differ in: precision."),
+        ({}, ("--max-patches", "9"), "differ in: budgets."),
+        ({}, ("--limit", "13", "--seed", "1234"), "differ in: number of documents, seed."),
+    ],
+)
+def test_figures_of_another_model_or_of_other_settings_are_not_replaced(counted, capsys, tmp_path, held, options, words):
+    assert eval_nano(tmp_path) == 0
+    path = tmp_path / RESULT
+    path.write_text(json.dumps(json.loads(path.read_text()) | held))
+    before = path.read_bytes()
+    counted.asked.clear()
+    assert eval_nano(tmp_path, *options) == 1
+    error = capsys.readouterr().err.splitlines()[-1]
+    assert words in error
+    assert "give another --out" in error
+    assert path.read_bytes() == before
+    assert counted.asked == []
+
+
+@pytest.mark.parametrize("old", [{"weights": "0" * 64}, {"documents_digest": "of other fonts"}])
+def test_better_weights_of_the_same_model_replace_the_figures(counted, tmp_path, old):
+    assert eval_nano(tmp_path) == 0
+    path = tmp_path / RESULT
+    figures = json.loads(path.read_text())
+    written_before = {key: value for key, value in figures.items() if key not in ("precision", "resize", "documents_digest")}
+    path.write_text(json.dumps(written_before | old))
+    assert eval_nano(tmp_path) == 0
+    assert json.loads(path.read_text()) == figures
+
+
+def test_the_result_says_what_it_is_of(counted, tasks, tmp_path):
+    assert eval_nano(tmp_path, "--seed", "4321") == 0
+    figures = json.loads((tmp_path / RESULT).read_text())
+    assert (figures["seed"], figures["precision"], figures["resize"]) == (4321, "float32", Settings().resize)
+    assert figures["documents_digest"] == nano.tasks_digest([*tasks, *tasks[:3]])
+
+
+def test_a_run_leaves_another_one_s_kept_budgets_alone(counted, capsys, tmp_path):
+    counted.interrupted_at = 9
+    assert main(["eval", "nano", "--limit", "12", "--out", str(tmp_path)]) == 130
+    (kept,) = tmp_path.iterdir()
+    assert capsys.readouterr().err.splitlines()[-1] == (
+        f"stopped: 2 of 7 parts are kept in {kept}, the same command goes on from there"
+    )
+    content = kept.read_bytes()
+    counted.interrupted_at = None
+    assert eval_nano(tmp_path, "--limit", "13") == 0
+    assert kept.read_bytes() == content
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted([kept.name, RESULT])
+
+
+def test_figures_that_came_meanwhile_stay_and_the_own_ones_are_kept(counted, capsys, tmp_path):
+    others = json.dumps({"model": "other-nano", "budgets": {}})
+    counted.meanwhile = lambda: (tmp_path / RESULT).write_text(others)
+    assert eval_nano(tmp_path) == 1
+    assert "differ in: model" in capsys.readouterr().err
+    assert (tmp_path / RESULT).read_text() == others
+    (kept,) = tmp_path.glob("*.partial.json")
+    assert len(json.loads(kept.read_text())["measured"]) == 2
+    (tmp_path / RESULT).unlink()
+    counted.meanwhile = lambda: pytest.fail("it was asked again")
+    assert eval_nano(tmp_path) == 0
+
+
+@pytest.mark.parametrize("model", ["inf-nano", "vl-7b"])
+def test_a_model_that_cuts_no_tiles_is_refused_before_it_is_loaded(counted, capsys, monkeypatch, tmp_path, model):
+    monkeypatch.setitem(sys.modules, "ixc.chat.loading", None)
+    assert eval_nano(tmp_path, "--model", model) == 1
+    error = capsys.readouterr().err
+    assert error.startswith(f"ixc: {model} cuts no tiles")
+    assert "ixc.evaluation.inf_nano" in error
+
+
+def test_a_seed_that_training_may_have_drawn_from_is_refused(capsys, tmp_path):
+    assert eval_nano(tmp_path, "--seed", "41") == 1
+    assert "The seed must be at least 1000" in capsys.readouterr().err
+
+
+def test_a_result_that_is_a_folder_is_found_at_once(counted, capsys, tmp_path):
+    (tmp_path / RESULT).mkdir()
+    assert eval_nano(tmp_path) == 1
+    assert f"{RESULT} cannot be written (Is a directory)" in capsys.readouterr().err
+
+
+STOPPED = """
+import os, signal, sys, threading
+from ixc.evaluation import workers
+
+class Stopping(workers.Workers):
+    def readings(self, tasks, max_patches):
+        readings = super().readings(tasks, max_patches)
+        yield next(readings)
+        os.killpg(0, signal.SIGINT)  # as a terminal sends it: to the workers too
+        yield from readings
+
+workers.Workers = Stopping
+from ixc.cli import main
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+@pytest.mark.slow
+def test_ctrl_c_leaves_one_line_and_no_traceback_of_the_workers(tmp_path):
+    command = [sys.executable, "-c", STOPPED, "eval", "nano", "--limit", "12", "--max-patches", "1", "--jobs", "2"]
+    command += ["--out", str(tmp_path / "out"), "--model", "ixc-nano"]
+    environment = os.environ | {"PATH": str(tmp_path), "IXC_CHROMIUM": "", "OMP_NUM_THREADS": "1"}
+    stopped = subprocess.run(
+        command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300, start_new_session=True
+    )
+    assert stopped.returncode == 130, stopped.stderr
+    assert "Traceback" not in stopped.stderr
+    assert stopped.stderr.rstrip().splitlines()[-1].startswith("stopped: nothing was measured to its end")
 
 
 def test_parts_of_a_task_do_not_run_into_each_other(tasks):

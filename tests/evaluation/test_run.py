@@ -133,14 +133,14 @@ def test_questions_about_one_image_come_together_and_only_open_ones_are_asked(tm
     samples = [sample(0, "a.png"), sample(1, "b.png"), sample(2, "a.png"), sample(3, "b.png"), sample(4, "c.png")]
     first, second = Recorder(num_before_crash=3), Recorder()
     with log_at(tmp_path / "p") as log:
-        answering = answer_all(samples, first, log)
+        answering = answer_all(samples, first, log, {})
         done = [next(answering) for _ in range(3)]
         assert log.answers == {each.id: f"<{each.question}>" for each in done}
         with pytest.raises(KeyboardInterrupt):
             next(answering)
     assert first.asked == [("a.png", "question 0"), ("a.png", "question 2"), ("b.png", "question 1")]
     with log_at(tmp_path / "p") as log:
-        assert [each.id for each in answer_all(samples, second, log)] == ["id3", "id4"]
+        assert [each.id for each in answer_all(samples, second, log, {})] == ["id3", "id4"]
         assert log.answers.keys() == {each.id for each in samples}
     assert second.asked == [("b.png", "question 3"), ("c.png", "question 4")]
 

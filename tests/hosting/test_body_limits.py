@@ -25,6 +25,8 @@ from tests.event_loops import run_apart
 RULES = BodyRules(
     max_upload_bytes=3_000_000,
     max_text_bytes=1000,
+    max_page_bytes=900,
+    max_page_parts=500,
     max_pause_s=0.3,
     free_s=0.6,
     min_bytes_per_s=1_000_000,
@@ -111,8 +113,9 @@ def answer_to(peer: socket.socket) -> bytes:
 @pytest.mark.parametrize(
     ("path", "num_bytes", "is_allowed"),
     [
-        ("/gradio_api/queue/join", 1000, True),
-        ("/gradio_api/queue/join", 1001, False),
+        ("/gradio_api/queue/join", 900, True),
+        ("/gradio_api/queue/join", 901, False),
+        ("/gradio_api/call/plan", 901, False),
         ("/gradio_api/upload", 3_000_000, True),
         ("/gradio_api/upload", 4_100_000, False),
         ("/v1/chat/completions", 4_001_000, True),  # 3 MB are 4 MB in base64
@@ -129,10 +132,18 @@ def test_each_address_has_its_limit(address, path, num_bytes, is_allowed):
     assert is_allowed or b"send a smaller image" in answer
 
 
-@pytest.mark.parametrize(("num_parts", "is_allowed"), [(5000, True), (5001, False)])
-def test_a_body_of_very_many_parts_is_refused_before_it_is_parsed(address, num_parts, is_allowed):
-    body = b"[" + b"{" + b"," * (num_parts - 2) + b"x" * 100_000
-    with connect(address, "/v1/chat/completions", f"Connection: close\r\nContent-Length: {len(body)}") as peer:
+@pytest.mark.parametrize(
+    ("path", "num_parts", "is_allowed"),
+    [
+        ("/v1/chat/completions", 5000, True),
+        ("/v1/chat/completions", 5001, False),
+        ("/gradio_api/call/plan", 500, True),
+        ("/gradio_api/call/plan", 501, False),
+    ],
+)
+def test_a_body_of_very_many_parts_is_refused_before_it_is_parsed(address, path, num_parts, is_allowed):
+    body = b"[" + b"{" + b"," * (num_parts - 2) + b"x" * (100_000 if path.startswith("/v1") else 100)
+    with connect(address, path, f"Connection: close\r\nContent-Length: {len(body)}") as peer:
         with suppress(ConnectionError):
             peer.sendall(body)
         answer = answer_to(peer)

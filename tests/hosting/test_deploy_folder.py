@@ -6,8 +6,11 @@ import argparse
 import configparser
 import re
 import shlex
+import shutil
+import subprocess
 from pathlib import Path
 
+import pytest
 import yaml
 
 from ixc.application.model_choice import offered_models
@@ -83,6 +86,43 @@ def test_nginx_lets_through_what_the_app_takes_as_long_as_it_takes():
     assert NGINX.count("{") == NGINX.count("}")
 
 
+def test_nginx_holds_many_tabs_and_keeps_figures_to_those_who_run_the_app():
+    """Each open page holds a connection; browsers make six to a name over HTTP/1.1, and any number of streams over HTTP/2."""
+    secure = [line for line in directives("listen") if "443" in line]
+    assert len(secure) == 2
+    assert all("http2" in line.split() for line in secure)
+    (private,) = re.findall(r"location ~ (\S+) {\s*return 404;\s*}", NGINX)
+    assert all(re.search(private, path) for path in ("/metrics", "/metrics/", "/status"))
+    assert not any(re.search(private, path) for path in ("/", "/v1/models", "/gradio_api/queue/join", "/health", "/statuses"))
+
+
+@pytest.mark.skipif(shutil.which("nginx") is None, reason="nginx is not installed")
+def test_nginx_reads_the_file(tmp_path):
+    names = (str(tmp_path / "cert.pem"), str(tmp_path / "key.pem"))
+    command = [
+        "openssl",
+        "req",
+        "-x509",
+        "-newkey",
+        "rsa:2048",
+        "-nodes",
+        "-subj",
+        "/CN=x",
+        "-out",
+        names[0],
+        "-keyout",
+        names[1],
+    ]
+    subprocess.run(command, check=True, capture_output=True)
+    text = WITH_MCP
+    for directive, path in zip(("ssl_certificate", "ssl_certificate_key"), names, strict=True):
+        text = re.sub(rf"{directive} \S+;", f"{directive} {path};", text)
+    whole = tmp_path / "nginx.conf"
+    whole.write_text(f"pid {tmp_path}/pid;\nevents {{}}\nhttp {{\n{text}\n}}\n")
+    told = subprocess.run(["nginx", "-t", "-c", str(whole)], capture_output=True, text=True)
+    assert told.returncode == 0, told.stderr
+
+
 def test_nginx_sends_mcp_calls_on_as_everything_else_but_for_the_name_that_such_an_app_takes():
     """What one location sets, another does not take over."""
     root, mcp = (
@@ -128,3 +168,7 @@ def test_the_service_runs_a_command_that_exists():
     assert args.host == "127.0.0.1"
     assert args.auth == Path("%d/users")
     assert args.grace + 10 < float(service()["TimeoutStopSec"]), "killed before its answers have been ended"
+
+
+def test_the_service_may_have_many_connections():
+    assert int(service()["LimitNOFILE"]) >= 65_536

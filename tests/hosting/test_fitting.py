@@ -46,7 +46,23 @@ def test_a_cpu_space_needs_what_the_same_model_needs_on_this_cpu(name, monkeypat
 def test_a_gpu_holds_the_large_models_in_16_bits(name, gigabytes):
     need = memory_need(find_model(name), HARDWARE["l4x1"])
     assert need.weights / 1e9 == pytest.approx(gigabytes, abs=0.05)
-    assert need.total_gb == pytest.approx((need.weights + need.question + need.runtime) / 1e9)
+    parts = (need.weights, need.question, need.runtime, need.decoding)
+    assert need.total_gb == pytest.approx(sum(parts) / 1e9)
+
+
+@pytest.mark.parametrize(
+    ("name", "hardware", "gigabytes"),
+    [
+        ("4khd-7b", "a100-large", 16384 * 32 * 2 * 8 * 128 * 2 / 1e9),  # the whole context: 2.15 GB
+        ("4khd-7b", "l4x1", (24 - 17.2 - 1.0) / 8),
+        ("4khd-7b", "t4-small", 0),  # there is no room for the weights
+        ("4khd-7b", "zero-a10g", 0),
+        ("4khd-7b", "cpu-upgrade", 0),
+        ("inf-llava-8b", "a100-large", 0),  # decodes without such buffers
+    ],
+)
+def test_the_fixed_buffers_of_decoding_are_counted(name, hardware, gigabytes):
+    assert memory_need(PRESETS[name], HARDWARE[hardware]).decoding / 1e9 == pytest.approx(gigabytes, abs=0.01)
 
 
 def test_zero_gpu_reads_the_prompt_in_smaller_pieces_than_a_gpu_of_one_s_own():

@@ -248,6 +248,10 @@ def test_servers_are_given_once_each():
 CONTENTS = st.one_of(st.text(), st.lists(st.fixed_dictionaries({"type": st.just("text"), "text": st.text()}), min_size=1))
 ROLES = st.sampled_from(["user", "assistant", "system"])
 MESSAGES = st.lists(st.fixed_dictionaries({"role": ROLES, "content": CONTENTS}))
+ANY_TEXT = st.text("a图\ud83d", max_size=3)  # the last is half a character
+JSON = st.recursive(
+    st.none() | st.booleans() | st.floats() | ANY_TEXT, lambda part: st.lists(part) | st.dictionaries(ANY_TEXT, part)
+)
 
 
 @given(MESSAGES, CONTENTS, MESSAGES, MESSAGES)
@@ -265,8 +269,15 @@ def test_what_follows_the_first_question_does_not_move_a_conversation(before, qu
 
 
 @given(st.binary())
-def test_any_body_has_a_place(body):
-    assert conversation_key(body, "") == conversation_key(body, "")
+def test_a_body_without_a_conversation_belongs_to_its_caller(body):
+    assert conversation_key(body, "caller") == conversation_key(b"", "caller")
+    assert conversation_key(body, "caller") != conversation_key(body, "another")
+
+
+@given(JSON, JSON)
+def test_whatever_stands_for_a_conversation_has_a_place(messages, name):
+    body = json.dumps({"messages": messages, "prompt_cache_key": name}).encode()
+    assert sorted(rank(conversation_key(body, ""), ["http://a", "http://b"])) == ["http://a", "http://b"]
 
 
 def test_a_named_conversation_belongs_to_its_name():

@@ -116,7 +116,7 @@ def test_a_wrong_spacefile_is_refused(tmp_path, path, value, says):
 
 
 def test_a_folder_without_one(tmp_path):
-    with pytest.raises(SpaceError, match="run this from a checkout"):
+    with pytest.raises(SpaceError, match="name a checkout"):
         read_spacefile(tmp_path)
     (tmp_path / "Spacefile").write_text("a: [")
     with pytest.raises(SpaceError, match="cannot be read"):
@@ -201,6 +201,7 @@ def test_the_pins_fit_together_on_every_python_that_is_named():
     [
         (PINS, "3.9", "needs Python >=3.1"),
         ({**PINS, "pillow": "13.0.0"}, "3.11", "gradio .* needs pillow.*, and 13.0.0 is pinned"),
+        ({**PINS, "mcp": "2.3.0"}, "3.11", r"built with gradio\[mcp\], which needs mcp<2.*, and 2.3.0 is pinned"),
         ({**PINS, "numpy": "1.0"}, "3.11", "numpy is pinned to 1.0 and was tested with"),
         ({**PINS, "no-such-package": "1.0"}, "3.11", "no-such-package, which requirements.txt needs, is not installed"),
     ],

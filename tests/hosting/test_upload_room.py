@@ -139,3 +139,28 @@ def test_uploads_that_never_come_to_an_end_leave_the_others_their_room():
             task.cancel()
 
     run_apart(scene())
+
+
+def test_old_uploads_go_with_whatever_request_comes_later(tmp_path):
+    """Where nobody uploads any more, nothing else would look at them."""
+    path = tmp_path / "own folder" / "old.png"
+    path.parent.mkdir()
+    path.write_bytes(b"x")
+    os.utime(path, (0, 0))
+    held = {str(path)}
+
+    async def scene(sweep_every_s: float) -> None:
+        async def answer(scope, receive, send):
+            pass
+
+        limits = UploadLimits(max_file_bytes=10, max_age_s=100, sweep_every_s=sweep_every_s)
+        room = UploadRoom(answer, uploads=lambda: held, limits=limits)
+        await room({"type": "http", "method": "GET", "path": "/health", "headers": []}, None, None)
+        if room._sweeping is not None:
+            await room._sweeping
+
+    run_apart(scene(600))
+    assert path.exists()
+    run_apart(scene(0))
+    assert not path.parent.exists()
+    assert not held

@@ -13,11 +13,11 @@ from contextlib import contextmanager
 
 import gradio_client
 import httpx
-import mcp.client
 import numpy as np
 import openai
 import pytest
 
+from ixc.application.model_choice import offered_models
 from ixc.benchmarks.app_process import AppProcess
 from ixc.chat.events import Finished, FinishReason, TextDelta
 from ixc.chat.interface import ChatEngine
@@ -25,12 +25,13 @@ from ixc.chat.remote import connect_engine
 from ixc.chat.remote_messages import encode_image
 from ixc.chat.request import ChatRequest, StopFlag
 from ixc.conversation import ImageView, Turn
-from ixc.errors import BackendFailed, BackendLost, CheckpointError, EngineBusy, SettingsError
+from ixc.errors import BackendFailed, BackendLost, BackendRefused, CheckpointError, EngineBusy, SettingsError
 from ixc.image_layout import DUAL_PERSPECTIVE
 from ixc.imaging.decode import DecodedImage, decode_image
 from ixc.settings import GenerationSettings, Settings
 from ixc.tiling import SizePx
 from tests.event_loops import run_apart
+from tests.mcp_session import mcp_session
 
 GREEDY = GenerationSettings(max_new_tokens=8, do_sample=False, repetition_penalty=1.0)
 ODD_LINE_ENDS = "a\u2028b\u2029c\x85d\x0be\x0cf\x1cg\x1dh\x1ei"
@@ -133,7 +134,7 @@ def _budgets_of_plans_that_name_none(app, image):
     png = base64.b64decode(encode_image(image.pixels_HWC).partition(",")[2])
 
     async def by_mcp():
-        async with mcp.client.Client(f"{app.url}/mcp") as client:
+        async with mcp_session(app.url) as client:
             called = await client.call_tool("plan_image", {"image_url": encode_image(image.pixels_HWC)})
             return json.loads(called.content[0].text)
 
@@ -153,18 +154,30 @@ class Flaky(http.server.BaseHTTPRequestHandler):
     """Speaks the protocol; what it does with a question is in ``behaviour``."""
 
     behaviour = "answer"
+    models = ("INF-LLaVA",)
+    asked = ()
+    """The bodies of the questions so far."""
+    known_as = None
+    """The Authorization header of the last request."""
     released = threading.Event()
     protocol_version = "HTTP/1.1"
 
     def do_GET(self):
+        type(self).known_as = self.headers["Authorization"]
         if type(self).behaviour == "silent":
             type(self).released.wait(30)
         if type(self).behaviour == "starting":  # as a proxy whose servers are not up yet
             return self._json(503, {"error": {"message": "No server is up.", "code": "no_replica"}})
-        return self._json(200, {"data": [{"id": "INF-LLaVA", "ixc": {"layout": {"kind": "dual_perspective", "view_px": 336}}}]})
+        own = {"layout": {"kind": "dual_perspective", "view_px": 336}}
+        return self._json(200, {"data": [{"id": name, "ixc": own} for name in type(self).models]})
 
     def do_POST(self):
-        self.rfile.read(int(self.headers["Content-Length"]))
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        type(self).asked += (body,)
+        if type(self).behaviour == "strict":
+            return self._json(400, {"error": {"message": "max_tokens must be at least 1."}})
+        if type(self).behaviour == "vllm" and "mm_processor_kwargs" in body:  # without --trust-request-mm-kwargs
+            return self._json(400, {"error": {"message": "Per-request mm_processor_kwargs are disabled by default"}})
         if type(self).behaviour == "busy":
             return self._json(429, {"error": {"message": "All places are taken.", "code": "server_busy"}})
         if type(self).behaviour == "error":
@@ -205,7 +218,7 @@ class Flaky(http.server.BaseHTTPRequestHandler):
 def flaky_server(port=0):
     server = http.server.ThreadingHTTPServer(("127.0.0.1", port), Flaky)
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    Flaky.behaviour = "answer"
+    Flaky.behaviour, Flaky.models, Flaky.asked = "answer", ("INF-LLaVA",), ()
     try:
         yield server.server_port
     finally:
@@ -243,6 +256,7 @@ def test_a_server_lost_in_mid_answer_leaves_the_text_and_comes_back(image):
         ("busy", EngineBusy, "places are taken"),
         ("error", BackendFailed, "something broke"),
         ("nonsense", BackendFailed, "IXC_BACKEND"),
+        ("strict", BackendRefused, "max_tokens must be at least 1"),
     ],
 )
 def test_a_servers_refusals_are_sentences(image, behaviour, error, words):
@@ -252,6 +266,42 @@ def test_a_servers_refusals_are_sentences(image, behaviour, error, words):
         with pytest.raises(error, match=words):
             list(engine.answer(question(image), StopFlag()))
         engine.close()
+
+
+def test_a_server_that_takes_no_budget_is_asked_without_one(image):
+    with flaky_server() as port:
+        engine = connect_engine(Settings(backend=f"http://127.0.0.1:{port}"))
+        Flaky.behaviour = "vllm"
+        for _ in range(2):
+            assert text_of(engine.answer(question(image), StopFlag())) == "All is well"
+        engine.close()
+    assert ["mm_processor_kwargs" in body for body in Flaky.asked] == [True, False, False]
+
+
+@pytest.mark.parametrize(("named", "chosen"), [("qwen-vl", "qwen-vl"), ("ixc-nano", "text-embedding-3")])
+def test_the_named_model_is_asked_where_a_server_has_several(image, named, chosen):
+    with flaky_server() as port:
+        Flaky.models = ("text-embedding-3", "qwen-vl")
+        engine = connect_engine(Settings(backend=f"http://127.0.0.1:{port}", model=named))
+        assert engine.info.name == chosen
+        list(engine.answer(question(image), StopFlag()))
+        engine.close()
+    assert [body["model"] for body in Flaky.asked] == [chosen]
+
+
+def test_a_password_in_the_address_is_used_and_shown_to_nobody(caplog):
+    with flaky_server() as port:
+        settings = Settings(backend=f"http://alice:s3cret@127.0.0.1:{port}/v1")
+        with caplog.at_level(logging.INFO):
+            engine = connect_engine(settings)
+        engine.close()
+    assert Flaky.known_as == "Basic " + base64.b64encode(b"alice:s3cret").decode()
+    shown = f"http://127.0.0.1:{port}/v1"
+    assert (engine.info.device, offered_models(settings)[0].title) == (shown, shown)
+    assert "s3cret" not in caplog.text
+    with pytest.raises(SettingsError) as refusal:
+        connect_engine(Settings(backend="ftp://alice:s3cret@host"))
+    assert "s3cret" not in str(refusal.value)
 
 
 def test_signs_that_only_python_takes_for_line_ends_stay_in_the_answer(image):

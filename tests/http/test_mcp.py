@@ -9,9 +9,12 @@ import time
 
 import httpx
 import pytest
-from mcp.client import Client
+from mcp import ClientSession
+from mcp.client.streamable_http import streamable_http_client
 
+import ixc
 from tests.event_loops import run_apart
+from tests.mcp_session import mcp_session
 
 
 @pytest.fixture(scope="module")
@@ -21,7 +24,7 @@ def image_url(small_png) -> str:
 
 def call(app, name, **arguments):
     async def run():
-        async with Client(f"{app.url}/mcp") as client:
+        async with mcp_session(app.url) as client:
             return await client.call_tool(name, arguments)
 
     return run_apart(run())
@@ -29,12 +32,22 @@ def call(app, name, **arguments):
 
 def test_the_two_tools_are_listed_with_their_arguments(app):
     async def run():
-        async with Client(f"{app.url}/mcp") as client:
+        async with mcp_session(app.url) as client:
             return (await client.list_tools()).tools
 
     tools = {tool.name: tool for tool in run_apart(run())}
     assert set(tools) == {"plan_image", "ask_image"}
     assert all("base64" in tool.description for tool in tools.values())
+
+
+def test_the_server_says_who_it_is(app):
+    async def run():
+        async with streamable_http_client(f"{app.url}/mcp") as (read, write, _), ClientSession(read, write) as session:
+            return await session.initialize()
+
+    told = run_apart(run())
+    assert (told.serverInfo.name, told.serverInfo.version) == ("ixc", ixc.__version__)
+    assert "plan_image" in told.instructions
 
 
 def test_a_plan(app, image_url):
@@ -102,11 +115,15 @@ def test_a_caller_who_goes_away_is_not_answered_further(app, http, image_url):
         ("plan_image", {"image_url": "data:image/png;base64,AAAA", "max_patches": 65}, "1 to 64"),
         ("ask_image", {"image_url": "http://169.254.169.254/", "question": "What?"}, "does not fetch"),
         ("ask_image", {"image_url": "data:image/png;base64,AAAA", "question": "What?"}, "not an image"),
+        ("ask_image", {"question": "What?"}, "'image_url' is a required property"),
+        ("plan_image", {"image_url": "data:image/png;base64,AAAA", "max_patches": "four"}, "'four' is not of type 'integer'"),
+        ("plan_image", {"image_url": "data:image/png;base64,AAAA", "max_pathces": 4}, "'max_pathces' was unexpected"),
+        ("paint_image", {}, "there are plan_image and ask_image"),
     ],
 )
 def test_a_bad_call_is_an_error_in_a_sentence(app, tool, arguments, words):
     result = call(app, tool, **arguments)
-    assert result.is_error
+    assert result.isError
     assert words in result.content[0].text
     assert "Traceback" not in result.content[0].text
 

@@ -231,3 +231,16 @@ def test_from_pixels_takes_a_copy_of_memory_that_can_still_change():
     ):
         with pytest.raises(ValueError, match="pixels must be uint8"):
             DecodedImage.from_pixels(wrong)
+
+
+@pytest.mark.parametrize("kind", [bytearray, memoryview])
+def test_bytes_may_lie_in_any_buffer(kind):
+    data = encode(four_corners(), "PNG")
+    image = decode_image(kind(data), ImageLimits())
+    assert image.image_id == decode_image(data, ImageLimits()).image_id
+
+
+@pytest.mark.parametrize("source", ["sign.png", None, 3])
+def test_a_file_s_name_is_not_its_bytes(source):
+    with pytest.raises(TypeError, match=f"a pathlib.Path or as the bytes of its file, not as {type(source).__name__}"):
+        decode_image(source, ImageLimits())

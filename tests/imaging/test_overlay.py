@@ -162,3 +162,18 @@ def test_a_file_of_its_own_carries_the_picture_in_its_place():
         assert np.abs(np.subtract(picture.getpixel((800, 300)), (200, 30, 60))).max() <= 4
     assert len(parse(plan_svg_document(WIDE)).findall(f"{SVG}image")) == 0
     assert len(root.findall(f".//{SVG}rect[@data-tile]")) == 21
+
+
+@pytest.mark.parametrize(
+    "pixels",
+    [
+        np.zeros((300, 900), np.uint8),
+        np.zeros((300, 900, 4), np.uint8),
+        np.zeros((300, 900, 3)),
+        np.zeros((900, 300, 3), np.uint8),
+    ],
+    ids=["grey", "with transparency", "floats", "turned"],
+)
+def test_a_file_of_its_own_takes_the_plan_s_picture_only(pixels):
+    with pytest.raises(ValueError, match=r"expected uint8 pixels of shape \(300, 900, 3\), got "):
+        plan_svg_document(plan_tiles(SizePx(300, 900), 9), pixels)

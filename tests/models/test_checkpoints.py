@@ -12,22 +12,11 @@ from ixc.chat.loading import load_engine
 from ixc.errors import CheckpointError
 from ixc.models.checkpoints import load_checkpoint
 from ixc.models.precision import Precision
-from ixc.models.xcomposer2 import XComposer2ForCausalLM, XComposer2ImageProcessor, XComposer2Processor
+from ixc.models.xcomposer2 import XComposer2ForCausalLM
 from ixc.settings import Settings
-from tests.checkpoints import real_tokenizer, tiny_model
+from tests.checkpoints import tiny_model
 
-
-@pytest.fixture(scope="module")
-def good_folder(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("checkpoint")
-    tiny_model().save_pretrained(folder)
-    XComposer2Processor(XComposer2ImageProcessor(max_patches=9), real_tokenizer(), default_system="Hi").save_pretrained(folder)
-    return folder
-
-
-@pytest.fixture
-def folder(good_folder, tmp_path):
-    return shutil.copytree(good_folder, tmp_path / "checkpoint")
+POINTER = "version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 9976634558\n"
 
 
 def load(folder):
@@ -124,6 +113,10 @@ def test_other_model_and_broken_config_are_said_so(folder, tmp_path):
     ("name", "text", "message"),
     [
         ("config.json", '{"model_type": ["a"]}', r"type \['a'\]"),
+        ("config.json", "[" * 200_000, r"config\.json cannot be read: it is nested too deep"),
+        ("config.json", POINTER, r"config\.json is not the file itself but a git-lfs pointer"),
+        ("generation_config.json", "[" * 200_000, r"generation_config\.json is not a usable configuration"),
+        ("tokenizer.model", POINTER, r"tokenizer\.model is not the file itself but a git-lfs pointer"),
         ("generation_config.json", "{broken", r"generation_config\.json is not a usable configuration"),
         ("generation_config.json", "[]", r"generation_config\.json is not a usable configuration"),
         ("tokenizer.model", "broken", "tokenizer or processor in"),
@@ -153,27 +146,37 @@ def test_a_configuration_that_no_model_can_be_built_from_is_said_so(folder, chan
 
 
 @pytest.mark.parametrize("kernels", ["flash_attention_2", "someone/their-kernels"])
-def test_the_folder_does_not_choose_what_attends(folder, kernels):
+@pytest.mark.parametrize("name", ["attn_implementation", "_attn_implementation"])
+def test_the_folder_does_not_choose_what_attends(folder, name, kernels):
     """The official file asks for flash-attn, which need not be there; transformers takes other names for code on the Hub."""
-    change_config(folder, attn_implementation=kernels)
+    vision = json.loads((folder / "config.json").read_text())["vision_config"]
+    change_config(folder, **{name: kernels}, vision_config=vision | {name: kernels})
     model = load(folder).model
     assert model.config._attn_implementation == model.vit.clip.config._attn_implementation == "sdpa"
 
 
-@pytest.mark.parametrize(
-    "index",
-    [
-        {"metadata": {}, "weight_map": {"model.norm.weight": "../elsewhere.safetensors"}},
-        {"metadata": {}, "weight_map": {"model.norm.weight": 3}},
-        {"metadata": {}, "weight_map": {"model.norm.weight": 3, "output.weight": "a.safetensors"}},
-        {"weight_map": {"model.norm.weight": "model.safetensors"}},
-        {"metadata": {}, "weight_map": ["model.safetensors"]},
-    ],
-)
-def test_an_index_that_leads_elsewhere_is_refused(folder, index):
-    (folder / "model.safetensors").rename(folder.parent / "elsewhere.safetensors")
-    (folder / "model.safetensors.index.json").write_text(json.dumps(index))
-    with pytest.raises(CheckpointError, match=r"index\.json (is damaged|names weights outside its folder)"):
+@pytest.mark.parametrize("name", ["quantization_config", "compression_config"])
+@pytest.mark.parametrize("value", [{"quant_method": "bitsandbytes", "load_in_4bit": True}, {"quant_method": "fp8"}, "x"])
+def test_weights_that_another_program_quantised_are_said_so(folder, name, value):
+    change_config(folder, **{name: value})
+    with pytest.raises(CheckpointError, match=rf"quantised \({name}\).*set IXC_PRECISION=int8 or int4\.$"):
+        load(folder)
+
+
+def test_the_folder_does_not_choose_how_it_is_loaded(folder):
+    change_config(folder, fusion_config={"a": 1}, transformers_weights="other.safetensors", quantization_config=None)
+    actual = load(folder).model.state_dict()
+    assert all(torch.equal(actual[name], tensor) for name, tensor in tiny_model().state_dict().items())
+
+
+def test_what_transformers_says_it_loaded_otherwise_is_refused(folder, monkeypatch):
+    """As if its way of choosing files were another one some day."""
+    real = XComposer2ForCausalLM.from_pretrained
+    other = folder.parent / "other"
+    shutil.copytree(folder, other)
+    change_weights(other, lambda weights: weights.pop("plora_glb_GN"))
+    monkeypatch.setattr(XComposer2ForCausalLM, "from_pretrained", lambda _, **options: real(other, **options))
+    with pytest.raises(CheckpointError, match=r"not loaded as they are \(missing keys: plora_glb_GN\)"):
         load(folder)
 
 

@@ -7,10 +7,10 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from ixc.chat.loading import load_engine
-from ixc.models.presets import ASSETS
 from ixc.models.xcomposer2 import XComposer2ImageProcessor
 from ixc.models.xcomposer2.fast_resize import resize_and_pad_fast
 from ixc.settings import Settings
+from ixc.shipped import ASSETS
 from ixc.tiling import SizePx, plan_tiles
 
 

@@ -2,6 +2,7 @@
 
 import re
 import sys
+from contextlib import closing
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -9,11 +10,14 @@ import pytest
 import torch
 from accelerate import init_empty_weights
 
+from ixc.chat.loading import load_engine
 from ixc.errors import SettingsError
 from ixc.models.attention import attention_implementation
-from ixc.models.precision import Precision, load_dtype, parse_precision, quantise, weight_bytes
+from ixc.models.checkpoints import load_checkpoint
+from ixc.models.precision import Precision, check_precision, load_dtype, parse_precision, quantise, weight_bytes
 from ixc.models.xcomposer2 import VisualSpans, XComposer2Config, XComposer2ForCausalLM
 from ixc.models.xcomposer2.language import PLoRALinear
+from ixc.settings import Settings
 from tests.checkpoints import tiny_model
 
 CPU = torch.device("cpu")
@@ -44,17 +48,32 @@ def test_on_a_gpu_without_bf16_it_is_fp16(monkeypatch):
     gpu = torch.device("cuda")
     monkeypatch.setattr("ixc.models.attention.is_flash_attn_2_available", lambda: True)
     for has_bf16, capability, dtype, attention in (
-        (False, (7, 5), torch.float16, "sdpa"),
+        (False, (7, 5), torch.float16, "sdpa_with_repeated_keys"),
         (True, (8, 0), torch.bfloat16, "flash_attention_2"),
     ):
         monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _, has_bf16=has_bf16: (8, 0) if has_bf16 else (7, 5))
         monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device, capability=capability: capability)
         assert load_dtype(Precision.AUTO, gpu, 8 * 10**9) == dtype
         assert attention_implementation(gpu, dtype) == attention
-        assert attention_implementation(gpu, torch.float32) == "sdpa"
+        assert attention_implementation(gpu, torch.float32) == "sdpa_with_repeated_keys"  # no flash kernel takes it
     monkeypatch.setattr("ixc.models.attention.is_flash_attn_2_available", lambda: False)
     assert attention_implementation(gpu, torch.bfloat16) == "sdpa"
     assert attention_implementation(CPU, torch.bfloat16) == "sdpa"
+
+
+@pytest.mark.parametrize("precision", [Precision.INT8, Precision.INT4])
+def test_a_gpu_without_bf16_takes_no_small_weights(monkeypatch, precision, tmp_path):
+    """int8's sums would overflow there in fp16. Said before anything is read: the folder is empty."""
+    gpu = torch.device("cuda")
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _: (7, 5))
+    with pytest.raises(
+        SettingsError, match=rf"{precision} needs .* 8\.0 or newer and this one has 7\.5; set IXC_PRECISION=fp16"
+    ):
+        load_checkpoint(tmp_path, gpu, precision)
+    check_precision(Precision.FP16, gpu)
+    check_precision(precision, CPU)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _: (8, 0))
+    check_precision(precision, gpu)
 
 
 needs_torchao = pytest.mark.skipif(find_spec("torchao") is None, reason="pip install torchao, see requirements-gpu.txt")
@@ -122,6 +141,16 @@ def test_weight_bytes_are_what_torchao_takes(precision):
             parts = [part for name in names if (part := getattr(parameter, name, None)) is not None]
         stored += sum(part.numel() * part.element_size() for part in parts)
     assert stored == pytest.approx(expected, rel=0.02)
+
+
+@needs_torchao
+@pytest.mark.parametrize("precision", [Precision.INT8, Precision.INT4])
+def test_an_engine_reports_what_its_small_weights_take(folder, precision):
+    """Not what they would take unquantised, as their shapes and dtype say. What the next model may have is counted from it."""
+    with closing(load_engine(Settings(model=str(folder), device="cpu", precision=str(precision)), measure=False)) as engine:
+        model = engine.runner.model
+        whole = sum(parameter.numel() * model.dtype.itemsize for parameter in model.parameters())
+        assert engine.memory_report()["model_bytes"] == weight_bytes(tiny_model(), precision, model.dtype) < 0.8 * whole
 
 
 def logits_of(model):

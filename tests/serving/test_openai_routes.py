@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import threading
 import time
@@ -101,9 +102,9 @@ def test_a_stream_in_which_nothing_happens_says_that_it_goes_on(served, soon, ah
 
 def test_openais_client_passes_over_what_keeps_the_stream_alive(served, soon):
     served.engine.may_speak.clear()
-    threading.Timer(0.3, served.engine.may_speak.set).start()
     with openai.OpenAI(base_url=served.url, api_key="none", max_retries=0) as client:
-        stream = client.chat.completions.create(**body())
+        stream = client.chat.completions.create(**body())  # has begun, with the first silence
+        served.engine.may_speak.set()
         assert "".join(chunk.choices[0].delta.content or "" for chunk in stream) == TILED.title
 
 
@@ -120,10 +121,7 @@ def test_a_caller_who_leaves_a_silent_stream_ends_its_question_at_once(served, w
     with httpx.stream("POST", f"{served.url}/chat/completions", json=body(), timeout=30) as answer:
         next(answer.iter_lines())
         assert served.services.traffic.num_running == 1
-    left_s = time.monotonic()
-    while served.services.traffic.num_running:
-        assert time.monotonic() < left_s + 5
-        time.sleep(0.01)
+    assert served.services.traffic.wait_until_idle(5)
     assert served.engine.was_left.is_set() == (where == "at the model")
     if ticket is not None:
         assert served.services.line.num_inside == 1
@@ -132,25 +130,37 @@ def test_a_caller_who_leaves_a_silent_stream_ends_its_question_at_once(served, w
 
 def test_a_caller_who_leaves_before_anything_was_said_ends_its_question_too(served):
     served.engine.may_speak.clear()
-    with pytest.raises(httpx.ReadTimeout):
-        httpx.post(f"{served.url}/chat/completions", json=body(), timeout=0.5)
+    address = httpx.URL(served.url)
+    caller = http.client.HTTPConnection(address.host, address.port)
+    caller.request("POST", f"{address.path}/chat/completions", json.dumps(body()), {"Content-Type": "application/json"})
+    assert served.engine.is_asked.wait(30)
+    caller.close()
     assert served.engine.was_left.wait(5)
 
 
 @pytest.mark.parametrize("streams", [True, False])
 def test_a_question_that_waits_through_a_switch_is_not_answered_under_the_old_name(served, streams):
-    ticket, answers = served.services.line.enter(), []
-    thread = threading.Thread(target=lambda: answers.append(served.ask(streams=streams)))
+    ticket, lines, statuses, has_begun = served.services.line.enter(), [], [], threading.Event()
+
+    def ask() -> None:
+        with httpx.stream("POST", f"{served.url}/chat/completions", json=body(streams=streams), timeout=30) as answer:
+            statuses.append(answer.status_code)
+            for line in answer.iter_lines():
+                lines.append(line)
+                has_begun.set()
+
+    thread = threading.Thread(target=ask)
     thread.start()
+    if streams:
+        assert has_begun.wait(30)  # with its place in the line
     while served.services.line.num_inside < 2:
+        assert thread.is_alive()
         time.sleep(0.01)
-    time.sleep(0.5)  # the stream has begun, with its place in the line
     switch(served.services, SINGLE)
     ticket.leave()
     thread.join(30)
-    (answer,) = answers
-    error = (data(answer.text.splitlines())[-1] if streams else answer.json())["error"]
-    assert answer.status_code == (200 if streams else 404)
+    error = (data(lines)[-1] if streams else json.loads(lines[0]))["error"]
+    assert statuses == [200 if streams else 404]
     assert (error["code"], error["type"]) == ("model_not_found", "invalid_request_error")
     assert "'ixc-nano'" in error["message"]
     assert "'vl-7b'" in error["message"]

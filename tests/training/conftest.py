@@ -1,9 +1,11 @@
 """A training kit small enough for tests, and a typeface that needs no font package."""
 
+from collections import Counter
 from pathlib import Path
 
 import pytest
 import yaml
+from torch.utils._python_dispatch import TorchDispatchMode
 
 import ixc.training
 from ixc.evaluation import held_out, nano
@@ -13,6 +15,18 @@ from ixc.training.fonts import BUILT_IN
 from ixc.training.stages import Kit
 
 CONFIG = Path(ixc.training.__file__).parent / "configs" / "nano.yaml"
+
+
+class CountedOperations(TorchDispatchMode):
+    """Inside, PyTorch's operations are counted by name."""
+
+    def __init__(self):
+        super().__init__()
+        self.names = Counter()
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        self.names[func.overloadpacket.__name__] += 1
+        return func(*args, **(kwargs or {}))
 
 
 @pytest.fixture(scope="session")

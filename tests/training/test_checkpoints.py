@@ -2,12 +2,16 @@
 
 import dataclasses
 import logging
+import multiprocessing
+import os
+import signal
+from pathlib import Path
 
 import pytest
 import torch
 
 from ixc.errors import CheckpointError
-from ixc.training.checkpoints import load_checkpoint, load_result, save_checkpoint
+from ixc.training.checkpoints import load_checkpoint, load_result, save_checkpoint, weights_digest
 from ixc.training.export import export_checkpoint
 from ixc.training.joint_stage import JointStage
 from ixc.training.language_stage import LanguageStage
@@ -18,17 +22,61 @@ from ixc.training.vision_stage import VisionStage
 STAGES = (VisionStage, LanguageStage, JointStage)
 
 
-def test_a_damaged_checkpoint_is_passed_over(tmp_path, caplog):
-    save_checkpoint(tmp_path, 10, {"value": torch.ones(3)})
-    newest = save_checkpoint(tmp_path, 20, {"value": torch.zeros(3)})
-    content = bytearray(newest.read_bytes())
+def damage(path):
+    content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 1
-    newest.write_bytes(content)
+    path.write_bytes(content)
+
+
+def test_a_damaged_checkpoint_is_passed_over_and_counts_no_more(tmp_path, caplog):
+    before = save_checkpoint(tmp_path, 10, {"value": torch.ones(3)})
+    damaged = save_checkpoint(tmp_path, 20, {"value": torch.zeros(3)})
+    damage(damaged)
     with caplog.at_level(logging.WARNING):
         state = load_checkpoint(tmp_path)
     assert state["step"] == 10
     assert torch.equal(state["value"], torch.ones(3))
-    assert "damaged" in caplog.text
+    assert f"{damaged.name} is damaged" in caplog.text
+    new = save_checkpoint(tmp_path, 15, {"value": torch.zeros(3)})
+    assert {before, new} < set(tmp_path.iterdir()), "what is damaged takes no place of those that are kept"
+    assert load_checkpoint(tmp_path)["step"] == 15
+
+
+def test_where_all_are_damaged_nothing_begins_again_unasked(tmp_path):
+    for step in (10, 20):
+        damage(save_checkpoint(tmp_path, step, {"value": torch.ones(3)}))
+    for _ in range(2):  # asked again, or by another process of the run
+        with pytest.raises(CheckpointError, match=r"No checkpoint in .* is whole; remove its \*.damaged files to train"):
+            load_checkpoint(tmp_path)
+    for path in tmp_path.glob("*.damaged"):
+        path.unlink()
+    assert load_checkpoint(tmp_path) is None
+
+
+def _save_and_be_killed(folder, function):
+    """Save step 30; the process is killed where ``function`` would be called."""
+    owner, name = function
+    setattr(owner, name, lambda *_: os.kill(os.getpid(), signal.SIGKILL))
+    save_checkpoint(folder, 30, {"value": 30})
+
+
+@pytest.mark.parametrize(
+    ("function", "step"),
+    [((os, "fsync"), 20), ((Path, "replace"), 20), ((Path, "unlink"), 30)],
+    ids=["before it is on the disk", "before it has its name", "before an old one is removed"],
+)
+def test_a_process_that_is_killed_while_it_saves_leaves_a_whole_checkpoint(tmp_path, function, step):
+    for earlier in (10, 20):
+        save_checkpoint(tmp_path, earlier, {"value": earlier})
+    process = multiprocessing.get_context("fork").Process(target=_save_and_be_killed, args=(tmp_path, function))
+    process.start()
+    process.join(timeout=60)
+    assert process.exitcode == -signal.SIGKILL
+    assert load_checkpoint(tmp_path) == {"step": step, "value": step}
+    newest = save_checkpoint(tmp_path, 40, {"value": 40})
+    assert len(list(tmp_path.iterdir())) == 2, "what the killed one left is cleared away"
+    assert load_checkpoint(tmp_path)["step"] == 40
+    assert newest.exists()
 
 
 def test_an_unfinished_or_empty_folder_has_no_checkpoint(tmp_path):
@@ -112,3 +160,34 @@ def test_a_folder_of_another_run_is_not_gone_on_with(tiny_config, make_kit, font
     curve = train_stage(JointStage(kit, fonts), kit, tmp_path / "joint", num_workers=0, stop_at=3)
     assert [point["step"] for point in curve] == [1, 2, 3]
     assert [point["elapsed_s"] for point in curve] == sorted(point["elapsed_s"] for point in curve), "the clock goes on"
+
+
+def test_a_stage_is_not_gone_on_with_when_what_it_began_with_has_changed(make_kit, fonts, tmp_path):
+    """But checkpoints that do not say what they began with, as earlier versions wrote them, are."""
+
+    def train(stop_at, **results):
+        kit = make_kit()
+        train_stage(JointStage(kit, fonts), kit, tmp_path / "joint", num_workers=0, stop_at=stop_at, begun_with=results)
+
+    train(1, language="a", vision="b")
+    with pytest.raises(
+        CheckpointError, match=r"joint began with a result of the language stage that has changed since; remove"
+    ):
+        train(2, language="changed", vision="b")
+    with pytest.raises(CheckpointError, match="result of the language and reading and vision stage that has changed"):
+        train(2, reading="c")
+    train(2, language="a", vision="b")
+    state = load_checkpoint(tmp_path / "joint")
+    assert state["step"] == 2
+    del state["run"]["results it began with"], state["num_processes"]
+    save_checkpoint(tmp_path / "joint", 3, {**state, "step": 3})
+    train(4, language="changed", vision="b")
+    assert load_checkpoint(tmp_path / "joint")["step"] == 4
+
+
+def test_a_digest_of_weights_is_theirs_alone():
+    weights = {"a": torch.arange(6).float().view(2, 3), "b": torch.tensor(True)}
+    digest = weights_digest(weights)
+    assert digest == weights_digest({"b": weights["b"], "a": weights["a"].clone()})
+    others = [{"a": weights["a"].view(3, 2)}, {"a": weights["a"] + 1}, {"a": weights["a"].int()}, {"c": weights["a"]}]
+    assert len({digest, *(weights_digest({"b": weights["b"], **other}) for other in others)}) == 5

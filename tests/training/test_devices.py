@@ -11,6 +11,8 @@ from ixc.evaluation.held_out import make_tasks
 from ixc.training import inf_llava, joint_stage, language_stage, vision_stage
 from ixc.training.attention import fast_attention
 from ixc.training.inf_config import load_inf_config
+from ixc.training.initial_language import PREPARED_DEPTH, binding_layer
+from ixc.training.kinds import KIND_SHARES
 from ixc.training.stages import Kit
 from tests.other_device import move_there, other_device
 from tests.training.test_inf_training import CONFIG as INF_CONFIG
@@ -41,6 +43,7 @@ def loss_and_gradients(stage, kit, batch):
 
 
 def check_on_other_device(stage, kit, steps):
+    """Returns the names of the metrics of all ``steps``."""
     batches = [stage.make_batch(step) for step in steps]
     expected = [loss_and_gradients(stage, kit, batch) for batch in batches]
     with other_device() as device:
@@ -53,6 +56,7 @@ def check_on_other_device(stage, kit, steps):
             assert found[1] == pytest.approx(metrics, rel=1e-3)
             assert found[2].keys() == gradients.keys()
             assert all(torch.allclose(found[2][name], gradients[name], atol=1e-3) for name in gradients)
+    return {name for _, metrics, _ in expected for name in metrics}
 
 
 @pytest.mark.parametrize("name", STAGES)
@@ -63,6 +67,17 @@ def test_a_stage_of_ixc_nano_learns_the_same_there(tiny_config, tmp_path, name):
         settings = dataclasses.replace(settings, rehearsal_share=0.4, budgets=(2,))
     kit = Kit.make(dataclasses.replace(tiny_config, **{name: settings}), tmp_path)
     check_on_other_device(STAGES[name](kit), kit, range(4))
+
+
+def test_what_belongs_together_and_how_large_it_is_are_learned_the_same_there(tiny_config, tmp_path):
+    """With the layers that it takes, and a few short lessons about charts, which have values."""
+    kinds = dict.fromkeys(KIND_SHARES, 0.0) | {"bar chart": 1.0}
+    weights = {"pointing_weight": 0.5, "binding_weight": 0.5, "value_weight": 0.5, "kind_weights": kinds}
+    language = dataclasses.replace(tiny_config.language, **weights, num_short_steps=4)
+    model = {**tiny_config.model, "num_hidden_layers": binding_layer(PREPARED_DEPTH) + 2}
+    kit = Kit.make(dataclasses.replace(tiny_config, model=model, language=language), tmp_path)
+    metrics = check_on_other_device(language_stage.LanguageStage(kit), kit, range(1))
+    assert metrics >= {"pointed_right_2", "bound_right", "naming_right", "value_error"}
 
 
 def test_a_stage_of_inf_nano_learns_the_same_there(tmp_path):

@@ -80,15 +80,6 @@ def test_a_sign_can_be_read_in_one_view(fonts):
         assert (boxes[:, 3] <= sign.size_px.height + 2).all()
 
 
-def test_a_document_without_text_is_empty_but_the_same(fonts):
-    sign = lay_out_sign(rng(5), fonts, Split.TRAINING)
-    blank = sign.without_text()
-    assert blank.characters() == ""
-    assert blank.glyphs().boxes.shape == (0, 4)
-    assert paint(blank).shape == paint(sign).shape
-    assert not np.array_equal(paint(blank), paint(sign))
-
-
 def test_pages_are_dense_and_squashed_to_the_view(fonts):
     pages = [lay_out_page(rng(seed), fonts, (9, 20)) for seed in range(10)]
     assert paint_squashed(pages[0], 336).shape == (336, 336, 3)

@@ -182,8 +182,10 @@ def test_views_of_padding_are_computed_once_and_change_nothing(kit, fonts):
     torch.testing.assert_close(quick, whole, rtol=1e-3, atol=1e-3)
 
 
-def test_a_run_is_resumed_and_its_model_answers(kit, config_file, tmp_path):
+def test_a_run_is_resumed_and_its_model_answers(kit, config_file, tmp_path, caplog):
+    before = kit.model.config._attn_implementation
     train_stage(VisionStage(kit), kit, tmp_path / "vision", num_workers=0, stop_at=1)
+    assert kit.model.config._attn_implementation == before, "or it could not generate"
     assert main(["--config", str(config_file), "--out", str(tmp_path)]) == 0
     assert (tmp_path / "vision" / "curve.json").exists()
     assert (tmp_path / "lessons" / "curve.json").exists()
@@ -193,6 +195,20 @@ def test_a_run_is_resumed_and_its_model_answers(kit, config_file, tmp_path):
         assert engine.default_max_patches == 9
     finally:
         engine.close()
+    longer = yaml.safe_load(config_file.read_text())
+    longer["vision"]["num_steps"] = 3
+    (tmp_path / "longer.yaml").write_text(yaml.safe_dump(longer))
+    assert main(["--config", str(tmp_path / "longer.yaml"), "--out", str(tmp_path)]) == 1
+    assert "lessons began with a result of the vision stage that has changed since; remove that folder" in caplog.text
+
+
+def test_a_narrower_model_takes_over_what_fits(config_file):
+    config = load_inf_config(config_file)
+    model = InfKit.make(dataclasses.replace(config, model={"hidden_size": 96})).model
+    nano = XComposer2ForCausalLM.from_pretrained(NANO, dtype=torch.float32)
+    key = "vision_tower.vision_model.embeddings.position_embedding.weight"
+    assert torch.equal(model.model.vision_tower.state_dict()[key], nano.vit.state_dict()[key])
+    assert model.model.embed_tokens.weight.shape[1] == 96
 
 
 @pytest.mark.parametrize(
@@ -200,6 +216,15 @@ def test_a_run_is_resumed_and_its_model_answers(kit, config_file, tmp_path):
     [
         (("lessons", "num_stepz"), 1, "num_stepz"),
         (("lessons", "tile_weight"), 0.2, "tile_weight must be 0"),
+        (("lessons", "binding_weight"), 0.2, "binding_weight must be 0"),
+        (("lessons", "value_weight"), 0.1, "value_weight must be 0"),
+        (("num_slots",), 6, "num_slots may be at most 4: with pointing_weight each takes a head"),
+        (("model",), [], r"model must be a mapping, not \[\]"),
+        (("model",), {"hiden_size": 96}, "model: unknown setting hiden_size"),
+        (("model",), {"hidden_size": 100}, "model: .*even"),
+        (("model",), {"num_attention_heads": 5}, "model: .*not a multiple of the number of attention heads"),
+        (("model",), {"num_attention_heads": 6}, "model: num_attention_heads must be a multiple of num_key_value_heads"),
+        (("start_from",), str(NANO.parent / "inf-nano"), "start_from: the model in .* is of another kind"),
         (("start_from",), "nowhere", "there are no weights in nowhere"),
         (("log_every_steps",), 0, "intervals must be positive"),
         (("num_slots",), 40, "num_slots must be between 1 and 16"),

@@ -16,6 +16,7 @@ from ixc.training.lessons import FIXED_ANSWERS
 from ixc.training.pointers import NOWHERE, answer_glyphs, pointing_loss
 from ixc.training.stages import Kit
 from ixc.training.wording import CHARACTERS, Split
+from tests.training.conftest import CountedOperations
 
 
 @pytest.mark.parametrize("kind", [kind for kind in KINDS if kind not in ("shapes", "photograph")])
@@ -119,6 +120,20 @@ def test_the_loss_is_the_heads_distance_from_looking_there():
     nothing, right = pointing_loss(attended, torch.full((2, 6), NOWHERE), heads, weights)
     assert nothing == 0
     assert right is None
+
+
+def test_more_texts_are_not_waited_for_more_often():
+    """On a GPU every number that Python asks for, and every search for what is pointed at, waits for all that was computed."""
+
+    def num_waits(num_rows):
+        attended = Attended(torch.randn(num_rows, 3, 6, 4), torch.randn(num_rows, 3, 6, 4))
+        tokens = torch.full((num_rows, 6), NOWHERE)
+        tokens[:, 4:] = 1
+        with CountedOperations() as counted:
+            pointing_loss(attended, tokens, tokens.clamp(0, 2), torch.ones(num_rows, 6))
+        return sum(counted.names[name] for name in ("nonzero", "_local_scalar_dense", "item"))
+
+    assert num_waits(2) == num_waits(12) < 4
 
 
 def test_only_the_watched_layer_is_kept_and_only_inside(kit):

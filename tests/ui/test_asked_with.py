@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from types import SimpleNamespace
 from typing import Any
 
@@ -15,34 +17,42 @@ from ixc.application.session import SessionStore, StoreLimits
 from ixc.application.waiting import WaitingLine
 from ixc.chat.events import AnswerStats, Event, Finished, FinishReason, TextDelta
 from ixc.chat.request import ChatRequest
+from ixc.errors import ConversationTooLong
 from ixc.imaging.decode import DecodedImage
 from ixc.settings import GenerationSettings, Settings
 from ixc.ui.chat_panel import ChatHandlers
-from ixc.ui.transcript import Conversation
+from ixc.ui.export import export_json
+from ixc.ui.transcript import Conversation, transcript_page_value
+from tests.two_models import LOOKUP_TOKENS, TILED, NamedEngine
 
 PAGE = SimpleNamespace(session_hash="anna", username=None, client=None)
 STAGE, NO_STAGE = {"image": {"id": "x"}}, {"image": None}
 
 
-class Parrot:
-    """What the provider and the chat ask of an engine; it answers with the number of images it was told of."""
+class Parrot(NamedEngine):
+    """It answers with the number of images it was told of, and with nothing where that is too many."""
 
-    model_name, device_name, limits_note, is_away, default_max_patches = "parrot", "a test", "", False, 9
-    default_generation, default_system = GenerationSettings(), ""
-    layout = EngineProvider(Settings()).layout
+    most_images = 9
 
     def answer(self, request: ChatRequest, _: Any) -> Iterator[Event]:
+        self.requests.append(request)
         views = [view for view in (request.view, *(turn.view for turn in request.turns)) if view]
+        if len(views) > self.most_images:
+            raise ConversationTooLong("The conversation is too long.")
         yield TextDelta(str(len(views)))
         yield Finished(FinishReason.END_OF_TURN, AnswerStats(1.0, 1, 0, 1, 1.0, 0))
 
 
-@pytest.fixture
-def services() -> Services:
-    provider = EngineProvider(Settings(), lambda *_: Parrot())
+def served(engine: Parrot, max_images: int) -> Services:
+    provider = EngineProvider(Settings(), lambda *_: engine)
     provider.start()
     assert provider.wait(10)
-    return Services(Settings(), provider, SessionStore(StoreLimits(max_images_per_session=1)), WaitingLine(1))
+    return Services(Settings(), provider, SessionStore(StoreLimits(max_images_per_session=max_images)), WaitingLine(1))
+
+
+@pytest.fixture
+def services() -> Services:
+    return served(Parrot(), max_images=1)
 
 
 def controls(length: int, seed: str = "", system: str = "") -> list:
@@ -65,12 +75,12 @@ def test_each_answer_keeps_the_settings_of_its_own_question(services):
     two = ask(services, one, NO_STAGE, 25, controls(5))
     first, second = two.exchanges
     assert (first.used.generation, first.used.system, first.used.budget) == (
-        GenerationSettings(max_new_tokens=77, seed=9),
+        GenerationSettings(max_new_tokens=77, seed=9, prompt_lookup_tokens=LOOKUP_TOKENS),
         "Be brief.",
         16,
     )
     assert (second.used.generation.max_new_tokens, second.used.system, second.used.budget) == (5, "", None)
-    assert (first.model, second.model) == ("parrot", "parrot")
+    assert (first.model, second.model) == (TILED.title, TILED.title)
 
 
 def test_an_answer_that_was_made_without_an_earlier_image_says_so(services):
@@ -82,3 +92,76 @@ def test_an_answer_that_was_made_without_an_earlier_image_says_so(services):
     assert [exchange.answer for exchange in three.exchanges] == ["1", "2", "1"]
     assert [exchange.lacks_image for exchange in three.exchanges] == [False, False, True]
     assert three.exchanges[-1].page_value()["lacksImage"] is True
+
+
+def test_a_refused_question_does_not_say_what_the_model_answered_without(services):
+    open_image(services, 1)
+    one = ask(services, None, STAGE, 16, controls(5))
+    open_image(services, 2)  # one is held at most
+    services.provider.engine.most_images = 0
+    two = ask(services, one, STAGE, 16, controls(5))
+    assert [(each.error is None, each.lacks_image) for each in two.exchanges] == [(True, False), (False, False)]
+
+
+def test_a_model_that_looks_at_one_image_at_a_time_is_told_of_no_other():
+    """Neither of another image, nor of one after it was removed; what it was not told of stays in the conversation."""
+    services, conversation = served(Parrot(sees_one_image=True), max_images=6), None
+    for value, stage in ((1, STAGE), (1, STAGE), (2, STAGE), (None, NO_STAGE), (None, NO_STAGE), (1, STAGE)):
+        if value is None:
+            services.store.clear_current("anna")
+        else:
+            open_image(services, value)
+        conversation = ask(services, conversation, stage, 16, controls(5))
+    assert [each.answer for each in conversation.exchanges] == ["1", "2", "1", "0", "0", "3"]
+    assert [each.num_left_out for each in conversation.exchanges] == [0, 0, 2, 3, 3, 1]
+    assert [each.page_value()["leftOut"] for each in conversation.exchanges] == [0, 0, 2, 3, 3, 1]
+    last = services.provider.engine.requests[-1]
+    assert [turn.view is None for turn in last.turns] == [False, False, True, True]
+    assert not any(each.lacks_image for each in conversation.exchanges)
+
+
+def test_a_model_that_looks_at_one_image_at_a_time_misses_no_other():
+    services = served(Parrot(sees_one_image=True), max_images=1)
+    open_image(services, 1)
+    one = ask(services, None, STAGE, 16, controls(5))
+    open_image(services, 2)  # one is held at most
+    two = ask(services, one, STAGE, 16, controls(5))
+    assert [(each.lacks_image, each.num_left_out) for each in two.exchanges] == [(False, 0), (False, 1)]
+
+
+def after_a_reload(services: Services, conversation: Conversation) -> tuple[dict, Conversation]:
+    """As the page's script keeps it, and what the new page, with nothing held for it, is shown."""
+    kept = json.loads(json.dumps(transcript_page_value(conversation)))["exchanges"]
+    services.store.close("anna")
+    event = SimpleNamespace(_data={"exchanges": kept, "numViews": sum(bool(each["image"]) for each in kept)})
+    shown, restored = ChatHandlers(services).restore(event, None, AGAIN)
+    return shown, restored
+
+
+AGAIN = SimpleNamespace(session_hash="anna again", username=None, client=None)
+
+
+def test_after_reloads_a_question_still_says_that_it_had_an_image():
+    services = served(Parrot(), max_images=6)
+    open_image(services, 1)
+    conversation = ask(services, None, STAGE, 16, controls(5))
+    for _ in range(2):
+        shown, conversation = after_a_reload(services, conversation)
+        assert shown["error"]["code"] == "PageReloaded"
+    *_, (_, followed) = ChatHandlers(services).ask(AGAIN, "And?", conversation, None, NO_STAGE, 16, *controls(5))
+    assert [each.lacks_image for each in followed.exchanges] == [False, True]
+    exported = export_json(followed, None, services.provider.status, datetime.now(UTC))["exchanges"]
+    assert [(each["had_image"], each["lacks_earlier_image"]) for each in exported] == [(True, False), (False, True)]
+
+
+def test_after_a_reload_the_same_image_is_found_again():
+    services = served(Parrot(), max_images=6)
+    open_image(services, 1)
+    _, conversation = after_a_reload(services, ask(services, None, STAGE, 16, controls(5)))
+    services.store.put_image("anna again", DecodedImage.from_pixels(np.full((20, 30, 3), 1, np.uint8)))
+    *_, (_, followed) = ChatHandlers(services).ask(AGAIN, "And?", conversation, None, STAGE, 9, *controls(5))
+    assert followed.exchanges[-1].answer == "2"
+    assert not followed.exchanges[-1].lacks_image
+    told = services.provider.engine.requests[-1]
+    assert told.turns[0].view.image_id == told.view.image_id
+    assert (told.turns[0].view.max_patches, told.view.max_patches) == (16, 9)

@@ -101,6 +101,13 @@ def test_the_last_question_is_taken_back(handlers):
 
 @pytest.mark.parametrize("kind", ["json", "markdown"])
 def test_the_file_holds_what_is_shown(handlers, kind):
-    file, _ = handlers.export(event(format=kind, language="en"), *inputs(TOLD)[:2], *CONTROLS)
+    file = handlers.export(event(format=kind, language="en"), *inputs(TOLD)[:2], *CONTROLS)
     assert "West." in file["text"]
     assert "East." in file["text"]
+
+
+def test_a_seed_that_is_none_does_not_hold_the_file_up(handlers):
+    wrong = (*CONTROLS[:-2], "lucky", "")
+    file = handlers.export(event(format="json", language="en"), *inputs(TOLD)[:2], *wrong)
+    assert json.loads(file["text"])["settings_now"] is None
+    assert [each["answer"] for each in json.loads(file["text"])["exchanges"]] == ["West.", "East."]

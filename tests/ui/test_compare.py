@@ -12,7 +12,7 @@ from PIL import Image
 from ixc.errors import BudgetOutOfRange
 from ixc.imaging.decode import DecodedImage
 from ixc.tiling import RectPx, SizePx
-from ixc.ui.compare import Look, compare_page_value
+from ixc.ui.compare import Look, compare_page_value, offered_budgets
 
 
 @pytest.fixture(scope="module")
@@ -75,3 +75,11 @@ def test_any_event_gives_a_detail_inside_the_image(data, size):
 def test_a_hostile_budget_is_refused():
     with pytest.raises(BudgetOutOfRange, match="from 1 to 64"):
         Look.from_event({"budget": 10**9}, 64)
+
+
+@pytest.mark.parametrize(
+    ("limit", "offered"),
+    [(64, [1, 9, 16, 25, 55]), (55, [1, 9, 16, 25, 55]), (40, [1, 9, 16, 25, 40]), (25, [1, 9, 16, 25]), (5, [1, 5]), (1, [1])],
+)
+def test_offered_are_the_named_budgets_or_the_largest_there_is(limit, offered):
+    assert offered_budgets(limit) == offered

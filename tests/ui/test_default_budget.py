@@ -13,6 +13,7 @@ from ixc.application.session import SessionStore
 from ixc.application.waiting import WaitingLine
 from ixc.settings import Settings
 from ixc.ui.api import ApiHandlers
+from tests.event_loops import run_apart
 
 
 class NineTiles:
@@ -43,18 +44,23 @@ def path(tmp_path):
     return file
 
 
+def planned(shared: Services, *inputs) -> dict:
+    asked = SimpleNamespace(username=None, client=SimpleNamespace(host="198.51.100.1"))
+    return run_apart(ApiHandlers(shared).plan(asked, *inputs))
+
+
 def test_a_budget_left_out_is_the_models_own(with_model, path):
     assert with_model.default_max_patches == 9
-    assert ApiHandlers(with_model).plan(path)["max_patches"] == 9
+    assert planned(with_model, path)["max_patches"] == 9
 
 
 def test_a_budget_that_is_named_counts(with_model, path):
-    assert ApiHandlers(with_model).plan(path, 4)["max_patches"] == 4
+    assert planned(with_model, path, 4)["max_patches"] == 4
 
 
 def test_without_a_model_it_is_the_settings(path):
     shared = services()
     assert shared.default_max_patches == Settings().default_max_patches
-    assert ApiHandlers(shared).plan(path)["max_patches"] == Settings().default_max_patches
+    assert planned(shared, path)["max_patches"] == Settings().default_max_patches
     limited = SimpleNamespace(settings=Settings(max_patches_limit=16), provider=SimpleNamespace(engine=None))
     assert Services.default_max_patches.fget(limited) == 16

@@ -8,8 +8,8 @@ import re
 import pytest
 
 from ixc.evaluation.tasks import TASKS
-from ixc.ui.assets import ASSETS_FOLDER
-from ixc.ui.evidence import evidence_page_value, read_ablation, read_curve
+from ixc.shipped import ASSETS
+from ixc.ui.evidence import evidence_page_value, read_ablation, read_comparison, read_curves
 
 
 def test_a_curve_has_a_point_for_each_budget_and_group():
@@ -18,9 +18,11 @@ def test_a_curve_has_a_point_for_each_budget_and_group():
         "tasks": {"receipt": {"exact": 0.25, "num": 8}},
         "misread": [["a", "b"]],
     }
-    curve = read_curve({"model": "m", "budgets": {"HD-16": groups, "HD-1": {"all": {"num": 50, "exact": 0.1}}}})
+    (curve,) = read_curves({"model": "m", "budgets": {"HD-16": groups, "HD-1": {"all": {"num": 50, "exact": 0.1}}}})
     assert curve == {
         "model": "m",
+        "test": "documents",
+        "numDocuments": None,
         "labels": {},
         "series": [
             {
@@ -35,7 +37,50 @@ def test_a_curve_has_a_point_for_each_budget_and_group():
 
 def test_an_input_without_tiles_is_called_what_it_is():
     evaluation = {"model": "m", "inputs": {"HD-9": "1008 px", "large": "?"}, "budgets": {"HD-9": {"all": {"exact": 0.5}}}}
-    assert read_curve(evaluation)["labels"] == {"9": "1008 px"}
+    assert read_curves(evaluation)[0]["labels"] == {"9": "1008 px"}
+
+
+def test_each_test_has_a_curve_of_its_own_that_says_what_was_asked():
+    """Shares of signs and of questions about documents are no answer to each other."""
+    signs = {"HD-1": {"all": {"exact": 0.5, "num": 9}, "tasks": {"sign": {"exact": 0.5, "num": 9}}}}
+    tasks = {"sign": {"exact": 1, "num": 1}, "field": {"exact": 0, "num": 6}}
+    asked = {"HD-1": {"all": {"exact": 0.2, "num": 7}, "tasks": tasks}}
+
+    def told(evaluation: dict) -> list[tuple]:
+        curves = read_curves({"model": "m"} | evaluation)
+        return [(each["test"], each["numDocuments"], each["series"][0]["points"][0]["num"]) for each in curves]
+
+    both = [("documents", 5, 7), ("signs", None, 9)]
+    assert told({"budgets": asked, "num_documents": 5, "signs": signs}) == both
+    assert told({"budgets": signs, "other": signs, "documents": {"num_documents": 5, "m": asked, "other": asked}}) == both
+    assert told({"budgets": signs}) == both[1:]
+
+
+def test_a_group_that_is_all_of_the_test_is_told_once():
+    figures = {"exact": 0.5, "num": 9}
+    groups = {"all": figures, "held-out": {"exact": 0.5, "num": 4}, "known": {"exact": 0.5, "num": 5}, "legible": figures}
+    (curve,) = read_curves({"model": "m", "budgets": {"HD-1": groups}})
+    assert [series["name"] for series in curve["series"]] == ["all", "known", "held-out"]
+
+
+def test_models_are_compared_at_the_same_tests():
+    """As the small INF-LLaVA's model card has it."""
+    shown = evidence_page_value()
+    (table,) = shown["comparisons"]
+    said = {
+        (row["model"], row["input"]): [cell and f"{cell['share']:.0%} of {cell['num']}" for cell in row["cells"]]
+        for row in table["rows"]
+    }
+    assert table["models"] == ["inf-nano", "ixc-nano"]
+    card = (ASSETS / "models" / "inf-nano" / "README.md").read_text(encoding="utf-8")
+    num_signs, num_questions = re.search(r"\| (\d+) signs \|.*\| (\d+) questions about \d+ documents", card).groups()
+    for model, name, signs, documents, legible in re.findall(
+        r"^\| (\S+), (\d+ px|HD-\d+) \|[^|]*\| ?(\d*%?) \|[^|]*\| (\d+%) \| (\d+% of \d+) \|", card, re.MULTILINE
+    ):
+        signs = f"{signs} of {num_signs}" if signs else None
+        assert said.pop((model, name)) == [signs, f"{documents} of {num_questions}", legible]
+    assert said == {}
+    assert read_comparison({"model": "m", "documents": {"num_documents": 1, "m": {"HD-1": {"all": {"exact": 1}}}}}) is None
 
 
 def test_every_name_that_is_shown_has_words_in_each_language():
@@ -45,7 +90,7 @@ def test_every_name_that_is_shown_has_words_in_each_language():
     names |= {f"evidence.variant.{row['name']}" for table in shown["ablations"] for row in table["rows"]}
     names |= {f"evidence.variant.{row['variant']}" for row in shown["published"]["ablation"]}
     assert len(names) > 15
-    languages = json.loads((ASSETS_FOLDER / "ui" / "strings.json").read_text(encoding="utf-8"))
+    languages = json.loads((ASSETS / "ui" / "strings.json").read_text(encoding="utf-8"))
     for language, texts in languages.items():
         missing = sorted(name for name in names if name.replace(" ", "_") not in texts)
         assert missing == [], language
@@ -65,7 +110,7 @@ def test_every_measured_speed_has_words_in_each_language():
     names |= {f"unit.{phrase_key(figure['unit'])}" for figure in figures if figure["unit"] not in ("GB",)}
     assert len(names) > 15
     assert all(re.fullmatch(r"|at (most|least) [\d.]+ ?\w*", figure["target"]) for figure in figures)
-    languages = json.loads((ASSETS_FOLDER / "ui" / "strings.json").read_text(encoding="utf-8"))
+    languages = json.loads((ASSETS / "ui" / "strings.json").read_text(encoding="utf-8"))
     for language, texts in languages.items():
         assert sorted(name for name in names if f"evidence.speed.{name}" not in texts) == [], language
 
@@ -88,10 +133,11 @@ def test_nonsense_is_left_out(tmp_path):
         "b_eval.json": "[]",
         "c_eval.json": '{"budgets": {"HD-x": {}, "HD-4": {"all": {"exact": "many"}}}}',
         "d_eval.json": '{"budgets": [1], "ablation": {"full": 3}}',
+        "e_eval.json": '{"signs": 1, "documents": {"a": 1, "b": {"HD-1": {"all": null}}, "num_documents": "many"}}',
         "inference_x.json": '{"figures": [{"value": null}, 7]}',
     }.items():
         (tmp_path / name).write_text(text)
-    assert evidence_page_value(tmp_path) == {"curves": [], "ablations": [], "speeds": [], "published": None}
+    assert evidence_page_value(tmp_path) == {"curves": [], "comparisons": [], "ablations": [], "speeds": [], "published": None}
 
 
 @pytest.mark.parametrize(

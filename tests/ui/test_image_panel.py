@@ -8,14 +8,18 @@ import numpy as np
 import pytest
 
 from ixc.application.engine_provider import EngineProvider
+from ixc.application.messages import Message
 from ixc.application.services import Services
 from ixc.application.session import SessionStore
 from ixc.application.waiting import WaitingLine
 from ixc.imaging.decode import DecodedImage
 from ixc.settings import Settings
+from ixc.tiling import plan_tiles
 from ixc.ui.compare import CompareHandlers
 from ixc.ui.examples import load_examples
 from ixc.ui.image_panel import ImageHandlers, stage_value
+from ixc.ui.transcript import AskedView, Conversation, Exchange
+from tests.two_models import NamedEngine, two_models
 
 PAGE = SimpleNamespace(session_hash="anna")
 GONE = {"code": "ImageGone", "detail": "The image is no longer held by the server; upload it again."}
@@ -103,3 +107,30 @@ def test_a_page_that_shows_another_image_than_is_held_gets_that_one(image):
     shared.store.put_image("anna", DecodedImage.from_pixels(np.ones((50, 50, 3), np.uint8)))
     stage, plan = ImageHandlers(shared).follow_slider(4, shown, PAGE)
     assert stage["image"]["id"] == plan["imageId"] != shown["image"]["id"]
+
+
+def test_the_numbers_are_those_of_the_next_question_in_the_conversation(image):
+    """``NamedEngine`` has a token a letter."""
+    shared = two_models()
+    held = shared.store.put_image("anna", image)
+    plan = plan_tiles(image.size_px, 4)
+    refused = Exchange("And?", error=Message("OutOfMemory"))
+    talk = Conversation((Exchange("Which?", AskedView(image.image_id, plan), "West."), refused))
+    _, first = ImageHandlers(shared).follow_slider(4, stage_value(held), PAGE, None, "Be brief.")
+    _, on = ImageHandlers(shared).follow_slider(4, stage_value(held), PAGE, talk, "Be brief.")
+    frame = len("[UNUSED_TOKEN_145]\n[UNUSED_TOKEN_146]assistant\n[UNUSED_TOKEN_145]\n[UNUSED_TOKEN_146]user\n")
+    assert on["text"] == {**first["text"], "after": first["text"]["after"] + len("Which?West.") + frame, "turns": 1}
+    assert on["room"]["tokens"] == on["text"]["before"] + plan.num_visual_tokens + on["text"]["after"]
+    assert f'data-total="{on["room"]["tokens"]}"' in on["ribbon"]
+    _, longer = ImageHandlers(shared).follow_slider(4, stage_value(held), PAGE, None, "Be very brief.")
+    assert longer["text"]["before"] == first["text"]["before"] + len("very ")
+
+
+def test_the_numbers_leave_out_what_the_model_is_not_told_of(image):
+    shared = two_models()
+    shared.provider._engine = NamedEngine(sees_one_image=True)
+    held = shared.store.put_image("anna", image)
+    talk = Conversation((Exchange("Which?", AskedView("another", plan_tiles(image.size_px, 4)), "West."),))
+    _, first = ImageHandlers(shared).follow_slider(4, stage_value(held), PAGE)
+    _, on = ImageHandlers(shared).follow_slider(4, stage_value(held), PAGE, talk, "")
+    assert on["text"] == first["text"]

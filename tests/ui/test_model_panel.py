@@ -24,6 +24,7 @@ class Polite:
     """What the provider asks of an engine whose checkpoint brings a system prompt and a length."""
 
     model_name, device_name, limits_note = "polite", "a test", ""
+    info = SimpleNamespace(sees_one_image=False)
     default_generation, default_system = GenerationSettings(max_new_tokens=300, do_sample=False), "Be kind."
     layout, is_away, default_max_patches = EngineProvider(Settings()).layout, False, 9
 
@@ -43,17 +44,18 @@ def told(shown: list) -> list:
 
 
 def test_a_page_that_is_opened_gets_the_models_own(handlers):
-    shown = handlers.load(PAGE, {"phase": "ready", "key": "ixc-nano"}, 9, *UNTOUCHED)  # as a page that was built late says
+    known = {"phase": "ready", "key": "ixc-nano"}  # as a page that was built late says
+    shown = handlers.load(PAGE, known, 9, None, *UNTOUCHED)
     assert told(shown)[0] == 300
     assert told(shown)[-1] == "Be kind."
 
 
 def test_one_that_waited_for_the_model_gets_them_when_it_is_there(handlers):
-    assert told(handlers.look(PAGE, {"phase": "loading", "key": "ixc-nano"}, 9, *UNTOUCHED))[-1] == "Be kind."
-    assert told(handlers.look(PAGE, {"phase": "ready", "key": "another"}, 9, *UNTOUCHED))[-1] == "Be kind."
+    assert told(handlers.look(PAGE, {"phase": "loading", "key": "ixc-nano"}, 9, None, *UNTOUCHED))[-1] == "Be kind."
+    assert told(handlers.look(PAGE, {"phase": "ready", "key": "another"}, 9, None, *UNTOUCHED))[-1] == "Be kind."
 
 
 def test_who_comes_back_to_a_model_keeps_an_emptied_system_prompt(handlers):
-    known = json.loads(json.dumps(handlers.look(PAGE, None, 9, *UNTOUCHED)[0]))
-    assert told(handlers.look(PAGE, known, 9, *EMPTIED)) == [None] * len(EMPTIED)
-    assert handlers.look(PAGE, known, 9, *EMPTIED)[0]["phase"] == "ready"
+    known = json.loads(json.dumps(handlers.look(PAGE, None, 9, None, *UNTOUCHED)[0]))
+    assert told(handlers.look(PAGE, known, 9, None, *EMPTIED)) == [None] * len(EMPTIED)
+    assert handlers.look(PAGE, known, 9, None, *EMPTIED)[0]["phase"] == "ready"

@@ -9,16 +9,17 @@ import pytest
 
 from ixc.application.engine_provider import EngineProvider
 from ixc.application.messages import Message, message_for
+from ixc.chat.interface import PromptPreview
 from ixc.errors import BudgetOutOfRange, ImageTooLarge, IxcError
 from ixc.settings import Settings
 from ixc.tiling import SizePx, plan_tiles
 from ixc.ui.api_errors import api_error
 from ixc.ui.components import check_budget
-from ixc.ui.plan_view import TextAround, plan_page_value
+from ixc.ui.plan_view import plan_page_value
 
 
 def test_the_plan_of_the_papers_example():
-    value = plan_page_value(plan_tiles(SizePx(1600, 3840), 25), "0123456789abcdef-and-more", 64, TextAround(), None)
+    value = plan_page_value(plan_tiles(SizePx(1600, 3840), 25), "0123456789abcdef-and-more", 64, PromptPreview(), None)
     plan = value["plan"]
     assert (plan["cols"], plan["rows"], plan["used"], plan["tokens"]) == (7, 3, 21, 3217)
     assert (plan["original"], plan["resized"], plan["padded"]) == ([3840, 1600], [2352, 980], [2352, 1008])
@@ -29,17 +30,23 @@ def test_the_plan_of_the_papers_example():
     assert value["cost"] is None
 
 
-# 300 x 200 is enlarged at once. 64 tiles hold at most 8 x 8 of 336 pixels: 2688 of 9000.
-@pytest.mark.parametrize(("side", "is_shrunk"), [(300, False), (2688, False), (2689, True), (9000, True)])
+# 300 x 200 is enlarged at once. 64 tiles hold at most 8 x 8 of 336 pixels: 2688 of 9000. Less than 1.005 times is no shrinking.
+@pytest.mark.parametrize(("side", "is_shrunk"), [(300, False), (2688, False), (2701, False), (2702, True), (9000, True)])
 def test_a_suggestion_says_whether_even_that_budget_shrinks_the_image(side, is_shrunk):
-    plan = plan_page_value(plan_tiles(SizePx(side, side), 1), "f" * 64, 64, TextAround(), None)["plan"]
+    plan = plan_page_value(plan_tiles(SizePx(side, side), 1), "f" * 64, 64, PromptPreview(), None)["plan"]
     assert plan["suggestedShrinks"] is is_shrunk
+
+
+def test_the_page_s_words_have_the_tolerance_of_the_suggestion():
+    """675 pixels on 672: both call that the image's own size, as the command line does."""
+    plan = plan_page_value(plan_tiles(SizePx(675, 675), 4), "f" * 64, 64, PromptPreview(), None)["plan"]
+    assert (plan["scaling"], plan["suggested"]) == ("kept", 4)
 
 
 @pytest.mark.parametrize(("height", "width"), [(2160, 3840), (5133, 816), (1, 1), (20000, 1), (1, 20000)])
 @pytest.mark.parametrize("budget", [1, 25, 64])
 def test_a_plan_stays_light_on_the_wire(height, width, budget):
-    value = plan_page_value(plan_tiles(SizePx(height, width), budget), "f" * 64, 64, TextAround(231, 20), None)
+    value = plan_page_value(plan_tiles(SizePx(height, width), budget), "f" * 64, 64, PromptPreview(231, 20), None)
     assert len(json.dumps(value)) < 19_000
 
 

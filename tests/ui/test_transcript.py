@@ -34,11 +34,6 @@ def test_exchanges_without_an_answer_are_not_told_to_the_model():
     assert [(turn.question, turn.answer, turn.view) for turn in turns] == [("Which?", "West.", ImageView("image-1", 25))]
 
 
-def test_an_image_that_is_gone_is_left_out_but_its_words_are_not():
-    (turn,) = Conversation((ANSWERED,)).turns(set())
-    assert (turn.question, turn.view) == ("Which?", None)
-
-
 def test_conversations_are_values():
     conversation = Conversation()
     longer = conversation.plus(ANSWERED).plus(FAILED)
@@ -51,7 +46,18 @@ def test_the_words_that_a_page_kept_come_back_without_its_images():
     one, two = restored(kept).exchanges
     assert (one.question, one.answer, one.view, one.error) == ("Which?", "West.", None, None)
     assert (two.question, two.answer, two.error) == ("And?", "", FAILED.error)
-    assert [turn.view for turn in restored(kept).turns({"image-1"})] == [None]
+    assert [each.image_key for each in restored(kept).exchanges] == ["image-1", "image-1"]
+
+
+def test_an_image_that_a_page_kept_is_found_by_its_name():
+    kept = restored([replace(ANSWERED, used=USED).page_value(), Exchange("Hi", answer="Hello.").page_value()])
+    assert [turn.view for turn in kept.turns({"image-1"})] == [ImageView("image-1", 25), None]
+    long = replace(ANSWERED, view=replace(VIEW, image_id="0123456789abcdef-and-more"), used=USED)
+    (turn,) = restored([long.page_value()]).turns({"another", "0123456789abcdef-and-more"})
+    assert turn.view.image_id == "0123456789abcdef-and-more"
+    (turn,) = restored([long.page_value()]).turns({"another"})
+    assert turn.view is not None  # it had one, which is not held
+    assert restored([{**ANSWERED.page_value(), "image": 5, "leftOut": "x"}]).exchanges[0].page_value()["image"] == ""
 
 
 @pytest.mark.parametrize(
@@ -70,7 +76,7 @@ def test_the_settings_of_each_question_come_back_and_conversations_without_them_
     assert kept[0]["used"]["seed"] == "4611686018427387905"  # a browser's number would end in 904
     assert (two.used, two.lacks_image) == (None, False)
     older = {name: value for name, value in kept[1].items() if name in ("question", "answer", "model", "error")}
-    assert restored([older]).exchanges == (two,)
+    assert restored([older]).exchanges == (replace(two, kept_image=""),)
     export_json(restored([older]), CHOSEN, MODEL, datetime.now(UTC))
 
 
@@ -98,7 +104,9 @@ def test_the_page_value_is_plain_data():
     value = transcript_page_value(Conversation((ANSWERED, FAILED)))
     assert json.loads(json.dumps(value)) == value
     first, second = value["exchanges"]
-    assert first["view"] == {"image": "image-1", "kind": "dynamic_partition", "budget": 25, "cols": 7, "rows": 3, "viewPx": 0}
+    drawn = {"kind": "dynamic_partition", "budget": 25, "cols": 7, "rows": 3, "viewPx": 0}
+    assert first["view"] == {"image": "image-1", "width": 3840, "height": 1600, **drawn}
+    assert (first["image"], first["leftOut"]) == ("image-1", 0)
     assert (first["stats"]["cachedTokens"], first["reason"]) == (3200, "end_of_turn")
     assert second["error"] == {"code": "OutOfMemory", "detail": "The device ran out of memory."}
 
@@ -142,9 +150,22 @@ def test_an_answer_without_an_earlier_image_says_so():
     text = export_markdown(Conversation((gone,)), CHOSEN, MODEL, datetime.now(UTC), "en")
     assert "*An earlier image was no longer held; the model answered without it.*" in text
     assert export_json(Conversation((gone,)), CHOSEN, MODEL, datetime.now(UTC))["exchanges"][0]["lacks_earlier_image"]
-    assert Conversation((ANSWERED,)).lacks_image(set())
-    assert not Conversation((ANSWERED,)).lacks_image({"image-1"})
-    assert not Conversation((FAILED,)).lacks_image(set())  # which is not told to the model anyway
+
+
+def test_settings_that_cannot_be_used_now_do_not_hold_an_export_up():
+    now = datetime(2026, 3, 1, 12, tzinfo=UTC)
+    assert export_json(Conversation((ANSWERED,)), None, MODEL, now)["settings_now"] is None
+    text = export_markdown(Conversation((ANSWERED,)), None, MODEL, now, "en")
+    assert "West." in text
+    assert "Settings now" not in text
+
+
+def test_an_export_says_once_what_the_model_was_not_told_of():
+    left_out = replace(ANSWERED, num_left_out=2, model="ixc-nano")
+    text = export_markdown(Conversation((ANSWERED, left_out, left_out)), CHOSEN, MODEL, datetime.now(UTC), "en")
+    assert text.count("*ixc-nano looks at one image at a time: ") == 1
+    data = export_json(Conversation((ANSWERED, left_out)), CHOSEN, MODEL, datetime.now(UTC))
+    assert [each["earlier_questions_left_out"] for each in data["exchanges"]] == [0, 2]
 
 
 def test_markdown_export_reads_well_in_both_languages():

@@ -42,9 +42,12 @@ class Question:
         return messages
 
     def request(self, system: str, max_new_tokens: int) -> ChatRequest:
-        """For an engine of the project's."""
-        turns = [Turn(text, answer, *self._views(images)) for text, images, answer in self.earlier]
-        view, more_views = self._views(self.images)
+        """For an engine of the project's. A question without images is about those shown last."""
+        turns, shown = [], ()
+        for text, images, answer in self.earlier:
+            shown = images or shown
+            turns.append(Turn(text, answer, *self._views(shown)))
+        view, more_views = self._views(self.images or shown)
         paths = {path for _, images, _ in self.earlier for path in images} | set(self.images)
         decoded = {read(path).image_id: read(path) for path in paths}
         greedy = GenerationSettings(max_new_tokens=max_new_tokens, do_sample=False, repetition_penalty=1.0)
@@ -78,7 +81,7 @@ def ask_native(engine: Engine, question: Question, max_new_tokens: int) -> Answe
         engine.forget("session")
     text = "".join(event.text for event in events if isinstance(event, TextDelta))
     assert isinstance(events[-1], Finished)
-    return Answer(_prompt_ids(engine, request), recorded, text, events[-1].reason is FinishReason.LENGTH)
+    return Answer(_prompt_ids(engine, engine.told(request)), recorded, text, events[-1].reason is FinishReason.LENGTH)
 
 
 def _prompt_ids(engine: Engine, request: ChatRequest) -> list[int]:

@@ -56,6 +56,11 @@ def test_memory_is_measured_with_that_image(nano, max_model_len):
     assert place.length > 0.9 * min(max_model_len, 144 * 65 + 12 * 65 + 1) - 156
 
 
+def test_a_model_that_looks_at_one_image_at_a_time_takes_one(nano, noise):
+    assert info_of(nano, 4096).get_supported_mm_limits() == {"image": 1}
+    assert info_of(noise, 4096).get_supported_mm_limits() == {"image": 8}
+
+
 def test_the_server_s_budget_is_the_default_and_a_request_s_goes_before_it(nano):
     from ixc.serving.vllm.processing import BudgetRefused
 

@@ -28,6 +28,8 @@ QUESTIONS = {
     "larger than the chunk": Question("What is written here?", (LABEL,), 6),
     "the same at another budget": Question("What is written here?", (LABEL,), 2),
 }
+ONE_IMAGE = {name: question for name, question in QUESTIONS.items() if name not in ("two images", "second turn")}
+"""What the shipped model takes, which looks at one image at a time."""
 EAGER = {"enforce_eager": True, "max_model_len": 4096}
 IN_CHUNKS = {
     "eager": {"enforce_eager": True, "max_model_len": 4096, "max_num_batched_tokens": CHUNK, "max_num_seqs": 4},
@@ -38,7 +40,8 @@ IN_CHUNKS = {
 @pytest.mark.parametrize("way", IN_CHUNKS)
 @pytest.mark.parametrize("checkpoint", ["nano", "noise"])
 def test_tokens_are_those_of_the_native_engine(checkpoint, way, request, tmp_path):
-    native = compare(request.getfixturevalue(checkpoint), QUESTIONS, tmp_path, IN_CHUNKS[way])
+    questions = ONE_IMAGE if checkpoint == "nano" else QUESTIONS
+    native = compare(request.getfixturevalue(checkpoint), questions, tmp_path, IN_CHUNKS[way])
     assert len(native["larger than the chunk"].prompt_ids) > 2 * CHUNK
 
 

@@ -19,6 +19,7 @@ from starlette.routing import Mount, Route
 
 from ixc.errors import SettingsError
 from ixc.hosting.body_limits import BodyLimits, BodyRules
+from ixc.hosting.connections import bound_connections
 from ixc.hosting.replicas.pool import ReplicaPool
 from ixc.hosting.replicas.proxy import ReplicaProxy
 from ixc.settings import MAX_PORT, ImageLimits
@@ -71,6 +72,7 @@ def serve_replicas(addresses: Sequence[str], host: str, port: int, limits: Image
     """Serve until SIGTERM or Ctrl-C. Raises SettingsError when an address, or this one's own, cannot be used."""
     if not 0 <= port <= MAX_PORT:
         raise SettingsError(f"The port (--port) must be between 0 and {MAX_PORT}, not {port}.")
+    bound_connections()
     app = replica_app(addresses, limits)
     try:
         listener = socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)

@@ -121,11 +121,13 @@ class InfLlavaForCausalLM(InfLlavaPreTrainedModel, GenerationMixin):
         Raises ValueError when the numbers of visual tokens differ.
         """
         is_visual_BS = input_ids_BS == self.config.image_placeholder
+        num_places, num_features = int(is_visual_BS.sum()), sum(image.shape[:-1].numel() for image in images_BTD)
+        if num_features != num_places:
+            raise ValueError(f"the images have {num_features} visual tokens, the prompt has places for {num_places}")
         embeds_BSD = self.model.embed_tokens(input_ids_BS.masked_fill(is_visual_BS, 0))
+        if not num_places:
+            return embeds_BSD
         features = torch.cat([image.reshape(-1, image.shape[-1]) for image in images_BTD])
-        num_places = int(is_visual_BS.sum())
-        if len(features) != num_places:
-            raise ValueError(f"the images have {len(features)} visual tokens, the prompt has places for {num_places}")
         return embeds_BSD.masked_scatter(is_visual_BS[..., None], features.to(embeds_BSD))
 
     # --- language -------------------------------------------------------------------------------------------------
@@ -151,8 +153,7 @@ class InfLlavaForCausalLM(InfLlavaPreTrainedModel, GenerationMixin):
         if (input_ids is None) == (inputs_embeds is None):
             raise ValueError("give exactly one of input_ids and inputs_embeds")
         if inputs_embeds is None:
-            images = self.encode_images(tiles) if tiles is not None else ()
-            inputs_embeds = self.embed(input_ids, images) if len(images) else self.model.embed_tokens(input_ids)
+            inputs_embeds = self.embed(input_ids, self.encode_images(tiles) if tiles is not None else ())
         output = self.model(
             inputs_embeds=inputs_embeds,
             attention_mask=attention_mask,
@@ -167,10 +168,15 @@ class InfLlavaForCausalLM(InfLlavaPreTrainedModel, GenerationMixin):
             loss = self.loss_function(logits=logits_BSV, labels=labels, vocab_size=self.config.vocab_size)
         return CausalLMOutputWithPast(loss=loss, logits=logits_BSV, past_key_values=output.past_key_values)
 
-    def prepare_inputs_for_generation(self, input_ids: Tensor, **kwargs: object) -> dict[str, object]:
-        """Images are seen in the first pass only."""
-        inputs = super().prepare_inputs_for_generation(input_ids, **kwargs)
-        cache = inputs.get("past_key_values")
-        if cache is not None and cache.get_seq_length() > 0:
-            inputs["tiles"] = None
-        return inputs
+    # --- generate -------------------------------------------------------------------------------------------------
+
+    @torch.no_grad()
+    def generate(self, input_ids: Tensor | None = None, **kwargs: object) -> Tensor:
+        """As ``GenerationMixin.generate``; with ``tiles`` the prompt is embedded first, as the reference does it.
+
+        The returned ids then hold no prompt, and penalties see generated tokens only: placeholders lie outside the vocabulary.
+        """
+        tiles = kwargs.pop("tiles", None)
+        if input_ids is None or tiles is None:
+            return super().generate(input_ids, **kwargs)
+        return super().generate(inputs_embeds=self.embed(input_ids, self.encode_images(tiles)), **kwargs)

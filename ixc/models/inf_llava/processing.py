@@ -37,10 +37,13 @@ class InfLlavaProcessor(ProcessorMixin):
         tokenizer: Llama3Tokenizer,
         chat_template: str | None = None,
         default_system: str = LLAMA3_CHAT.default_system,
+        sees_one_image: bool = False,
         **kwargs: object,
     ) -> None:
+        """``sees_one_image``: each conversation of its training showed one image, so that it is told of one at a time."""
         super().__init__(image_processor, tokenizer, chat_template=chat_template or CHAT_TEMPLATE, **kwargs)
         self.default_system = default_system
+        self.sees_one_image = sees_one_image
 
     @property
     def image_token_id(self) -> int:

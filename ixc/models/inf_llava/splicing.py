@@ -1,4 +1,7 @@
-"""Batches for training: images put in the place of one placeholder each, as the released code pads, labels and cuts them."""
+"""Batches as the released code makes them to train: images in the place of one placeholder each, padded, labelled and cut.
+
+For whoever tunes these weights further; ``ixc/training`` makes its own batches. Source: reference/inf_llava/README.md.
+"""
 
 from __future__ import annotations
 

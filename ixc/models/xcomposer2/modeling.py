@@ -145,19 +145,24 @@ class XComposer2ForCausalLM(ImageEncoding, XComposer2PreTrainedModel, Generation
     ) -> tuple[Tensor, VisualSpans | None]:
         """Ids with image placeholders -> embeddings [B, S, D] and the spans of the visual tokens.
 
-        Images fill the placeholders in order, row by row. Raises ValueError when their numbers of tokens differ.
+        Images fill the placeholders in order, row by row. Raises ValueError when their numbers of tokens differ, or when only
+        one of tiles and grids is given.
         """
+        if (tiles_NCHW is None) != (image_grids_N2 is None):
+            raise ValueError("give tiles and image_grids together")
         embeds_BSD = self.model.tok_embeddings(input_ids_BS)
         im_mask_BS = input_ids_BS == self.config.image_token_id
         spans = VisualSpans.from_mask(im_mask_BS)
-        if tiles_NCHW is None:
-            return embeds_BSD, spans or None
-        images = self.encode_images(tiles_NCHW, [Grid(rows, cols) for rows, cols in image_grids_N2.tolist()])
+        images = []
+        if tiles_NCHW is not None:
+            images = self.encode_images(tiles_NCHW, [Grid(rows, cols) for rows, cols in image_grids_N2.tolist()])
         num_features = sum(image.shape[0] for image in images)
         if num_features != spans.num_tokens:
             raise ValueError(f"the images have {num_features} visual tokens, the prompt has places for {spans.num_tokens}")
+        if not images:
+            return embeds_BSD, None
         features = torch.cat(images).to(embeds_BSD)
-        return embeds_BSD.masked_scatter(im_mask_BS[..., None], features), spans or None
+        return embeds_BSD.masked_scatter(im_mask_BS[..., None], features), spans
 
     # --- language -------------------------------------------------------------------------------------------------
 

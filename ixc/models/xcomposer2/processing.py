@@ -35,11 +35,16 @@ class XComposer2Processor(ProcessorMixin):
         tokenizer: InternLM2Tokenizer,
         chat_template: str | None = None,
         default_system: str = DEFAULT_SYSTEM,
+        sees_one_image: bool = False,
         **kwargs: object,
     ) -> None:
-        """``default_system`` is the system text the model was trained with; "" leaves the system turn out."""
+        """``default_system`` is the system text the model was trained with; "" leaves the system turn out.
+
+        ``sees_one_image``: each conversation of its training showed one image, so that it is told of one at a time.
+        """
         super().__init__(image_processor, tokenizer, chat_template=chat_template or CHAT_TEMPLATE, **kwargs)
         self.default_system = default_system
+        self.sees_one_image = sees_one_image
 
     @property
     def image_token_id(self) -> int:

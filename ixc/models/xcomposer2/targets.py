@@ -1,4 +1,7 @@
-"""Which tokens of a training conversation carry loss. Semantics: reference/ixc2_4khd/README.md, "Training targets"."""
+"""Which tokens of a conversation carry loss where the released code trains: labels for whoever tunes these weights further.
+
+``ixc/training`` sets its own labels, lesson by lesson. Semantics: reference/ixc2_4khd/README.md, "Training targets".
+"""
 
 from __future__ import annotations
 

@@ -30,7 +30,7 @@ from ixc.conversation import IMAGE_MARKER
 from ixc.errors import BudgetOutOfRange, ImageError
 from ixc.imaging.decode import decode_image
 from ixc.models.checkpoints import load_processor
-from ixc.models.xcomposer2 import XComposer2Config, XComposer2ImageProcessor
+from ixc.models.xcomposer2 import XComposer2Config, XComposer2ImageProcessor, XComposer2Processor
 from ixc.serving.openai_request import MAX_IMAGES
 from ixc.serving.vllm.media import ImageRefused, server_settings
 from ixc.settings import Settings
@@ -70,11 +70,16 @@ class ImageInfo(BaseProcessingInfo):
         return UploadParser()
 
     def get_supported_mm_limits(self) -> Mapping[str, int | None]:
-        return {"image": MAX_IMAGES}
+        """vLLM refuses a conversation with more. It would not do with images whose turns a prompt leaves out."""
+        return {"image": 1 if self._processor.sees_one_image else MAX_IMAGES}
 
     @property
     def image_processor(self) -> XComposer2ImageProcessor:
-        return _image_processor(self.ctx.model_config.model, self.ctx.model_config.revision)
+        return self._processor.image_processor
+
+    @property
+    def _processor(self) -> XComposer2Processor:
+        return _processor(self.ctx.model_config.model, self.ctx.model_config.revision)
 
     @property
     def settings(self) -> Settings:
@@ -179,9 +184,9 @@ def _pixels(item: object, settings: Settings) -> np.ndarray:
 
 
 @lru_cache(maxsize=1)
-def _image_processor(model: str, revision: str | None) -> XComposer2ImageProcessor:
+def _processor(model: str, revision: str | None) -> XComposer2Processor:
     folder = Path(get_non_weight_snapshot_path(model, revision=revision))
     config = XComposer2Config.from_pretrained(folder)
-    processor = load_processor(folder, config).image_processor
-    processor.is_exact = server_settings().resize == "exact"
+    processor = load_processor(folder, config)
+    processor.image_processor.is_exact = server_settings().resize == "exact"
     return processor

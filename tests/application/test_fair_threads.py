@@ -5,8 +5,8 @@ import threading
 
 import pytest
 
+from ixc.application.fair_threads import FairThreads, Shares
 from ixc.errors import EngineBusy
-from ixc.serving.fair_threads import FairThreads, Shares
 from tests.serving.loops import run_apart
 
 

@@ -1,0 +1,15 @@
+"""What may be told of an error in a log."""
+
+from __future__ import annotations
+
+import traceback
+from pathlib import Path
+
+_NUM_FRAMES = 6
+
+
+def where_raised(error: BaseException) -> str:
+    """Which kind of error it is and where it came from, without its own words: they may be a user's."""
+    frames = traceback.extract_tb(error.__traceback__)[-_NUM_FRAMES:]
+    places = "".join(f" < {Path(frame.filename).name}:{frame.lineno} {frame.name}" for frame in reversed(frames))
+    return type(error).__name__ + places

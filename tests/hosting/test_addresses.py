@@ -1,0 +1,28 @@
+"""The addresses an app is served at, and what stands between it and itself."""
+
+from __future__ import annotations
+
+import httpx
+import pytest
+
+from ixc.benchmarks.app_process import AppProcess
+from ixc.settings import Settings
+
+NO_MODEL = {"IXC_MODEL": "no-such-model"}
+
+
+@pytest.mark.parametrize("host", ["::1", "[::1]"])
+def test_an_address_of_ipv6_is_served(host):
+    with AppProcess({**NO_MODEL, "IXC_HOST": host}) as app:
+        assert httpx.get(f"{app.url}/health/live").status_code == 200
+        assert f"the page is at http://[::1]:{httpx.URL(app.url).port}" in app.log()
+
+
+def test_a_proxy_for_the_outside_does_not_stand_before_the_app_itself():
+    nobody = "http://127.0.0.1:9"
+    with AppProcess({**NO_MODEL, "http_proxy": nobody, "https_proxy": nobody, "no_proxy": "", "NO_PROXY": ""}) as app:
+        assert httpx.get(f"{app.url}/health/live").status_code == 200
+
+
+def test_brackets_are_not_part_of_an_address():
+    assert Settings(host="[::]").host == "::"
