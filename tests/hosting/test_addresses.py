@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import httpx
 import pytest
 
@@ -15,7 +17,10 @@ NO_MODEL = {"IXC_MODEL": "no-such-model"}
 def test_an_address_of_ipv6_is_served(host):
     with AppProcess({**NO_MODEL, "IXC_HOST": host}) as app:
         assert httpx.get(f"{app.url}/health/live").status_code == 200
-        assert f"the page is at http://[::1]:{httpx.URL(app.url).port}" in app.log()
+        deadline_s = time.monotonic() + 60
+        while f"the page is at http://[::1]:{httpx.URL(app.url).port}" not in app.log():  # said once it serves
+            assert time.monotonic() < deadline_s, app.log()
+            time.sleep(0.05)
 
 
 def test_a_proxy_for_the_outside_does_not_stand_before_the_app_itself():
