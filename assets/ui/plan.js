@@ -85,7 +85,7 @@
       if (!cost) return fact("cost", "–", t("facts.cost.none"));
       const memory = formatBytes(cost.bytes);
       if (cost.ttftMs == null) return fact("cost", memory, t("facts.cost.memory", { device: cost.device.split(" (")[0] }));
-      const seconds = cost.ttftMs < 95 ? (cost.ttftMs / 1000).toFixed(2) : (cost.ttftMs / 1000).toFixed(1);
+      const seconds = cost.ttftMs < 10 ? "< 0.01" : cost.ttftMs < 95 ? (cost.ttftMs / 1000).toFixed(2) : (cost.ttftMs / 1000).toFixed(1);
       return fact("cost", `${seconds} s · ${memory}`, t("facts.cost", { device: cost.device.split(" (")[0] }));
     }
 

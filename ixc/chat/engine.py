@@ -20,7 +20,7 @@ from ixc.chat.costs import CostModel
 from ixc.chat.events import AnswerStats, Event, Finished, FinishReason, PrefillProgress, TextDelta
 from ixc.chat.interface import ChatEngine, CostEstimate, ModelInfo, PromptPreview
 from ixc.chat.kv_cache import ANSWER_ROOM, InPlaceCache
-from ixc.chat.memory import give_memory_back, is_out_of_memory, make_current
+from ixc.chat.memory import bounded_cache, give_memory_back, is_out_of_memory, make_current
 from ixc.chat.prompt import (
     EncodedPrompt,
     ImageSegment,
@@ -34,7 +34,7 @@ from ixc.chat.prompt_lookup import PromptLookup
 from ixc.chat.request import ChatRequest, StopFlag
 from ixc.chat.runner import ModelRunner, Stopped
 from ixc.chat.sampling import TokenSampler
-from ixc.chat.store import SessionStore, bounded_cache
+from ixc.chat.store import SessionStore
 from ixc.chat.text_stream import TextStream
 from ixc.conversation import ImageView
 from ixc.errors import EngineBusy, OutOfMemory

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import gc
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 
 from ixc.chat.heap import trim_heap
 from ixc.container_memory import container_memory
+from ixc.settings import DEFAULT_CACHE_BYTES, CacheLimits
 
 _MEMINFO = Path("/proc/meminfo")
 _NO_MEMORY_LEFT = ("allocate memory", "CUBLAS_STATUS_ALLOC_FAILED", "CUDA error: out of memory")
+_GPU_SHARE = 0.5
+"""Of what is free beside the model. A question that needs the room gets it: what others keep is dropped for it."""
 
 
 def free_memory_bytes(device: torch.device) -> int | None:
@@ -29,6 +33,14 @@ def free_memory_bytes(device: torch.device) -> int | None:
         return None
     kilobytes = next((line.split()[1] for line in lines if line.startswith("MemAvailable:")), None)
     return int(min(int(kilobytes) * 1024, container_memory().free)) if kilobytes else None
+
+
+def bounded_cache(limits: CacheLimits, device: torch.device) -> CacheLimits:
+    """``limits`` with a number of bytes, for a model that is on ``device`` already."""
+    if limits.max_bytes is not None:
+        return limits
+    free_bytes = free_memory_bytes(device) if device.type == "cuda" else None
+    return replace(limits, max_bytes=max(DEFAULT_CACHE_BYTES, int((free_bytes or 0) * _GPU_SHARE)))
 
 
 def is_out_of_memory(error: BaseException) -> bool:

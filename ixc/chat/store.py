@@ -6,25 +6,12 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
-import torch
-
-from ixc.chat.memory import free_memory_bytes
 from ixc.settings import DEFAULT_CACHE_BYTES, CacheLimits
 
 _EXPIRY_INTERVAL_S = 30.0
-_GPU_SHARE = 0.5
-"""Of what is free beside the model. A question that needs the room gets it: what others keep is dropped for it."""
-
-
-def bounded_cache(limits: CacheLimits, device: torch.device) -> CacheLimits:
-    """``limits`` with a number of bytes, for a model that is on ``device`` already."""
-    if limits.max_bytes is not None:
-        return limits
-    free_bytes = free_memory_bytes(device) if device.type == "cuda" else None
-    return replace(limits, max_bytes=max(DEFAULT_CACHE_BYTES, int((free_bytes or 0) * _GPU_SHARE)))
 
 
 @dataclass(slots=True)

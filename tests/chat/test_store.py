@@ -3,7 +3,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ixc.chat.store import SessionStore, bounded_cache
+from ixc.chat.memory import bounded_cache
+from ixc.chat.store import SessionStore
 from ixc.settings import CacheLimits
 
 
@@ -23,7 +24,7 @@ def clock():
 def test_a_gpu_keeps_what_half_of_its_free_memory_holds_unless_it_is_told(monkeypatch):
     """1.18 GB for a conversation about an image of 55 tiles in the 7B: 2 GB would hold one, whatever the GPU."""
     gpu, free = torch.device("cuda"), {"bytes": 60 * 10**9}
-    monkeypatch.setattr("ixc.chat.store.free_memory_bytes", lambda device: free["bytes"])
+    monkeypatch.setattr("ixc.chat.memory.free_memory_bytes", lambda device: free["bytes"])
     assert bounded_cache(CacheLimits(max_age_s=7), gpu) == CacheLimits(max_bytes=30 * 10**9, max_age_s=7)
     assert bounded_cache(CacheLimits(max_bytes=0), gpu).max_bytes == 0
     assert bounded_cache(CacheLimits(max_bytes=5), gpu).max_bytes == 5

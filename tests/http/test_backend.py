@@ -10,6 +10,7 @@ import tempfile
 import threading
 import time
 from contextlib import contextmanager
+from pathlib import Path
 
 import gradio_client
 import httpx
@@ -126,7 +127,7 @@ def test_a_page_served_from_a_backend(app, image):
             )
         assert answer.usage.completion_tokens <= 3
         assert _budgets_of_plans_that_name_none(front, image) == [2, 2]
-        assert "torch" not in front.log()
+        assert "libtorch" not in Path(f"/proc/{front.pid}/maps").read_text()  # nor anything else that only a model needs
 
 
 def _budgets_of_plans_that_name_none(app, image):
