@@ -9,6 +9,7 @@ os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 import json
+import signal
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,10 @@ FOR_TESTS = ("IXC_CHROMIUM", "IXC_SKIP_BROWSER", "IXC_BROWSER_TIMEOUT_S", "IXC_A
 """The tests' own variables. Any other of the app's, set in somebody's shell, would have them test another app."""
 for _name in [name for name in os.environ if name.startswith("IXC_") and name not in FOR_TESTS]:
     del os.environ[_name]
+
+# In the background of a shell Ctrl-C is ignored, and the programs that tests start would inherit that.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 REFERENCE = Path(__file__).parent / "data" / "ixc2_4khd"
 

@@ -31,14 +31,21 @@ SEED = 5
 ROOT = Path(__file__).parents[2]
 
 
-@pytest.fixture
-def tasks(monkeypatch):
+@pytest.fixture(scope="module")
+def tasks():
+    """Drawn once: they are values."""
+    with pytest.MonkeyPatch.context() as patch:
+        draw_with_the_built_in_font(patch)
+        return make_tasks(48, SEED)
+
+
+def draw_with_the_built_in_font(patch):
     for name in ("training_fonts", "held_out_fonts"):
-        monkeypatch.setattr(held_out, name, lambda: (BUILT_IN,))
-    return make_tasks(48, SEED)
+        patch.setattr(held_out, name, lambda: (BUILT_IN,))
 
 
-def test_a_seed_draws_the_same_documents_half_of_them_held_out(tasks):
+def test_a_seed_draws_the_same_documents_half_of_them_held_out(tasks, monkeypatch):
+    draw_with_the_built_in_font(monkeypatch)
     assert make_tasks(48, SEED) == tasks
     first = [task for task in tasks if task.earlier is None]
     assert [task.group for task in first].count(KNOWN) == [task.group for task in first].count(HELD_OUT) == 24

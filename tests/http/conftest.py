@@ -7,10 +7,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
+import numpy as np
 import pytest
 from PIL import Image
 
 from ixc.benchmarks.app_process import AppProcess
+from ixc.imaging.decode import DecodedImage
 from tests.checkpoints import write_chat_checkpoint
 
 
@@ -41,3 +43,9 @@ def small_png() -> bytes:
     buffer = io.BytesIO()
     Image.linear_gradient("L").resize((300, 200)).convert("RGB").save(buffer, "PNG")
     return buffer.getvalue()
+
+
+@pytest.fixture(scope="session")
+def image() -> DecodedImage:
+    rows, cols = np.mgrid[0:200, 0:300]
+    return DecodedImage.from_pixels(np.stack([rows, cols % 256, rows], axis=-1).astype(np.uint8))
