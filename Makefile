@@ -24,7 +24,14 @@ app: .venv/.installed-app  ## install what is needed and serve the demo on http:
 install: .venv/.installed-app  ## install what is needed; the program is then .venv/bin/ixc
 
 test: .venv/.installed-dev browser  ## install what is needed and run every test; ARGS="..." goes to pytest
+ifeq ($(strip $(ARGS)),)
+	@failed=0; \
+	.venv/bin/python -m pytest --numprocesses=2 --dist=loadfile --ignore=tests/browser || failed=1; \
+	.venv/bin/python -m pytest tests/browser || failed=1; \
+	exit $$failed  # what a browser shows is watched with nothing else running
+else
 	@.venv/bin/python -m pytest $(ARGS)
+endif
 
 test-vllm: .venv-vllm/.installed  ## test the vLLM plug-in on vLLM's CPU build, in .venv-vllm (3.4 GB); ARGS="..." as above
 	@.venv-vllm/bin/python -m pytest tests/vllm $(ARGS)

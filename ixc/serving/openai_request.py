@@ -33,8 +33,14 @@ _REFUSED_UNLESS: Mapping[str, tuple[Any, ...]] = {
     "presence_penalty": (0,),
     "frequency_penalty": (0,),
     "logit_bias": ({},),
+    "top_k": (-1, 0),
+    "min_p": (0,),
+    "min_tokens": (0,),
+    "ignore_eos": (False,),
+    "stop_token_ids": ([],),
+    "structured_outputs": ({},),
 }
-"""Fields of OpenAI's that would change the answer, with the values, besides null, that do not."""
+"""Fields of OpenAI's and of vLLM's that would change the answer, with the values, besides null, that do not."""
 
 
 class ModelNotFound(IxcError):
@@ -88,7 +94,7 @@ class RequestParser:
         for name, harmless in _REFUSED_UNLESS.items():
             if body.get(name) not in (None, *harmless):
                 raise SettingsError(f"{name} is not supported here; leave it out.")
-        budget = _number(body, "max_patches", int, default_max_patches)
+        budget = _budget(body, default_max_patches)
         if not 1 <= budget <= self.max_patches_limit:
             raise SettingsError(f"max_patches must be a whole number from 1 to {self.max_patches_limit}.")
         _check_image_parts(body)
@@ -208,6 +214,17 @@ def image_urls(body: Any) -> Iterator[str]:
 
 def _url_of(image_url: Any) -> Any:
     return image_url.get("url") if isinstance(image_url, dict) else image_url
+
+
+def _budget(body: Mapping[str, Any], default_max_patches: int) -> int:
+    """``max_patches``, or the same in ``mm_processor_kwargs``, where vLLM's requests have it. Raises SettingsError."""
+    kwargs = body.get("mm_processor_kwargs")
+    if not isinstance(kwargs, dict | None) or set(kwargs or {}) - {"max_patches"}:
+        raise SettingsError('mm_processor_kwargs may hold max_patches only: {"max_patches": 16}.')
+    named = {_number(each, "max_patches", int, None) for each in (body, kwargs or {})} - {None}
+    if len(named) > 1:
+        raise SettingsError("max_patches and mm_processor_kwargs name two budgets; leave one of them out.")
+    return named.pop() if named else default_max_patches
 
 
 def _generation(body: Mapping[str, Any]) -> dict[str, Any]:

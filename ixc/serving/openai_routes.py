@@ -1,6 +1,7 @@
 """``/v1/models``, each model below it, and ``/v1/chat/completions``, compatible with OpenAI's clients.
 
 Beyond OpenAI's fields: ``max_patches``, ``repetition_penalty`` and ``num_beams`` in the request, ``timings`` in the answer.
+The budget may also stand where vLLM's requests have it, in ``mm_processor_kwargs``.
 Nothing is kept but the bounded caches by which the next turn of a conversation is faster.
 """
 

@@ -78,13 +78,14 @@ def test_the_next_turn_reuses_the_one_before(client, model, image_url):
 
 def test_max_patches_decides_what_an_image_costs(client, model, image_url):
     tokens = []
-    for max_patches in (1, 4):
+    for budget in ({"max_patches": 1}, {"max_patches": 4}, {"mm_processor_kwargs": {"max_patches": 4}}):  # the last as vLLM's
         answer = client.chat.completions.create(
-            model=model, messages=about(image_url, "What?"), max_tokens=1, extra_body={"max_patches": max_patches}
+            model=model, messages=about(image_url, "What?"), max_tokens=1, extra_body=budget
         )
         tokens.append(answer.usage.prompt_tokens_details.image_tokens)
     # 144*(tiles + 1) + 12*(rows + 1) + 1: one tile; then 2 columns, 2 rows, for 300x200 is cut as 2x2 at budget 4.
-    assert tokens == [144 * 2 + 12 * 2 + 1, 144 * 5 + 12 * 3 + 1]
+    two_by_two = 144 * 5 + 12 * 3 + 1
+    assert tokens == [144 * 2 + 12 * 2 + 1, two_by_two, two_by_two]
 
 
 def test_two_images_in_one_question_and_a_system_message(client, model, image_url, wide_image):
@@ -152,6 +153,13 @@ def test_one_caller_does_not_take_every_place_in_the_line(app, http, model):
         ({"temperature": 10**400}, "temperature is out of range"),
         ({"n": 2}, "n is not supported"),
         ({"max_patches": 0}, "max_patches must be a whole number from 1 to 64"),
+        ({"mm_processor_kwargs": {"max_patches": 0}}, "max_patches must be a whole number from 1 to 64"),
+        ({"mm_processor_kwargs": {"hd_num": 9}}, "mm_processor_kwargs may hold max_patches only"),
+        ({"mm_processor_kwargs": [9]}, "mm_processor_kwargs may hold max_patches only"),
+        ({"mm_processor_kwargs": {"max_patches": 4}, "max_patches": 9}, "name two budgets"),
+        ({"top_k": 40}, "top_k is not supported"),
+        ({"min_p": 0.1}, "min_p is not supported"),
+        ({"structured_outputs": {"choice": ["yes", "no"]}}, "structured_outputs is not supported"),
         ({"tools": [{"type": "function"}]}, "tools is not supported"),
         ({"tool_choice": "required"}, "tool_choice is not supported"),
         ({"tool_choice": {"type": "function", "function": {"name": "f"}}}, "tool_choice is not supported"),
@@ -194,7 +202,7 @@ def test_what_changes_nothing_may_be_said(client, model):
         logit_bias={},
         tool_choice="none",
         modalities=["text"],
-        extra_body={"tools": [], "audio": None, "logprobs": None},
+        extra_body={"tools": [], "audio": None, "logprobs": None, "top_k": -1, "min_p": 0.0, "mm_processor_kwargs": {}},
     )
     assert answer.usage.completion_tokens == 1
 
