@@ -120,19 +120,6 @@ class DualPerspectivePlan:
         _require_block(row, col)
         return self._original_rect(col * VIEW_PX, row * VIEW_PX, (col + 1) * VIEW_PX, (row + 1) * VIEW_PX)
 
-    # --- the tokens -----------------------------------------------------------------------------------------------
-
-    def token_rect(self, index: int) -> RectPx:
-        """The part of the original that token ``index`` (row-major in 24x24) stands for; empty in the padding.
-
-        Raises IndexError.
-        """
-        if not 0 <= index < NUM_VISUAL_TOKENS:
-            raise IndexError(f"visual token {index} is outside 0 to {NUM_VISUAL_TOKENS - 1}")
-        row, col = divmod(index, TOKENS_PER_SIDE)
-        side = SQUARE_PX / TOKENS_PER_SIDE
-        return self._original_rect(col * side, row * side, (col + 1) * side, (row + 1) * side)
-
     def _original_rect(self, left: float, top: float, right: float, bottom: float) -> RectPx:
         """Square pixels to the original's, cut to the image."""
         pad, size, step = self.padding_original_px, self.original_px, self.square_original_px / SQUARE_PX

@@ -6,13 +6,14 @@ Everything that shows or prices a plan asks the chosen model's ``ImageLayout`` f
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
+from functools import lru_cache
 from typing import Any
 
 from ixc.dual_perspective import VIEW_PX, plan_dual_perspective
 from ixc.single_view import ImagePlan, SingleViewPlan
-from ixc.tiling import TILE_PX, SizePx, plan_tiles
+from ixc.tiling import TILE_PX, SizePx, TilePlan, plan_tiles
 
 
 class LayoutKind(StrEnum):
@@ -44,6 +45,23 @@ class ImageLayout:
         if self.kind is LayoutKind.DUAL_PERSPECTIVE:
             return plan_dual_perspective(size_px, max_patches)
         return plan_tiles(size_px, max_patches)
+
+    def least_budget(self, size_px: SizePx, max_patches: int) -> int:
+        """The smallest budget that cuts an image of this size as ``max_patches`` does. Raises ValueError for one below 1."""
+        return _least_budget(self, size_px, max_patches)
+
+
+@lru_cache(maxsize=4096)
+def _least_budget(layout: ImageLayout, size_px: SizePx, max_patches: int) -> int:
+    cut = _cut(layout.plan(size_px, max_patches))
+    while max_patches > 1 and _cut(layout.plan(size_px, max_patches - 1)) == cut:
+        max_patches -= 1
+    return max_patches
+
+
+def _cut(plan: ImagePlan) -> ImagePlan:
+    """``plan`` without the budget that it was asked for."""
+    return replace(plan, max_patches=1) if isinstance(plan, TilePlan) else plan
 
 
 DYNAMIC_PARTITION = ImageLayout()

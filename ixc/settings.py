@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
+from typing import Any
 
 from ixc.errors import SettingsError
 from ixc.tiling import MAX_SLIDER_PATCHES
@@ -70,13 +71,28 @@ class GenerationSettings:
             _require(is_number and low <= value <= high, f"the {title} must be between {low} and {high}, not {value!r:.40}")
             if isinstance(low, int):
                 _require(float(value).is_integer(), f"the {title} must be a whole number, not {value!r}")
-                object.__setattr__(self, name, int(value))  # JSON and sliders write 512 as 512.0
-        is_seed = self.seed is None or (isinstance(self.seed, int) and 0 <= self.seed <= MAX_SEED)
+            object.__setattr__(self, name, type(low)(value))  # JSON and sliders write 512 as 512.0, and 1.0 as 1
+        seed = int(self.seed) if isinstance(self.seed, float) and self.seed.is_integer() else self.seed
+        is_seed = seed is None or (isinstance(seed, int) and 0 <= seed <= MAX_SEED)
         _require(is_seed, f"the seed must be empty or a whole number from 0 to {MAX_SEED}, not {self.seed!r}")
+        object.__setattr__(self, "seed", seed)
 
     @property
     def is_greedy(self) -> bool:
         return not self.do_sample or self.temperature < LEAST_TEMPERATURE
+
+    def with_given(self, given: Mapping[str, Any]) -> GenerationSettings:
+        """These settings, a model's own, with those that a question names, by their field's names; ``do_sample`` follows.
+
+        A ``temperature`` or ``top_p`` that is named asks for sampling. A temperature of 0 excludes it, and so do several beams.
+        What is named counts more than what is not: where the beams are only the model's own, a question that asks for sampling
+        gets it, without beams; where it names beams as well, nothing is sampled. Raises SettingsError for a value out of range.
+        """
+        wanted = replace(self, **given)
+        asks = "temperature" in given or "top_p" in given
+        samples = (self.do_sample or asks) and wanted.temperature >= LEAST_TEMPERATURE
+        num_beams = 1 if asks and samples and "num_beams" not in given else wanted.num_beams
+        return replace(wanted, do_sample=samples and num_beams == 1, num_beams=num_beams)
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +145,8 @@ class Settings:
     """Questions that are sent to the backend at a time."""
     fetch_images: str = "off"
     """on lets callers of the API name images by public http(s) addresses, which this server then fetches."""
+    read_ahead: str = "on"
+    """on: the model reads the image that a page shows before its user asks, while nobody else's question is under way."""
     max_patches_limit: int = MAX_SLIDER_PATCHES
     max_waiting: int = 20
     """Chat requests that may wait in the queue; the next one is refused with a message."""
@@ -151,6 +169,7 @@ class Settings:
         _require(is_port, f"the port (--port or IXC_PORT) must be between 0 and {MAX_PORT}, not {self.port}")
         _require(self.backend_parallel >= 1, f"IXC_BACKEND_PARALLEL must be at least 1, not {self.backend_parallel}")
         _require(self.fetch_images in ("off", "on"), f"IXC_FETCH_IMAGES must be off or on, not {self.fetch_images!r}")
+        _require(self.read_ahead in ("off", "on"), f"IXC_READ_AHEAD must be off or on, not {self.read_ahead!r}")
         _require(self.resize in ("fast", "exact"), f"IXC_RESIZE must be fast or exact, not {self.resize!r}")
         _require(self.max_patches_limit >= 1, f"IXC_MAX_PATCHES must be at least 1, not {self.max_patches_limit}")
         places = "the number of questions that may wait (--max-waiting or IXC_MAX_WAITING)"
@@ -188,6 +207,7 @@ _TOP_VARIABLES = {
     "IXC_BACKEND_KEY": "backend_key",
     "IXC_BACKEND_PARALLEL": "backend_parallel",
     "IXC_FETCH_IMAGES": "fetch_images",
+    "IXC_READ_AHEAD": "read_ahead",
     "IXC_MAX_PATCHES": "max_patches_limit",
     "IXC_MAX_WAITING": "max_waiting",
     "IXC_PREFILL_CHUNK": "prefill_chunk_tokens",

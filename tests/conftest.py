@@ -11,6 +11,7 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 import json
 import signal
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -30,6 +31,20 @@ REFERENCE = Path(__file__).parent / "data" / "ixc2_4khd"
 settings.register_profile("local", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("ci", settings.get_profile("local"), derandomize=True)
 settings.load_profile("ci" if os.environ.get("CI") else "local")
+
+
+@pytest.hookimpl(optionalhook=True)  # pytest-xdist's, which not every environment has
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Where the tests of one file stay together, those of tests/http do too: one process starts the app that they share."""
+    if config.getvalue("dist") != "loadfile":
+        return None
+    from xdist.scheduler import LoadFileScheduling
+
+    class ByFileOrSharedApp(LoadFileScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return "tests/http" if nodeid.startswith("tests/http/") else super()._split_scope(nodeid)
+
+    return ByFileOrSharedApp(config, log)
 
 
 @pytest.fixture(scope="session")

@@ -9,6 +9,6 @@ from typing import Any
 
 
 def run_apart(coroutine: Coroutine[Any, Any, Any]) -> Any:
-    """The result of ``coroutine``, run in a loop and a thread of its own."""
+    """What ``coroutine`` returns, or raises, run in a loop and a thread of its own."""
     with ThreadPoolExecutor(max_workers=1) as pool:
         return pool.submit(asyncio.run, coroutine).result()

@@ -263,7 +263,7 @@ def checkpoint(tmp_path_factory) -> Path:
     return write_chat_checkpoint(tmp_path_factory.mktemp("checkpoint"))
 
 
-def test_ask_prints_the_answer_and_its_figures(checkpoint, image):
+def test_ask_prints_the_answer_and_its_figures(checkpoint, image, capsys):
     question = ("ask", image, "What is this?", "--model", checkpoint, "--max-patches", 9, "--temperature", 0)
     code, out, err = run(*question, "--max-new-tokens", 6)
     assert code == 0
@@ -275,16 +275,16 @@ def test_ask_prints_the_answer_and_its_figures(checkpoint, image):
     for part in ("first token ", "6 new tokens", "1,333 of them visual", "4 x 2 tiles of at most 9", "CPU"):
         assert part in figures[0]
     # A longer greedy answer starts with the shorter one; -q leaves the answer alone on the screen.
-    longer_code, longer, silence = run(*question, "--max-new-tokens", 12, "-q")
-    assert (longer_code, silence) == (0, "")
+    assert main([*map(str, question), "--max-new-tokens", "12", "-q"]) == 0
+    longer, silence = capsys.readouterr()
+    assert silence == ""
     assert longer.startswith(out.rstrip("\n\N{REPLACEMENT CHARACTER}"))
     assert len(longer) > len(out)
 
 
-def test_ask_says_how_a_model_without_tiles_sees_the_image(image):
-    code, _, err = run("ask", image, "What is this?", "--model", "inf-nano", "--max-new-tokens", 2)
-    assert code == 0
-    assert "576 of them visual; seen as 1008 x 1008; inf-nano" in err
+def test_ask_says_how_a_model_without_tiles_sees_the_image(image, capsys):
+    assert main(["ask", str(image), "What is this?", "--model", "inf-nano", "--max-new-tokens", "2"]) == 0
+    assert "576 of them visual; seen as 1008 x 1008; inf-nano" in capsys.readouterr().err
 
 
 def test_ask_streams_and_stops_at_ctrl_c(checkpoint, image):

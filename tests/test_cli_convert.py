@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 
 from ixc.cli import main
 from tests.checkpoints import REFERENCE, TOKENIZER_FILE
-from tests.models.hub import REPOSITORY, StandInHub
+from tests.models.hub import REPOSITORY, DownloadHub
 from tests.models.test_official_layout import official_config, write_pickled
 
 ROOT = Path(__file__).parents[1]
@@ -170,7 +170,7 @@ def test_ctrl_c_says_that_the_copy_is_incomplete(capsys, monkeypatch, official, 
 
 
 def test_a_model_on_the_hub_is_downloaded_and_copied(official, tmp_path):
-    hub = StandInHub({path.name: path.read_bytes() for path in official.iterdir()})
+    hub = DownloadHub({path.name: path.read_bytes() for path in official.iterdir()})
     kept = {name: value for name, value in os.environ.items() if not name.startswith("HF_")}
     environment = kept | {"HF_ENDPOINT": hub.endpoint, "HF_HOME": str(tmp_path / "hf"), "HF_HUB_DISABLE_XET": "1"}
     try:

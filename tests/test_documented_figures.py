@@ -12,7 +12,7 @@ from accelerate import init_empty_weights
 
 from ixc.chat.costs import CostModel
 from ixc.chat.loading import VIEWS_PER_PASS, prefill_chunk_tokens
-from ixc.evaluation.run import weights_digest
+from ixc.evaluation.run import weights_fingerprint
 from ixc.models import presets
 from ixc.models.xcomposer2 import XComposer2Config, XComposer2ForCausalLM
 from ixc.tiling import SizePx, plan_tiles
@@ -91,7 +91,7 @@ def test_the_readme_s_ablation_was_measured(label, sequence):
 @pytest.mark.parametrize(("digest", "figures"), [("weights", "the figures by budget"), ("ablation_weights", "the ablation")])
 def test_what_was_measured_is_of_the_weights_that_are_shipped(digest, figures):
     model = XComposer2ForCausalLM.from_pretrained(presets.NANO.source, dtype=torch.float32)
-    shipped = {weights_digest(model.to(dtype)) for dtype in (torch.float32, torch.bfloat16)}  # a CPU's and a GPU's
+    shipped = {weights_fingerprint(model.to(dtype)) for dtype in (torch.float32, torch.bfloat16)}  # a CPU's and a GPU's
     assert NANO.get(digest) in shipped, f"{figures} in nano_eval.json are of other weights than the shipped: measure again"
 
 

@@ -21,8 +21,7 @@ def test_a_wide_image_is_padded_above_and_below():
 def test_blocks_of_a_square_image_are_its_ninths():
     plan = DualPerspectivePlan(SizePx(1008, 1008))
     assert plan.block_rect(0, 2) == RectPx(672, 0, 1008, 336)
-    assert plan.token_rect(0) == RectPx(0, 0, 42, 42)
-    assert plan.token_rect(575) == RectPx(966, 966, 1008, 1008)
+    assert plan.block_rect(2, 0) == RectPx(0, 672, 336, 1008)
 
 
 def test_a_block_of_padding_only_is_empty():
@@ -42,15 +41,14 @@ def test_the_parts_add_up_to_the_image(height, width, input_px):
     pad, resized = plan.padding_px, plan.resized_px
     assert min(pad.left, pad.top, pad.right, pad.bottom) >= 0
     assert pad.left + resized.width + pad.right == input_px == pad.top + resized.height + pad.bottom
-    for rects in ([plan.token_rect(i) for i in range(576)], [plan.block_rect(i, j) for i in range(3) for j in range(3)]):
-        area = sum((r.right - r.left) * (r.bottom - r.top) for r in rects)
-        assert area == pytest.approx(height * width, rel=1e-6)
+    rects = [plan.block_rect(row, col) for row in range(3) for col in range(3)]
+    assert sum((r.right - r.left) * (r.bottom - r.top) for r in rects) == pytest.approx(height * width, rel=1e-6)
 
 
-@pytest.mark.parametrize("call", [lambda p: p.token_rect(576), lambda p: p.block_rect(3, 0)])
-def test_what_is_outside_is_an_index_error(call):
+@pytest.mark.parametrize(("row", "col"), [(3, 0), (0, 3), (-1, 0)])
+def test_what_is_outside_is_an_index_error(row, col):
     with pytest.raises(IndexError):
-        call(DualPerspectivePlan(SizePx(5, 5)))
+        DualPerspectivePlan(SizePx(5, 5)).block_rect(row, col)
 
 
 def test_other_inputs_and_budgets_are_refused():

@@ -177,6 +177,13 @@ def test_no_file_names_a_place_on_one_machine(path):
     assert not places or path == Path(__file__)
 
 
+def test_screens_and_server_know_engines_by_what_they_all_can():
+    """What they are given may run its model elsewhere: ``RemoteEngine`` and ``ZeroGpuEngine`` have no runner, for one."""
+    faces = [path for path in PACKAGE_SOURCES if {"application", "ui", "serving"} & {*path.parts}]
+    assert faces
+    assert not [str(path.relative_to(ROOT)) for path in faces if "ixc.chat.engine" in path.read_text(encoding="utf-8")]
+
+
 def test_no_file_is_too_large_for_git():
     large = {str(path.relative_to(ROOT)): path.stat().st_size for path in FILES if path.stat().st_size > 20 * MEGABYTE}
     assert not {name: size for name, size in large.items() if not _may_be_large(name, size)}

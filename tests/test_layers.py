@@ -4,6 +4,7 @@ import ast
 import importlib.util
 import subprocess
 import sys
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -27,8 +28,8 @@ LAYERS = (
 )
 # ... except at the bottom, whose modules are one small library, and at the top, where each face may start another.
 LAYERS_THAT_SHARE = (0, len(LAYERS) - 1)
-# These are programs: nothing imports them but the command line, which starts them, and of each other only what measures the
-# small model asks its training for documents.
+# These are programs: nothing imports them but the command line, which starts them. Of each other evaluation alone imports
+# training: the documents that the small models are measured with are drawn there, and the ablations are trained.
 PROGRAMS = LAYERS[4] | LAYERS[5]
 STARTERS = {"ixc.cli": PROGRAMS, "ixc.evaluation": LAYERS[4]}
 # The lowest layer that may know a third-party library. One that stands nowhere here no layer may know.
@@ -83,6 +84,20 @@ def imported_modules(source: str, module: str, is_package: bool, known: set[str]
 MODULES = {_module_name(path): path for path in sorted(PACKAGE.rglob("*.py"))}
 
 
+def imports_of(module: str) -> set[str]:
+    path = MODULES[module]
+    return imported_modules(path.read_text(encoding="utf-8"), module, path.name == "__init__.py", set(MODULES))
+
+
+def circle(imports: dict[str, set[str]]) -> list[str]:
+    """Modules that import each other round, the first one again at the end; none where there is no circle."""
+    try:
+        TopologicalSorter(imports).prepare()
+    except CycleError as error:
+        return error.args[1]
+    return []
+
+
 def complaint(module: str, imported: str) -> str | None:
     """Why ``module`` may not import ``imported``; None when it may."""
     part, other = _part_of(module), _part_of(imported)
@@ -118,17 +133,22 @@ def test_every_part_has_a_layer():
 
 @pytest.mark.parametrize("module", MODULES)
 def test_imports_point_down(module):
-    path = MODULES[module]
-    imported = imported_modules(path.read_text(encoding="utf-8"), module, path.name == "__init__.py", set(MODULES))
-    complaints = {name: why for name in imported if (why := complaint(module, name))}
-    assert not complaints
+    assert not {name: why for name in imports_of(module) if (why := complaint(module, name))}
+
+
+def test_no_modules_import_each_other():
+    """Inside a part, where there are no layers, neither; nor in functions, where Python would let them."""
+    assert not circle({module: imports_of(module) for module in MODULES})
+
+
+def test_a_circle_is_seen():
+    assert circle({"a": {"b"}, "b": {"c"}, "c": {"a"}, "d": {"a"}})[0] in "abc"
+    assert not circle({"a": {"b", "c"}, "b": {"c"}})
 
 
 @pytest.mark.parametrize("module", sorted(BOTTOM))
 def test_the_bottom_layer_imports_the_standard_library_only(module):
-    path = MODULES[module]
-    imported = imported_modules(path.read_text(encoding="utf-8"), module, path.name == "__init__.py", set(MODULES))
-    assert {dotted.split(".")[0] for dotted in imported} <= sys.stdlib_module_names | {"ixc"}
+    assert {dotted.split(".")[0] for dotted in imports_of(module)} <= sys.stdlib_module_names | {"ixc"}
 
 
 @pytest.mark.parametrize(

@@ -28,6 +28,7 @@ VARIABLES = {  # variable, text, where it lands, value there
     "IXC_BACKEND": ("http://127.0.0.1:8000", "backend", "http://127.0.0.1:8000"),
     "IXC_BACKEND_KEY": ("secret", "backend_key", "secret"),
     "IXC_BACKEND_PARALLEL": ("4", "backend_parallel", 4),
+    "IXC_READ_AHEAD": ("off", "read_ahead", "off"),
     "IXC_FETCH_IMAGES": ("on", "fetch_images", "on"),
     "IXC_MAX_PATCHES": ("40", "max_patches_limit", 40),
     "IXC_MAX_WAITING": ("5", "max_waiting", 5),
@@ -170,7 +171,13 @@ def test_seeds_that_fit_a_generator(seed):
     assert GenerationSettings(seed=seed).seed == seed
 
 
-@pytest.mark.parametrize("seed", [-1, 2**63, 1.5, "7"])
+def test_numbers_are_kept_as_what_they_are():
+    """A page and JSON write 7 as 7.0, and 1.0 as 1."""
+    settings = GenerationSettings(seed=7.0, max_new_tokens=100.0, temperature=1)
+    assert [type(value) for value in (settings.seed, settings.max_new_tokens, settings.temperature)] == [int, int, float]
+
+
+@pytest.mark.parametrize("seed", [-1, 2**63, 2.0**63, 1.5, math.nan, math.inf, "7"])
 def test_seeds_that_do_not(seed):
     with pytest.raises(SettingsError, match="The seed must be"):
         GenerationSettings(seed=seed)
@@ -180,6 +187,54 @@ def test_seeds_that_do_not(seed):
 def test_greedy_means_no_chance_is_taken(do_sample, temperature):
     is_greedy = GenerationSettings(do_sample=do_sample, temperature=temperature).is_greedy
     assert is_greedy == (not do_sample or temperature < 1e-5)
+
+
+GREEDY, SAMPLING = {"do_sample": False}, {"do_sample": True, "temperature": 0.7}
+BEAMS = {"do_sample": False, "num_beams": 3}
+SAMPLING_BEAMS = {"do_sample": True, "num_beams": 3}  # generation_config.json may say so
+
+
+@pytest.mark.parametrize(
+    ("own", "given", "samples", "temperature", "num_beams"),
+    [
+        (GREEDY, {}, False, 1.0, 1),
+        (GREEDY, {"max_new_tokens": 5}, False, 1.0, 1),
+        (GREEDY, {"temperature": 0.5}, True, 0.5, 1),
+        (GREEDY, {"top_p": 0.5}, True, 1.0, 1),
+        (GREEDY, {"temperature": 0}, False, 0.0, 1),
+        (GREEDY, {"temperature": 0, "top_p": 0.5}, False, 0.0, 1),
+        (GREEDY, {"temperature": 1e-6}, False, 1e-6, 1),
+        (GREEDY, {"num_beams": 3}, False, 1.0, 3),
+        (GREEDY, {"temperature": 0.5, "num_beams": 3}, False, 0.5, 3),
+        (GREEDY | {"temperature": 0.0}, {"top_p": 0.5}, False, 0.0, 1),
+        (SAMPLING, {}, True, 0.7, 1),
+        (SAMPLING, {"seed": 1}, True, 0.7, 1),
+        (SAMPLING, {"temperature": 0.0}, False, 0.0, 1),
+        (SAMPLING, {"num_beams": 3}, False, 0.7, 3),
+        (SAMPLING, {"top_p": 0.5, "num_beams": 3}, False, 0.7, 3),
+        (BEAMS, {}, False, 1.0, 3),
+        (BEAMS, {"temperature": 0.5}, True, 0.5, 1),
+        (BEAMS, {"top_p": 0.5}, True, 1.0, 1),
+        (BEAMS, {"temperature": 0}, False, 0.0, 3),
+        (BEAMS, {"num_beams": 1}, False, 1.0, 1),
+        (BEAMS, {"temperature": 0.5, "num_beams": 2}, False, 0.5, 2),
+        (SAMPLING_BEAMS, {}, False, 1.0, 3),
+        (SAMPLING_BEAMS, {"num_beams": 1}, True, 1.0, 1),
+        (SAMPLING_BEAMS, {"temperature": 0.5}, True, 0.5, 1),
+    ],
+)
+def test_when_a_question_samples(own, given, samples, temperature, num_beams):
+    asked = GenerationSettings(**own).with_given(given)
+    assert (asked.do_sample, asked.temperature, asked.num_beams) == (samples, temperature, num_beams)
+    assert asked.is_greedy == (not samples)
+    for name in set(given) - {"temperature", "num_beams"}:
+        assert getattr(asked, name) == given[name]
+
+
+def test_what_a_question_names_stays_within_its_range():
+    for name, value in {"temperature": 9, "top_p": "1", "max_new_tokens": 2.5, "num_beams": None, "seed": 1.5}.items():
+        with pytest.raises(SettingsError, match=name):
+            GenerationSettings().with_given({name: value})
 
 
 def test_settings_cannot_be_changed():

@@ -1,6 +1,7 @@
 // The token ribbon and the numbers under the picture.
 (() => {
   const { t, el, hear, tell, follow, formatBytes, formatCount } = ixc;
+  const MAX_LOOKS = 4;
 
   ixc.plan = (element, host) => {
     const tokens = el("span", { id: "ixc-visual-tokens" });
@@ -18,8 +19,10 @@
     host.watch("value", () => {
       const value = host.props.value || null;
       const key = JSON.stringify(value && { ...value, cost: null });
-      if (key !== told) tell("plan", value); else check(ixc.last("plan"));
+      const isNew = key !== told;
       told = key;
+      if (isNew) tell("plan", value); else check(ixc.last("plan"));
+      lookAgain(value);
     });
     let drawn = "";
     follow(host, (value) => {
@@ -85,8 +88,18 @@
       if (!cost) return fact("cost", "–", t("facts.cost.none"));
       const memory = formatBytes(cost.bytes);
       if (cost.ttftMs == null) return fact("cost", memory, t("facts.cost.memory", { device: cost.device.split(" (")[0] }));
-      const seconds = cost.ttftMs < 10 ? "< 0.01" : cost.ttftMs < 95 ? (cost.ttftMs / 1000).toFixed(2) : (cost.ttftMs / 1000).toFixed(1);
-      return fact("cost", `${seconds} s · ${memory}`, t("facts.cost", { device: cost.device.split(" (")[0] }));
+      const seconds = cost.ttftMs < 95 ? "< 0.1" : (cost.ttftMs / 1000).toFixed(1); // the steps of one answer differ by more
+      return fact("cost", `${seconds} s · ${memory}`, t("facts.cost", { device: cost.device.split(" (")[0] }), cost.isRead ? t("facts.cost.read") : null);
+    }
+
+    // The model reads the image before it is asked. Once it should have, the page looks how soon an answer would begin now.
+    let [lookedFor, looks, timer] = ["", 0, null];
+    function lookAgain(value) {
+      clearTimeout(timer);
+      if (!value?.readsAhead || !value.cost?.ttftMs || value.cost.isRead) return;
+      if (lookedFor !== told) [lookedFor, looks] = [told, 0];
+      looks += 1;
+      if (looks <= MAX_LOOKS) timer = setTimeout(() => { if (document.body.dataset.busy !== "true" && ixc.last("image")) ixc.replan(); }, 1200 + 1.2 * value.cost.ttftMs);
     }
 
     // dt after dd in the picture, before it in the document: the number is what the eye looks for.

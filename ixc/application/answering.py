@@ -5,22 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 from ixc.application.services import Services
 from ixc.application.waiting import Ticket
 from ixc.chat.events import AnswerStats, Event, Finished, FinishReason, PrefillProgress
+from ixc.chat.interface import ChatEngine
 from ixc.chat.request import ChatRequest, StopFlag
-
-if TYPE_CHECKING:
-    from ixc.chat.engine import Engine
 
 _LOOK_EVERY_S = 0.2
 """How often a waiting question looks whether it was stopped."""
 
 
 def answer_events(
-    services: Services, ticket: Ticket, stop: StopFlag, build_request: Callable[[Engine], ChatRequest]
+    services: Services, ticket: Ticket, stop: StopFlag, build_request: Callable[[ChatEngine], ChatRequest]
 ) -> Iterator[Event]:
     """The engine's events, after PrefillProgress of stage "line" (``num_total`` ahead) and "loading" (percent done).
 
@@ -34,7 +31,7 @@ def answer_events(
 
 
 def _events(
-    services: Services, ticket: Ticket, stop: StopFlag, build_request: Callable[[Engine], ChatRequest]
+    services: Services, ticket: Ticket, stop: StopFlag, build_request: Callable[[ChatEngine], ChatRequest]
 ) -> Iterator[Event]:
     shown: Event | None = None
     while not stop.is_set:

@@ -9,21 +9,18 @@ import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
 from ixc.application.messages import Message, message_for
 from ixc.application.model_files import FetchFiles, OnProgress, fetch_model, is_on_hub
+from ixc.chat.interface import ChatEngine
 from ixc.errors import CheckpointError, IxcError
 from ixc.image_layout import DYNAMIC_PARTITION, ImageLayout
 from ixc.models.presets import find_model
 from ixc.settings import GenerationSettings, Settings
 
-if TYPE_CHECKING:
-    from ixc.chat.engine import Engine
-
 logger = logging.getLogger(__name__)
 
-LoadEngine = Callable[[Settings, OnProgress], "Engine"]
+LoadEngine = Callable[[Settings, OnProgress], ChatEngine]
 
 _GONE_WITHIN_S = 5.0
 """How long the last user of a closed engine may hold on to it before its memory counts as not freed."""
@@ -87,7 +84,7 @@ class ModelStatus:
         }
 
 
-def load_chat_engine(settings: Settings, on_progress: OnProgress) -> Engine:
+def load_chat_engine(settings: Settings, on_progress: OnProgress) -> ChatEngine:
     """Load the configured model. Imported here: torch and transformers take seconds, and the page shall not wait for them."""
     if settings.backend:
         from ixc.chat.remote import connect_engine
@@ -127,7 +124,7 @@ class EngineProvider:
         self._done = threading.Event()
         self._changed = threading.Condition()
         self._num_borrowers = self._num_switches = 0
-        self._engine: Engine | None = None
+        self._engine: ChatEngine | None = None
         self._defaults: list[tuple[GenerationSettings, str]] = []
         self._status = _beginning(settings.model)
         self._job: _Job | None = None
@@ -158,7 +155,7 @@ class EngineProvider:
         return self._status.layout
 
     @property
-    def engine(self) -> Engine | None:
+    def engine(self) -> ChatEngine | None:
         """None while it loads and after a failure."""
         return self._engine
 
@@ -172,7 +169,7 @@ class EngineProvider:
         return self._done.wait(timeout_s)
 
     @contextmanager
-    def borrowed(self) -> Iterator[Engine]:
+    def borrowed(self) -> Iterator[ChatEngine]:
         """The engine, not to be replaced meanwhile. Raises CheckpointError when there is none."""
         with self._changed:
             self._changed.wait_for(self._done.is_set)
@@ -342,7 +339,7 @@ class EngineProvider:
         return FreedMemory(name, num_bytes)
 
 
-def _held_by(engine: Engine) -> int:
+def _held_by(engine: ChatEngine) -> int:
     """Bytes of its weights and of all sessions' caches."""
     report = engine.memory_report()
     return report.get("bytes", 0) + report.get("model_bytes", 0)

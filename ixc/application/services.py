@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from ixc.application.engine_provider import EngineProvider
+from ixc.application.read_ahead import ReadAhead
 from ixc.application.session import SessionStore, StoreLimits
 from ixc.application.traffic import Traffic
 from ixc.application.waiting import WaitingLine
@@ -13,13 +14,15 @@ from ixc.settings import Settings
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """Settings, the model, the sessions' store, the line before the model, and the answers under way."""
+    """Settings, the model, the sessions' store, the line before the model, the answers under way, and what is read ahead."""
 
     settings: Settings
     provider: EngineProvider
     store: SessionStore
     line: WaitingLine
     traffic: Traffic = field(default_factory=Traffic)
+    read_ahead: ReadAhead | None = None
+    """None: the model reads nothing before it is asked."""
 
     @classmethod
     def start(cls, settings: Settings, provider: EngineProvider | None = None) -> Services:
@@ -28,7 +31,9 @@ class Services:
         provider.give_downloads_up_when(lambda: traffic.is_stopping)
         provider.start()
         store = SessionStore(StoreLimits(max_bytes=settings.held_image_bytes))
-        return cls(settings, provider, store, _line(settings), traffic)
+        line = _line(settings)
+        read_ahead = ReadAhead(provider, store, line, traffic) if settings.read_ahead == "on" else None
+        return cls(settings, provider, store, line, traffic, read_ahead)
 
     @property
     def default_max_patches(self) -> int:

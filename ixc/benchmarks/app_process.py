@@ -15,6 +15,8 @@ from types import TracebackType
 
 import httpx
 
+from ixc.cores import usable_cores
+
 _START_TIMEOUT_S = 120.0
 
 
@@ -132,9 +134,4 @@ def describe_hardware() -> str:
     if cpuinfo.exists():
         lines = cpuinfo.read_text(encoding="utf-8", errors="replace").splitlines()
         name = next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), name)
-    return f"{name}, {num_cores()} cores"
-
-
-def num_cores() -> int:
-    """Those that this process may use; of the whole machine where the system, macOS or Windows, does not tell."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return f"{name}, {usable_cores()} cores"

@@ -143,13 +143,13 @@ def _by_runner(case: _Case, answer_ids: Sequence[int], mode: DecodeMode) -> tupl
         static=static,
     )
     tiles_NCHW = torch.from_numpy(processor.cut(case.pixels_HWC, plan))
-    embeds = {view: runner.embed_image(tiles_NCHW, plan.grid, _never, _ignore)}
+    embeds = {view: runner.embed_image(tiles_NCHW, plan.grid)}
     cache = runner.new_cache(len(prompt))
     answer = _GivenAnswer(answer_ids, case.device)
-    logits_V = runner.prefill(prompt, embeds, cache, _never, _ignore)
-    for _ in runner.decode(logits_V, answer, cache, len(answer_ids), _never):
+    logits_V = runner.prefill(prompt, embeds, cache)
+    for _ in runner.decode(logits_V, answer, cache, len(answer_ids)):
         pass
-    last_V = runner.prefill(second, embeds, cache, _never, _ignore).cpu()
+    last_V = runner.prefill(second, embeds, cache).cpu()
     kept = _kept(cache, len(prompt), len(answer_ids))
     return torch.stack([*answer.logits, last_V]), kept, static.mode if static is not None else DecodeMode.DYNAMIC
 
@@ -181,11 +181,3 @@ def _kept(cache: Cache, start: int, length: int) -> Tensor:
     """The last layer's keys and values at the answer's positions, [2, kv heads, length, head_dim]."""
     states = (cache.layers[-1].keys, cache.layers[-1].values)
     return torch.cat([each[:, :, start : start + length] for each in states]).float().cpu()
-
-
-def _never() -> bool:
-    return False
-
-
-def _ignore(num_done: int, num_total: int) -> None:
-    pass

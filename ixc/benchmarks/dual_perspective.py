@@ -29,6 +29,7 @@ from ixc.chat.loading import VIEWS_PER_PASS
 from ixc.errors import SettingsError
 from ixc.models.inf_llava import InfLlavaConfig, InfLlavaForCausalLM
 from ixc.models.inf_llava.configuration import CLIP_VIT_L_336
+from ixc.out_files import write_whole
 
 TARGET = Target(1.8, is_ratio=True)
 RELEASED_LAYERS = CLIP_VIT_L_336["num_hidden_layers"]
@@ -72,7 +73,7 @@ def main(arguments: list[str] | None = None) -> int:
     sys.stdout.write(table(report.pop("table")) + "\n")
     sys.stdout.write(f"largest difference between the two: {report['largest_difference']:.1e} (limit 1e-6)\n")
     if options.out:
-        options.out.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+        write_whole(options.out, json.dumps(report, indent=1) + "\n")
     return 0
 
 

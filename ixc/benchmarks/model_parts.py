@@ -29,7 +29,7 @@ def _vision(engine: Engine, baseline: BaselineChat, pixels_HWC: np.ndarray, plan
     tiles_NCHW = torch.from_numpy(engine.processor.image_processor.cut(pixels_HWC, plan))
     float_tiles_NCHW = baseline.float_tiles(pixels_HWC, plan)
     works = {
-        "ours": lambda: runner.embed_image(tiles_NCHW, plan.grid, _never, _ignore),
+        "ours": lambda: runner.embed_image(tiles_NCHW, plan.grid),
         "official": lambda: baseline.embed_tiles(float_tiles_NCHW, plan.grid),
     }
     times = times_ms(works, repeats, runner.model.device)
@@ -54,7 +54,7 @@ def _prefill(engine: Engine, plan: TilePlan, repeats: int) -> Figure:
     im_mask_1S[:, len(text) : len(text) + plan.num_visual_tokens] = True
 
     def ours() -> Tensor:
-        return runner.prefill(prompt, {view: visual_TD}, runner.new_cache(len(prompt)), _never, _ignore)
+        return runner.prefill(prompt, {view: visual_TD}, runner.new_cache(len(prompt)))
 
     def official() -> Tensor:
         with official_linears():
@@ -63,11 +63,3 @@ def _prefill(engine: Engine, plan: TilePlan, repeats: int) -> Figure:
     times = times_ms({"ours": ours, "official": official}, repeats, model.device)
     name = f"HD-{plan.max_patches} prefill, {len(prompt)} tokens"
     return Figure(name, times["ours"], "ms", times["official"], "boolean gathers", Target(1, is_ratio=True))
-
-
-def _never() -> bool:
-    return False
-
-
-def _ignore(num_done: int, num_total: int) -> None:
-    """No progress to show."""

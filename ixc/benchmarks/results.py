@@ -18,6 +18,7 @@ from ixc.benchmarks.correctness import Comparison
 from ixc.benchmarks.inference import BenchmarkOptions, peak_process_gigabytes
 from ixc.benchmarks.measuring import Figure, load_average
 from ixc.benchmarks.plot import plot_svg
+from ixc.out_files import write_whole
 
 
 class RunRecord:
@@ -56,11 +57,11 @@ class RunRecord:
         }
 
     def write(self, path: Path) -> Sequence[Path]:
-        """``path`` as JSON, and beside it the plot as SVG. Raises OSError."""
+        """``path`` as JSON, and beside it the plot as SVG, each whole or not at all. Raises OSError."""
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(self.as_json(), indent=2) + "\n", encoding="utf-8")
+        write_whole(path, json.dumps(self.as_json(), indent=2) + "\n")
         picture = path.with_suffix(".svg")
-        picture.write_text(plot_svg(self.figures, self.title), encoding="utf-8")
+        write_whole(picture, plot_svg(self.figures, self.title))
         return path, picture
 
 

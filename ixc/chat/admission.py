@@ -90,6 +90,7 @@ class Admission:
         return CostEstimate(
             self._memory_bytes(prompt, 1, _NOTHING, ANSWER_ROOM),
             self._costs.time_ms(sum(plan.num_views for plan in unseen), len(prompt), held.num_tokens),
+            held.num_tokens,
         )
 
     def _check_letters(self, request: ChatRequest) -> None:

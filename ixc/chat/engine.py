@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import logging
 import math
-import queue
 import threading
 import time
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from ixc.chat.admission import Admission, Held
 from ixc.chat.costs import CostModel
-from ixc.chat.events import AnswerStats, Event, Finished, FinishReason, PrefillProgress, TextDelta
+from ixc.chat.events import Event, Finished, FinishReason, PrefillProgress, TextDelta
 from ixc.chat.interface import ChatEngine, CostEstimate, ModelInfo, PromptPreview
+from ixc.chat.job import Job
 from ixc.chat.kv_cache import ANSWER_ROOM, InPlaceCache
 from ixc.chat.memory import bounded_cache, give_memory_back, is_out_of_memory, make_current
 from ixc.chat.prompt import (
@@ -34,10 +34,10 @@ from ixc.chat.prompt_lookup import PromptLookup
 from ixc.chat.request import ChatRequest, StopFlag
 from ixc.chat.runner import ModelRunner, Stopped
 from ixc.chat.sampling import TokenSampler
-from ixc.chat.store import SessionStore
+from ixc.chat.store import CacheStore
 from ixc.chat.text_stream import TextStream
 from ixc.conversation import ImageView
-from ixc.errors import EngineBusy, OutOfMemory
+from ixc.errors import EngineBusy, IxcError, OutOfMemory
 from ixc.models.precision import parse_precision, weight_bytes
 from ixc.models.xcomposer2 import XComposer2Processor
 from ixc.settings import Settings
@@ -46,23 +46,10 @@ from ixc.single_view import ImagePlan
 logger = logging.getLogger(__name__)
 
 _PREFIX = "prefix"
+_PROBES = ("A", "9")
+"""Questions that begin with different tokens, whatever stands before them."""
 _MAX_SPARE = 0.25
 """Of a kept cache, unused for each position in use: copying it smaller would hold up the answer's end and the next turn."""
-
-
-@dataclass(slots=True, eq=False)
-class _Job:
-    """One request on its way through the worker; equal only to itself."""
-
-    request: ChatRequest
-    prompt: EncodedPrompt
-    stop: StopFlag
-    queued_s: float
-    events: queue.SimpleQueue[Event | BaseException] = field(default_factory=queue.SimpleQueue)
-    is_forgotten: bool = False
-    """The session ended meanwhile: keep nothing."""
-    generated_ids: list[int] = field(default_factory=list)
-    lookup: PromptLookup | None = None
 
 
 @dataclass(slots=True)
@@ -77,6 +64,8 @@ class Engine(ChatEngine):
     Thread-safe. Close it to end its threads.
     """
 
+    reads_ahead = True
+
     def __init__(
         self, runner: ModelRunner, processor: XComposer2Processor, info: ModelInfo, costs: CostModel, settings: Settings
     ) -> None:
@@ -87,7 +76,7 @@ class Engine(ChatEngine):
         self._max_waiting = settings.max_waiting
         model = runner.model
         self._weight_bytes = weight_bytes(model, parse_precision(settings.precision), model.dtype)
-        self._store = SessionStore(bounded_cache(settings.cache, model.device))
+        self._store = CacheStore(bounded_cache(settings.cache, model.device))
         self.admission = Admission(
             processor,
             costs,
@@ -98,7 +87,7 @@ class Engine(ChatEngine):
             make_room=self._make_room,
         )
         self._worker = ThreadPoolExecutor(1, "ixc-model", initializer=make_current, initargs=(runner.model.device,))
-        self._jobs: list[_Job] = []
+        self._jobs: list[Job] = []
         self._lock = threading.Lock()
         self._closed = threading.Event()
         threading.Thread(target=self._store.expire_until, args=(self._closed,), name="ixc-expiry", daemon=True).start()
@@ -111,10 +100,11 @@ class Engine(ChatEngine):
         Ends early, with a Finished event, within one token, vision pass or prefill chunk after ``stop`` is set; closing the
         iterator sets it. Raises EmptyQuestion, ConversationTooLong, ImageError, EngineBusy or OutOfMemory.
         """
-        request = self.told(request)
-        job = _Job(request, self.admission.admit(request), stop, time.perf_counter())
+        request = self._asked(request)
+        job = Job(request, self.admission.admit(request), stop, time.perf_counter())
         with self._lock:
-            num_ahead = sum(not ahead.stop.is_set for ahead in self._jobs)  # stopped ones end at once
+            # Stopped ones end at once, and what is read ahead of this question is its own work, or gives way.
+            num_ahead = sum(not (ahead.only_reads or ahead.stop.is_set) for ahead in self._jobs)
             if num_ahead > self._max_waiting:
                 raise EngineBusy(f"{self._max_waiting} questions are already waiting; try again in a moment.")
             self._jobs.append(job)
@@ -132,6 +122,25 @@ class Engine(ChatEngine):
         finally:
             stop.set()
 
+    def read_ahead(self, request: ChatRequest, stop: StopFlag) -> None:
+        """See ``ChatEngine``. Does nothing while a question is under way, or if what it reads would not fit into the memory."""
+        try:
+            prompt = self._beginning(self._asked(request).without_missing_images())
+        except IxcError:
+            return
+        held = self._held(request.session_id, prompt, len(prompt))
+        is_worth_it = held.num_tokens < len(prompt) < self.runner.model.config.max_context_tokens
+        if not is_worth_it or self.admission.shortage(prompt, held=held) is not None:
+            return
+        job = Job(request, prompt, stop, time.perf_counter(), only_reads=True)
+        with self._lock:
+            if self._jobs:
+                return
+            self._jobs.append(job)
+        self._worker.submit(self._work, job)
+        while not isinstance(job.events.get(), Finished | BaseException):
+            pass
+
     def forget(self, session_id: str) -> None:
         """Free what is kept for a session, also what a running answer would leave behind, and stop that answer."""
         with self._lock:
@@ -147,7 +156,7 @@ class Engine(ChatEngine):
 
     def preview(self, request: ChatRequest) -> PromptPreview:
         """See ``ChatEngine``. The time is for what is not kept of the session."""
-        request = self.told(request).without_missing_images()
+        request = self._asked(request).without_missing_images()
         prompt = self.admission.encode(request)
         places = [index for index, part in enumerate(prompt.segments) if _is_image(part, request.view)]
         num_before = sum(map(len, prompt.segments[: places[-1]])) if places else 0
@@ -161,7 +170,7 @@ class Engine(ChatEngine):
     def memory_report(self) -> dict[str, int]:
         """Sessions, entries and bytes in the caches, bytes of the weights, and requests under way."""
         with self._lock:
-            num_jobs = len(self._jobs)
+            num_jobs = sum(not job.only_reads for job in self._jobs)
         return {**self._store.report(), "model_bytes": self._weight_bytes, "requests": num_jobs}
 
     def close(self) -> None:
@@ -172,17 +181,26 @@ class Engine(ChatEngine):
                 job.stop.set()
         self._worker.shutdown(wait=True)
 
+    def _asked(self, request: ChatRequest) -> ChatRequest:
+        """What the model is told, and under which names what it has read of the images is kept. Raises TooManyImages."""
+        return self.told(request).at_least_budgets(self.layout)
+
     # --- what is kept ---------------------------------------------------------------------------------------------
 
-    def _held(self, session_id: str, prompt: EncodedPrompt) -> Held:
-        """What ``prompt`` would find if it ran now."""
+    def _held(self, session_id: str, prompt: EncodedPrompt, length: int | None = None) -> Held:
+        """What the first ``length`` tokens of ``prompt`` would find if they ran now; None: all but the last."""
         prefix: _Prefix | None = self._store.get(session_id, _PREFIX)
         views = {segment.view for segment in prompt.segments if isinstance(segment, ImageSegment)}
         there = frozenset(view for view in views if self._store.get(session_id, _image_key(view)) is not None)
         if prefix is None:
             return Held(views=there)
-        wanted = cut_segments(prompt.segments, len(prompt) - 1)
+        wanted = cut_segments(prompt.segments, len(prompt) - 1 if length is None else length)
         return Held(common_prefix_length(prefix.segments, wanted), prefix.cache.capacity, there)
+
+    def _beginning(self, request: ChatRequest) -> EncodedPrompt:
+        """What the prompts of two different questions have in common. Raises IxcError."""
+        one, other = (self.admission.encode(replace(request, question=question)).segments for question in _PROBES)
+        return EncodedPrompt(cut_segments(one, common_prefix_length(one, other)))
 
     def _make_room(self, session_id: str, num_bytes: float) -> None:
         """Free what other sessions keep, longest unused first: it only saves them time."""
@@ -191,7 +209,7 @@ class Engine(ChatEngine):
 
     # --- in the worker --------------------------------------------------------------------------------------------
 
-    def _work(self, job: _Job) -> None:
+    def _work(self, job: Job) -> None:
         outcome: Finished | BaseException
         try:
             outcome = self._outcome(job)
@@ -201,10 +219,10 @@ class Engine(ChatEngine):
             self._jobs.remove(job)
         job.events.put(outcome)
 
-    def _outcome(self, job: _Job) -> Finished | BaseException:
+    def _outcome(self, job: Job) -> Finished | BaseException:
         try:
             with torch.inference_mode():
-                return self._run(job, time.perf_counter())
+                return (self._read if job.only_reads else self._run)(job, time.perf_counter())
         except BaseException as error:  # noqa: BLE001 - handed to the caller's thread, which raises it
             if not is_out_of_memory(error):
                 return error
@@ -212,9 +230,9 @@ class Engine(ChatEngine):
             traceback.clear_frames(error.__traceback__)  # they hold the tensors of the passes that were under way
         return self._out_of_memory(job)
 
-    def _run(self, job: _Job, started_s: float) -> Finished:
+    def _run(self, job: Job, started_s: float) -> Finished:
         session_id, prompt = job.request.session_id, job.prompt
-        prefix = self._usable_prefix(session_id, prompt)
+        prefix = self._usable_prefix(session_id, prompt, len(prompt) - 1)  # the last one runs again, for its logits
         num_cached = prefix.cache.length
         first_token_s: float | None = None
         reason = FinishReason.STOPPED
@@ -231,20 +249,51 @@ class Engine(ChatEngine):
         ended_s = time.perf_counter()
         is_streamed = job.request.generation.num_beams == 1  # else the first token comes after the whole search
         if first_token_s is not None and num_cached == 0 and is_streamed:
-            num_views = sum(s.plan.num_views for s in prompt.segments if isinstance(s, ImageSegment))
-            self._costs.observe(num_views, len(prompt), (first_token_s - started_s) * 1000)
-        return Finished(reason, _stats(job, num_cached, started_s, first_token_s, ended_s))
+            self._observe(prompt, first_token_s - started_s)
+        return Finished(reason, job.stats(num_cached, started_s, first_token_s, ended_s))
 
-    def _tokens(self, job: _Job, cache: InPlaceCache) -> Iterator[tuple[int | None, FinishReason]]:
+    def _read(self, job: Job, started_s: float) -> Finished:
+        """Fill the session's cache with the beginning of its next prompt."""
+        prompt, reason = job.prompt, FinishReason.STOPPED
+        prefix = self._usable_prefix(job.request.session_id, prompt, len(prompt))
+        num_cached = prefix.cache.length
+        try:
+            embeds = self._image_embeds(job, num_cached)
+            self.runner.fill_cache(
+                prompt, embeds, prefix.cache, len(prompt), lambda: job.stop.is_set, self._tell_of("prefill", job)
+            )
+            reason = FinishReason.END_OF_TURN
+        except Stopped:
+            pass
+        self._keep(job, prefix)
+        ended_s = time.perf_counter()
+        if reason is FinishReason.END_OF_TURN and num_cached == 0:
+            self._observe(prompt, ended_s - started_s)
+        return Finished(reason, job.stats(num_cached, started_s, None, ended_s))
+
+    def _observe(self, prompt: EncodedPrompt, seconds: float) -> None:
+        """All of ``prompt`` was read in that time: the next estimates know it."""
+        num_views = sum(s.plan.num_views for s in prompt.segments if isinstance(s, ImageSegment))
+        self._costs.observe(num_views, len(prompt), seconds * 1000)
+
+    def _tell_of(self, stage: str, job: Job) -> Callable[[int, int], None]:
+        """Progress of ``stage`` for whoever waits: of what is read ahead, the session's question that came meanwhile."""
+
+        def on_progress(num_done: int, num_total: int) -> None:
+            with self._lock:
+                waiting = [each for each in self._jobs if each.request.session_id == job.request.session_id]
+            for each in waiting if job.only_reads else (job,):
+                each.events.put(PrefillProgress(stage, num_done, num_total))
+
+        return on_progress
+
+    def _tokens(self, job: Job, cache: InPlaceCache) -> Iterator[tuple[int | None, FinishReason]]:
         """Generated ids with the reason that holds if no more follow; text goes out as events. Raises Stopped."""
         request, prompt, runner = job.request, job.prompt, self.runner
         settings = request.generation
         max_new = min(settings.max_new_tokens, runner.model.config.max_context_tokens - len(prompt))
         embeds = self._image_embeds(job, cache.length)
-
-        def on_progress(num_done: int, num_total: int) -> None:
-            job.events.put(PrefillProgress("prefill", num_done, num_total))
-
+        on_progress = self._tell_of("prefill", job)
         if settings.num_beams > 1:
             runner.fill_cache(prompt, embeds, cache, len(prompt) - 1, lambda: job.stop.is_set, on_progress)
             last_D = runner.embed_ids(prompt.text_ids[-1:])[0]
@@ -267,18 +316,18 @@ class Engine(ChatEngine):
             job.events.put(TextDelta(text))
         yield None, FinishReason.LENGTH if num_new >= max_new else FinishReason.END_OF_TURN
 
-    def _usable_prefix(self, session_id: str, prompt: EncodedPrompt) -> _Prefix:
-        """The session's cache cut to what it shares with ``prompt``, or a new one. At least one token is left to run."""
+    def _usable_prefix(self, session_id: str, prompt: EncodedPrompt, length: int) -> _Prefix:
+        """The session's cache cut to what it shares with the first ``length`` tokens of ``prompt``, or a new one."""
         prefix: _Prefix | None = self._store.take(session_id, _PREFIX)
         if prefix is None:
             return _Prefix((), self.runner.new_cache(len(prompt) + ANSWER_ROOM))
-        wanted = cut_segments(prompt.segments, len(prompt) - 1)
+        wanted = cut_segments(prompt.segments, length)
         prefix.cache.truncate(common_prefix_length(prefix.segments, wanted))
         if prefix.cache.capacity < len(prompt):  # growing by itself it would be copied with every chunk
             prefix.cache.reserve(len(prompt) + ANSWER_ROOM)
         return prefix
 
-    def _keep(self, job: _Job, prefix: _Prefix) -> None:
+    def _keep(self, job: Job, prefix: _Prefix) -> None:
         """Put the cache back with a true description of what it holds, unless its layers disagree about that."""
         cache = prefix.cache
         if not cache.is_whole:
@@ -291,7 +340,7 @@ class Engine(ChatEngine):
             cache.shrink_to_fit(_MAX_SPARE)
             self._put(job, _PREFIX, prefix, cache.num_bytes)
 
-    def _image_embeds(self, job: _Job, num_cached: int) -> dict[ImageView, Tensor]:
+    def _image_embeds(self, job: Job, num_cached: int) -> dict[ImageView, Tensor]:
         """Embeddings of the images that lie beyond the cached prefix, from the store or newly computed. Raises Stopped."""
         embeds: dict[ImageView, Tensor] = {}
         position = 0
@@ -301,27 +350,25 @@ class Engine(ChatEngine):
                 embeds[segment.view] = self._embed(job, segment)
         return embeds
 
-    def _embed(self, job: _Job, segment: ImageSegment) -> Tensor:
+    def _embed(self, job: Job, segment: ImageSegment) -> Tensor:
         view = segment.view
         key = _image_key(view)
         embeds_TD = self._store.get(job.request.session_id, key)
         if embeds_TD is None:
-
-            def on_progress(num_done: int, num_total: int) -> None:
-                job.events.put(PrefillProgress("vision", num_done, num_total))
-
             pixels_HWC = job.request.images[view.image_id].pixels_HWC
             tiles_NCHW = torch.from_numpy(self.processor.image_processor.cut(pixels_HWC, segment.plan))
-            embeds_TD = self.runner.embed_image(tiles_NCHW, segment.plan.grid, lambda: job.stop.is_set, on_progress)
+            embeds_TD = self.runner.embed_image(
+                tiles_NCHW, segment.plan.grid, lambda: job.stop.is_set, self._tell_of("vision", job)
+            )
             self._put(job, key, embeds_TD, embeds_TD.numel() * embeds_TD.element_size())
         return embeds_TD
 
-    def _put(self, job: _Job, key: str, value: object, num_bytes: int) -> None:
+    def _put(self, job: Job, key: str, value: object, num_bytes: int) -> None:
         with self._lock:  # forget() marks the job under the same lock, so that nothing is put back after it
             if not job.is_forgotten:
                 self._store.put(job.request.session_id, key, value, num_bytes)
 
-    def _out_of_memory(self, job: _Job) -> OutOfMemory:
+    def _out_of_memory(self, job: Job) -> OutOfMemory:
         """Free all that is kept: what it would save next time is less than another failure costs."""
         self._store.free(math.inf)
         give_memory_back()
@@ -334,20 +381,3 @@ def _is_image(segment: Segment, view: ImageView | None) -> bool:
 
 def _image_key(view: ImageView) -> str:
     return f"image:{view.image_id}:{view.max_patches}"
-
-
-def _stats(job: _Job, num_cached: int, started_s: float, first_token_s: float | None, ended_s: float) -> AnswerStats:
-    num_new = len(job.generated_ids)
-    is_streamed = first_token_s is not None and job.request.generation.num_beams == 1
-    decode_s = ended_s - first_token_s if is_streamed else 0.0
-    return AnswerStats(
-        time_to_first_token_ms=(first_token_s - started_s) * 1000 if first_token_s is not None else None,
-        num_prompt_tokens=len(job.prompt),
-        num_cached_tokens=num_cached,
-        num_new_tokens=num_new,
-        decode_tokens_per_s=(num_new - 1) / decode_s if num_new > 1 and decode_s > 0 else None,
-        num_visual_tokens=job.prompt.num_visual_tokens,
-        waited_ms=(started_s - job.queued_s) * 1000,
-        num_drafted_tokens=job.lookup.num_drafted if job.lookup else 0,
-        num_accepted_tokens=job.lookup.num_accepted if job.lookup else 0,
-    )

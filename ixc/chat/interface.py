@@ -43,6 +43,8 @@ class CostEstimate:
 
     memory_bytes: int
     time_to_first_token_ms: float | None
+    num_read_tokens: int = 0
+    """At the prompt's start, that need not be read again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +68,8 @@ class ChatEngine(Protocol):
     """
 
     info: ModelInfo
+    reads_ahead = False
+    """Whether ``read_ahead`` does anything."""
 
     @abstractmethod
     def answer(self, request: ChatRequest, stop: StopFlag) -> Iterator[Event]:
@@ -98,6 +102,13 @@ class ChatEngine(Protocol):
     def told(self, request: ChatRequest) -> ChatRequest:
         """``request`` with what this model is told of it; ``answer`` does so by itself. Raises TooManyImages."""
         return request.about_one_image() if self.info.sees_one_image else request
+
+    def read_ahead(self, request: ChatRequest, stop: StopFlag) -> None:
+        """Read what all questions that may follow begin with, so that the answer begins sooner; ``request`` has no words yet.
+
+        Returns when it is done, or soon after ``stop`` is set, or at once where nothing is to be gained. Raises nothing of what
+        ``answer`` raises: whoever asks is told. An engine that cannot read ahead does nothing.
+        """
 
     def preview(self, request: ChatRequest) -> PromptPreview:
         """What ``answer`` would get; the question may be empty, and nothing is refused for its length."""

@@ -135,7 +135,7 @@ def prefill_chunk_tokens(device: torch.device, free_bytes: int | None) -> int:
 
 
 def _static_decoder(checkpoint: Checkpoint, mode: DecodeMode) -> StaticDecoder | None:
-    """For answers of any length the model takes, or, where memory is short, of what an eighth of the free memory holds."""
+    """For all positions the model takes, or, where memory is short, for those that an eighth of the free memory holds."""
     model = checkpoint.model
     return make_static_decoder(model, static_capacity(model, free_memory_bytes(model.device)), mode)
 

@@ -15,19 +15,18 @@ from ixc.chat.backend_address import is_address, shown_address
 from ixc.chat.backend_watch import BackendWatch
 from ixc.chat.events import Event, Finished
 from ixc.chat.interface import ChatEngine, CostEstimate, ModelInfo
-from ixc.chat.remote_messages import VLLM_FIELD, encode_image, request_body
+from ixc.chat.remote_messages import OWN_FIELDS, VLLM_FIELD, encode_image, request_body
+from ixc.chat.remote_refusal import refusal_of
 from ixc.chat.remote_stream import LOST_IN_MID_ANSWER, StreamReader, lines_of
 from ixc.chat.request import ChatRequest, StopFlag
-from ixc.chat.store import SessionStore
+from ixc.chat.store import CacheStore
 from ixc.conversation import LLAMA3_CHAT, XCOMPOSER2_CHAT
 from ixc.errors import (
     BackendFailed,
     BackendLost,
     BackendRefused,
     CheckpointError,
-    ConversationTooLong,
     EmptyQuestion,
-    EngineBusy,
     IxcError,
     SettingsError,
 )
@@ -45,8 +44,8 @@ _LIST_S = 20.0
 """For the list of models."""
 _NOT_NOW = (429, 502, 503, 504)
 """A proxy whose servers are not up yet, or a server that is too busy to list its models."""
-_CALLERS_FAULT = (400, 404, 413, 415, 422)
-"""Asked the same again, the server would refuse again."""
+_NOT_UNDERSTOOD = (400, 422)
+"""What a server says to a field that it does not know, among other things."""
 _SILENCE_S = 300.0
 """Between two pieces of an answer: a long prefill sends nothing."""
 _LOOK_EVERY_S = 0.1
@@ -130,8 +129,9 @@ class RemoteEngine(ChatEngine):
         self.info = info
         self._client = client
         self._settings = settings
-        self._images = SessionStore(settings.cache)
-        self._says_budget_to_vllm = True
+        self._images = CacheStore(settings.cache)
+        self._left_out = frozenset[str]()
+        """Fields that the server does not take."""
         self._watch = BackendWatch(lambda: _is_there(client, settings))
         self._running: dict[StopFlag, str | None] = {}
         """Answers under way with their sessions; None for a session that has ended: nothing is kept of it."""
@@ -225,28 +225,28 @@ class RemoteEngine(ChatEngine):
         items: queue.SimpleQueue[Event | Exception],
     ) -> None:
         try:
+            model = self._model()
             body = request_body(
-                self._model_id(),
+                str(model["id"]),
                 request,
                 lambda image_id: self._image_url(request, image_id, stop),
                 says_system=bool(self.info.default_system),
             )
-            is_answered = False
-            while not (is_answered or stop.is_set):
-                if not self._says_budget_to_vllm:
-                    body.pop(VLLM_FIELD, None)
+            left_out = self._left_out
+            while not stop.is_set:
+                body = {name: value for name, value in body.items() if name not in left_out}
                 with self._client.stream("POST", "chat/completions", json=body) as response:
                     connection.watch(response)
-                    if is_answered := response.status_code == 200:
+                    if response.status_code == 200:
+                        self._leave_out(left_out)
                         for event in reader.events(lines_of(response.iter_bytes())):
                             items.put(event)
-                        continue
-                    refusal = _refusal(response)
-                if VLLM_FIELD not in body or VLLM_FIELD not in str(refusal):
+                        return
+                    refusal = refusal_of(response)
+                not_taken = _not_taken(refusal, body, model) if response.status_code in _NOT_UNDERSTOOD else None
+                if not not_taken:
                     raise refusal
-                # vLLM takes the field only with --trust-request-mm-kwargs, and its own models have no use for it.
-                logger.warning("the server takes no budget (%s), and answers with its own", VLLM_FIELD)
-                self._says_budget_to_vllm = False
+                left_out |= not_taken
         except httpx2.ConnectError:
             items.put(BackendLost(_CANNOT_BE_REACHED))
         except (httpx2.TransportError, httpx2.StreamError, OSError):
@@ -263,13 +263,19 @@ class RemoteEngine(ChatEngine):
                     self._images.put(request.session_id, image_id, url, len(url))
         return url
 
-    def _model_id(self) -> str:
-        """Asked for each time: the server may have been started again with another one."""
+    def _leave_out(self, fields: frozenset[str]) -> None:
+        """From now on: the server has answered without them."""
+        if fields - self._left_out:
+            logger.warning("the server does not take %s, and is asked without", ", ".join(sorted(fields)))
+            self._left_out |= fields
+
+    def _model(self) -> dict:
+        """As ``/models`` has it. Asked for each time: the server may have been started again with another one."""
         try:
             answer = self._client.get("models", timeout=_LIST_S)
             if answer.status_code in _NOT_NOW:
                 raise BackendLost(_CANNOT_BE_REACHED)
-            return str(_named_or_first(answer.json()["data"], self._settings.model)["id"])
+            return _named_or_first(answer.json()["data"], self._settings.model)
         except httpx2.TransportError as error:
             raise BackendLost(_CANNOT_BE_REACHED) from error
         except (ValueError, LookupError, TypeError) as error:
@@ -327,27 +333,24 @@ def _client(settings: Settings) -> httpx2.Client:
     )
 
 
-def _refusal(response: httpx2.Response) -> IxcError:
-    """The server's refusal as an error of ours."""
-    response.read()
-    try:
-        error = response.json()["error"]
-        message, code = str(error["message"]), error.get("code")
-    except (ValueError, LookupError, TypeError, AttributeError):
-        message, code = f"status {response.status_code}", None
-    if response.status_code == 429:
-        return EngineBusy(message)
-    if code == "context_length_exceeded" or "maximum context length" in message:
-        return ConversationTooLong(message)
-    if response.status_code in (401, 403):
-        return SettingsError("The server asks for a key; set IXC_BACKEND_KEY.")
-    sentence = message if message.endswith(".") else f"The server refused the question: {message}."
-    return BackendRefused(sentence) if response.status_code in _CALLERS_FAULT else BackendFailed(sentence)
+def _not_taken(refusal: IxcError, body: dict[str, object], model: dict) -> frozenset[str]:
+    """Fields beyond OpenAI's by which ``body`` may have been refused: those that are named, or else all that it has.
+
+    This project's servers and vLLM's know them and refuse their values. vLLM has one that it takes only with
+    --trust-request-mm-kwargs, and that its own models have no use for.
+    """
+    is_known = "ixc" in model or model.get("owned_by") == "vllm"
+    doubtful = (frozenset((VLLM_FIELD,)) if is_known else OWN_FIELDS) & body.keys()
+    named = frozenset(name for name in doubtful if name in str(refusal))
+    is_in_doubt = isinstance(refusal, BackendRefused) and not is_known
+    return named or (doubtful if is_in_doubt else frozenset())
 
 
 def _named_or_first(models: list[dict], name: str) -> dict:
-    """Raises LookupError where nothing is listed."""
-    return next((model for model in models if model["id"] == name), models[0])
+    """One that has an id. Raises LookupError where nothing is listed, TypeError where it is no model."""
+    model = next((model for model in models if model["id"] == name), models[0])
+    str(model["id"])
+    return model
 
 
 def _whole(told: object) -> int | None:

@@ -16,6 +16,8 @@ from ixc.settings import MEGABYTE, GenerationSettings
 
 VLLM_FIELD = "mm_processor_kwargs"
 """Where vLLM has what its processors are told."""
+OWN_FIELDS = frozenset(("max_patches", "repetition_penalty", "num_beams", VLLM_FIELD))
+"""What a body may have beyond OpenAI's fields; strict servers refuse it."""
 _FAST_PNG = 1
 """zlib level: the picture goes over the wire once, so that time matters more than bytes."""
 _LARGEST_PNG_BYTES = 16 * MEGABYTE

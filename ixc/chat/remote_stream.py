@@ -90,19 +90,24 @@ class StreamReader:
 
     def _stats(self) -> AnswerStats:
         details = self._usage.get("prompt_tokens_details") or {}
-        num_new = self._usage.get("completion_tokens", self._num_deltas)
+        num_new = _whole(self._usage.get("completion_tokens"), self._num_deltas)
         ttft_ms = (self._first_s - self.started_s) * 1000 if self._first_s else None
         decode_s = time.perf_counter() - self._first_s if self._first_s else 0.0
         speed = (num_new - 1) / decode_s if num_new > 1 and decode_s > 0 else None
         return AnswerStats(
             time_to_first_token_ms=self._timings.get("time_to_first_token_ms", ttft_ms),
-            num_prompt_tokens=self._usage.get("prompt_tokens", 0),
+            num_prompt_tokens=_whole(self._usage.get("prompt_tokens"), 0),
             num_cached_tokens=details.get("cached_tokens") or 0,
             num_new_tokens=num_new,
             decode_tokens_per_s=self._timings.get("decode_tokens_per_s", speed),
             num_visual_tokens=_visual_tokens(details),
             waited_ms=self._timings.get("waited_ms") or 0.0,
         )
+
+
+def _whole(told: object, otherwise: int) -> int:
+    """Some servers send null for what they did not count."""
+    return told if isinstance(told, int) else otherwise
 
 
 def _visual_tokens(details: dict) -> int:

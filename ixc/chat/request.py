@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 
 from ixc.conversation import ImageView, Turn, turns_about
 from ixc.errors import TooManyImages
+from ixc.image_layout import ImageLayout
 from ixc.imaging.decode import DecodedImage
 from ixc.settings import GenerationSettings
 
@@ -38,6 +39,21 @@ class ChatRequest:
             raise TooManyImages("This model looks at one image at a time; send one image with each question.")
         turns = turns_about(self.turns, self.view.image_id if self.view else None)
         return replace(self, turns=turns, more_views=())
+
+    def at_least_budgets(self, layout: ImageLayout) -> ChatRequest:
+        """With every budget as small as it cuts the same: what was read at one is found again at the other."""
+
+        def least(view: ImageView) -> ImageView:
+            image = self.images.get(view.image_id)
+            if image is None:
+                return view
+            return ImageView(view.image_id, layout.least_budget(image.size_px, view.max_patches))
+
+        turns = tuple(
+            replace(turn, view=turn.view and least(turn.view), more_views=tuple(map(least, turn.more_views)))
+            for turn in self.turns
+        )
+        return replace(self, view=self.view and least(self.view), more_views=tuple(map(least, self.more_views)), turns=turns)
 
     def without_missing_images(self) -> ChatRequest:
         """With the words of the past turns, and those of their images that are among ``images``."""

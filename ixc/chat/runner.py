@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import itertools
+import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor
-from transformers import StoppingCriteria, StoppingCriteriaList
+from transformers import GenerationConfig, PreTrainedModel, StoppingCriteria, StoppingCriteriaList
 
 from ixc.chat.kv_cache import InPlaceCache
 from ixc.chat.prompt import EncodedPrompt, ImageSegment
@@ -20,8 +21,18 @@ from ixc.models.xcomposer2.token_step import TokenStep, has_token_step
 from ixc.settings import GenerationSettings
 from ixc.tiling import Grid
 
+logger = logging.getLogger(__name__)
+
 Progress = Callable[[int, int], None]
 """Called with (done, total)."""
+
+
+def _never() -> bool:
+    return False
+
+
+def _ignore(num_done: int, num_total: int) -> None:
+    pass
 
 
 class Stopped(Exception):
@@ -31,8 +42,9 @@ class Stopped(Exception):
 class ModelRunner:
     """Runs one request at a time on one model; keeps nothing between requests.
 
-    ``should_stop`` is asked between passes of the vision tower, prefill chunks and tokens. ``static`` decodes the answers that
-    fit it; without one ``TokenStep`` does, or the model's ordinary forward where there is none.
+    ``should_stop`` is asked between passes of the vision tower, prefill chunks and tokens; left out, nothing stops. ``static``
+    decodes as far as its buffers go; beyond them, or without it, ``TokenStep`` does, or the model's ordinary forward where
+    there is none.
     """
 
     def __init__(
@@ -53,7 +65,9 @@ class ModelRunner:
     def new_cache(self, capacity: int) -> InPlaceCache:
         return InPlaceCache(self.model.config.num_hidden_layers, capacity)
 
-    def embed_image(self, tiles_NCHW: Tensor, grid: Grid, should_stop: Callable[[], bool], on_progress: Progress) -> Tensor:
+    def embed_image(
+        self, tiles_NCHW: Tensor, grid: Grid, should_stop: Callable[[], bool] = _never, on_progress: Progress = _ignore
+    ) -> Tensor:
         """One image's uint8 tiles -> its visual tokens [num_visual_tokens, D]. Raises Stopped."""
         views_NCHW = self.model.make_views(tiles_NCHW.to(self.model.device), grid)
         features = []
@@ -69,8 +83,8 @@ class ModelRunner:
         prompt: EncodedPrompt,
         image_embeds: Mapping[ImageView, Tensor],
         cache: InPlaceCache,
-        should_stop: Callable[[], bool],
-        on_progress: Progress,
+        should_stop: Callable[[], bool] = _never,
+        on_progress: Progress = _ignore,
     ) -> Tensor:
         """Run what ``cache`` does not hold yet; float32 logits [V] after the prompt's last token.
 
@@ -87,8 +101,8 @@ class ModelRunner:
         image_embeds: Mapping[ImageView, Tensor],
         cache: InPlaceCache,
         length: int,
-        should_stop: Callable[[], bool],
-        on_progress: Progress,
+        should_stop: Callable[[], bool] = _never,
+        on_progress: Progress = _ignore,
     ) -> Tensor | None:
         """Run the prompt's positions from what ``cache`` holds up to ``length``, in chunks.
 
@@ -114,7 +128,7 @@ class ModelRunner:
         sampler: TokenSampler,
         cache: InPlaceCache,
         max_new_tokens: int,
-        should_stop: Callable[[], bool],
+        should_stop: Callable[[], bool] = _never,
         lookup: PromptLookup | None = None,
     ) -> Iterator[int]:
         """Token ids until one of ``stop_ids`` (not yielded) or ``max_new_tokens``; with ``lookup`` several may come at once.
@@ -123,11 +137,11 @@ class ModelRunner:
         its start, perhaps one that was not yielded. If that takes more memory than there is, it raises what the device raises.
         """
         if lookup is not None:
-            ids = self._decode_with_lookup(logits_V, sampler, cache, max_new_tokens, lookup)
-        elif self.static is not None and cache.length + max_new_tokens <= self.static.capacity:
+            ids = self._decode_with_lookup(logits_V, sampler, cache, lookup)
+        elif self.static is not None and cache.length < self.static.capacity:
             ids = self._decode_ahead(logits_V, sampler, cache, max_new_tokens, self.static)
         else:
-            ids = self._decode_plainly(logits_V, sampler, cache, max_new_tokens)
+            ids = self._decode_plainly(logits_V, sampler, cache)
         try:
             for _ in range(max_new_tokens):
                 _raise_if(should_stop())
@@ -138,11 +152,12 @@ class ModelRunner:
         finally:
             ids.close()  # what it still does to the cache may fail; left to the garbage collector, nobody would hear of it
 
-    def _decode_plainly(
-        self, logits_V: Tensor, sampler: TokenSampler, cache: InPlaceCache, max_new_tokens: int
-    ) -> Iterator[int]:
+    def _decode_plainly(self, logits_V: Tensor, sampler: TokenSampler, cache: InPlaceCache) -> Iterator[int]:
+        """Without end."""
+        if self.static is not None:
+            logger.info("decoding goes on without fixed buffers after %d of %d positions", cache.length, self.static.capacity)
         run = self._token_step(cache)
-        for _ in range(max_new_tokens):
+        while True:
             token_id = sampler.next_token(logits_V)
             yield token_id
             logits_V = run(token_id)
@@ -157,31 +172,39 @@ class ModelRunner:
     def _decode_ahead(
         self, logits_V: Tensor, sampler: TokenSampler, cache: InPlaceCache, max_new_tokens: int, static: StaticDecoder
     ) -> Iterator[int]:
-        """Each step is started before its token is read, so that the device never waits for the host."""
+        """Each step is started before its token is read, so that the device never waits for the host.
+
+        Where the buffers end before the answer may, the rest is decoded plainly: most answers are shorter than they may be.
+        """
         reader = TokenReader(self.model.device)
         token_1 = sampler.sample(logits_V)
-        with static.decoding(cache, max_new_tokens) as step:
-            for index in range(max_new_tokens):
-                reader.start(token_1)
-                if index + 1 < max_new_tokens:
-                    token_1 = sampler.sample(step(token_1))
+        reader.start(token_1)  # before the prompt is copied into the buffers, which the first token need not wait for
+        num_steps = min(max_new_tokens - 1, static.capacity - cache.length)
+        with static.decoding(cache, num_steps) as step:
+            for _ in range(num_steps):
+                token_1 = sampler.sample(step(token_1))
                 yield reader.wait()
+                reader.start(token_1)
+            token_id = reader.wait()
+            yield token_id
+        yield from self._decode_plainly(self._token_step(cache)(token_id), sampler, cache)
 
     def _decode_with_lookup(
-        self, logits_V: Tensor, sampler: TokenSampler, cache: InPlaceCache, max_new_tokens: int, lookup: PromptLookup
+        self, logits_V: Tensor, sampler: TokenSampler, cache: InPlaceCache, lookup: PromptLookup
     ) -> Iterator[int]:
+        """Without end."""
+        step = self._token_step(cache)
         num_run = 0
 
         def run(ids: Sequence[int]) -> Tensor:
             nonlocal num_run
             num_run = len(ids)
-            return self._logits_after(ids, cache)
+            return step(ids[0])[None] if num_run == 1 else self._logits_after(ids, cache)
 
         def keep(num_kept: int) -> None:
             cache.truncate(cache.length - num_run + num_kept)
 
-        ids = decode_with_lookup(lookup, sampler.next_token(logits_V), run, sampler.next_token, keep)
-        yield from itertools.islice(ids, max_new_tokens)
+        return decode_with_lookup(lookup, sampler.next_token(logits_V), run, sampler.next_token, keep)
 
     def beam_search(
         self,
@@ -190,30 +213,34 @@ class ModelRunner:
         cache: InPlaceCache,
         settings: GenerationSettings,
         max_new_tokens: int,
-        should_stop: Callable[[], bool],
+        should_stop: Callable[[], bool] = _never,
     ) -> list[int]:
         """The best of ``num_beams`` answers, by transformers' ``generate`` over a cache of all but the prompt's last token.
 
         Raises Stopped.
         """
+        config = GenerationConfig(
+            max_new_tokens=max_new_tokens,
+            num_beams=settings.num_beams,
+            do_sample=False,
+            repetition_penalty=settings.repetition_penalty,
+            eos_token_id=sorted(self.stop_ids),
+            pad_token_id=self.model.config.pad_token_id,
+        )
         options = {
+            "generation_config": config,
             "past_key_values": cache.repeated(settings.num_beams),
             "attention_mask": torch.ones(1, len(prompt), dtype=torch.long, device=self.model.device),
-            "max_new_tokens": max_new_tokens,
-            "num_beams": settings.num_beams,
-            "do_sample": False,
-            "repetition_penalty": settings.repetition_penalty,
-            "eos_token_id": sorted(self.stop_ids),
-            "pad_token_id": self.model.config.pad_token_id,
             "stopping_criteria": StoppingCriteriaList([_StopFlagCriteria(should_stop)]),
         }
-        if prompt.has_images:
-            embeds_1SD = last_embeds_D.new_zeros(1, len(prompt), last_embeds_D.shape[-1])  # only the last one is run
-            embeds_1SD[0, -1] = last_embeds_D
-            ids = self.model.generate(inputs_embeds=embeds_1SD, **options)[0].tolist()
-        else:
-            ids = self.model.generate(torch.tensor([prompt.text_ids], device=self.model.device), **options)[0].tolist()
-            ids = ids[len(prompt) :]
+        with _without_own_settings(self.model):
+            if prompt.has_images:
+                embeds_1SD = last_embeds_D.new_zeros(1, len(prompt), last_embeds_D.shape[-1])  # only the last one is run
+                embeds_1SD[0, -1] = last_embeds_D
+                ids = self.model.generate(inputs_embeds=embeds_1SD, **options)[0].tolist()
+            else:
+                ids = self.model.generate(torch.tensor([prompt.text_ids], device=self.model.device), **options)[0].tolist()
+                ids = ids[len(prompt) :]
         _raise_if(should_stop())
         end = next((index for index, token_id in enumerate(ids) if token_id in self.stop_ids), len(ids))
         return ids[:end]
@@ -247,6 +274,19 @@ class _StopFlagCriteria(StoppingCriteria):
 
     def __call__(self, input_ids: Tensor, scores: Tensor, **kwargs: object) -> Tensor:
         return torch.full((input_ids.shape[0],), self._should_stop(), device=input_ids.device)
+
+
+@contextmanager
+def _without_own_settings(model: PreTrainedModel) -> Iterator[None]:
+    """``generate`` fills what its caller left open from the checkpoint's generation_config.json.
+
+    Without ``use_cache`` it would run a text prompt again behind a cache that holds it, and so on.
+    """
+    own, model.generation_config = model.generation_config, GenerationConfig()
+    try:
+        yield
+    finally:
+        model.generation_config = own
 
 
 def _raise_if(is_stopped: bool) -> None:

@@ -53,7 +53,7 @@ _FALL_BACK = {DecodeMode.COMPILED: DecodeMode.GRAPHS, DecodeMode.GRAPHS: None, D
 class StaticDecoder:
     """One answer at a time, over buffers of its own: the prompt's keys and values are copied in, the answer's out.
 
-    Raises ValueError in ``decoding`` when the answer does not fit ``capacity``.
+    Raises ValueError in ``decoding`` when its steps do not fit ``capacity``.
     """
 
     def __init__(self, model: XComposer2ForCausalLM, capacity: int, mode: DecodeMode) -> None:
@@ -87,14 +87,14 @@ class StaticDecoder:
                 self._steps[num_blocks] = self._make_step(num_blocks)
 
     @contextmanager
-    def decoding(self, cache: InPlaceCache, max_new_tokens: int) -> Iterator[Callable[[Tensor], Tensor]]:
-        """Gives a function from a token [1] to the next float32 logits [V] (valid until its next call).
+    def decoding(self, cache: InPlaceCache, num_steps: int) -> Iterator[Callable[[Tensor], Tensor]]:
+        """Gives a function, for at most ``num_steps`` calls, from a token [1] to the next float32 logits [V], valid until then.
 
         ``cache`` holds the prompt; afterwards also the tokens that were given to the function.
         """
         start = position = cache.length
-        if start + max_new_tokens > self.capacity:
-            raise ValueError(f"{start} + {max_new_tokens} positions do not fit {self.capacity}")
+        if start + num_steps > self.capacity:
+            raise ValueError(f"{start} + {num_steps} positions do not fit {self.capacity}")
 
         def step(token_1: Tensor) -> Tensor:
             nonlocal position

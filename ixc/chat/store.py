@@ -21,7 +21,7 @@ class _Entry:
     last_used_s: float
 
 
-class SessionStore:
+class CacheStore:
     """Values by (session, key), least recently used first out. A session can reach its own values only.
 
     ``clock`` gives monotonic seconds. Thread-safe.

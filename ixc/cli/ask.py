@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+import threading
 from collections.abc import Iterable
 from contextlib import closing
 from dataclasses import replace
@@ -19,13 +20,18 @@ from ixc.tiling import TilePlan
 
 if TYPE_CHECKING:
     from ixc.chat.events import AnswerStats, Event
+    from ixc.chat.interface import ChatEngine
     from ixc.imaging.decode import DecodedImage
 
 _SESSION_ID = "command-line"
 
 
 def add_command(commands: argparse._SubParsersAction) -> None:
-    parser = commands.add_parser("ask", help="ask about an image", description="Ask a model one question about an image.")
+    parser = commands.add_parser(
+        "ask",
+        help="ask about an image",
+        description="Ask a model one question about an image, here or, with IXC_BACKEND, at another server.",
+    )
     parser.add_argument("image", metavar="IMAGE", type=Path, help="JPEG, PNG, WebP, AVIF, GIF, TIFF or BMP file")
     parser.add_argument("question", metavar="QUESTION", help="what to ask")
     parser.add_argument("--max-patches", metavar="N", type=int, help="most tiles to cut (default: the model's own)")
@@ -49,45 +55,7 @@ def run(args: argparse.Namespace, settings: Settings) -> None:
         raise EmptyQuestion("Type a question after the image's name.")
     if args.max_patches is not None:
         check_budget(args.max_patches, settings)
-    overrides = _generation_overrides(args)
-    replace(GenerationSettings(), **overrides)
-    settings = replace(settings, **given(model=args.model))
-
-    from ixc.imaging.decode import decode_image
-
-    image = decode_image(args.image, settings.images)
-    with StatusLine(sys.stderr, is_shown=not args.quiet and sys.stderr.isatty()) as status:
-        status.show("Starting")
-        _ask(args, settings, image, overrides, status)
-
-
-def _ask(
-    args: argparse.Namespace, settings: Settings, image: DecodedImage, overrides: dict[str, object], status: StatusLine
-) -> None:
-    # Slow imports, and not needed to refuse a bad request.
-    from ixc.chat.loading import load_engine
-    from ixc.chat.request import ChatRequest, StopFlag
-    from ixc.conversation import ImageView
-
-    with closing(load_engine(settings, on_progress=lambda stage, _: status.show(stage))) as engine:
-        max_patches = args.max_patches or engine.default_max_patches
-        request = ChatRequest(
-            session_id=_SESSION_ID,
-            question=args.question,
-            view=ImageView(image.image_id, max_patches),
-            images={image.image_id: image},
-            system=engine.default_system if args.system is None else args.system,
-            generation=replace(engine.default_generation, **overrides),
-        )
-        stats = _stream(engine.answer(request, StopFlag()), status)
-        if stats is not None and not args.quiet:
-            plan = engine.layout.plan(image.size_px, max_patches)
-            print(_stats_line(stats, plan, f"{engine.model_name}, {engine.device_name}"), file=sys.stderr)
-
-
-def _generation_overrides(args: argparse.Namespace) -> dict[str, object]:
-    """The options given, and what follows from them: a temperature asks for sampling, beams exclude it."""
-    overrides = given(
+    named = given(
         max_new_tokens=args.max_new_tokens,
         temperature=args.temperature,
         top_p=args.top_p,
@@ -95,11 +63,51 @@ def _generation_overrides(args: argparse.Namespace) -> dict[str, object]:
         num_beams=args.beams,
         seed=args.seed,
     )
-    if args.temperature is not None:
-        overrides["do_sample"] = args.temperature > 0
-    if args.beams is not None and args.beams > 1:
-        overrides["do_sample"] = False
-    return overrides
+    GenerationSettings().with_given(named)
+    settings = replace(settings, **given(model=args.model))
+
+    from ixc.imaging.decode import decode_image
+
+    image = decode_image(args.image, settings.images)
+    with StatusLine(sys.stderr, is_shown=not args.quiet and sys.stderr.isatty()) as status:
+        status.show("Starting")
+        _ask(args, settings, image, named, status)
+
+
+def _ask(
+    args: argparse.Namespace, settings: Settings, image: DecodedImage, named: dict[str, object], status: StatusLine
+) -> None:
+    # Slow imports, and not needed to refuse a bad request.
+    from ixc.chat.request import ChatRequest, StopFlag
+    from ixc.conversation import ImageView
+
+    with closing(_engine(settings, status)) as engine:
+        max_patches = args.max_patches or engine.default_max_patches
+        request = ChatRequest(
+            session_id=_SESSION_ID,
+            question=args.question,
+            view=ImageView(image.image_id, max_patches),
+            images={image.image_id: image},
+            system=engine.default_system if args.system is None else args.system,
+            generation=engine.default_generation.with_given(named),
+        )
+        stats = _stream(engine.answer(request, StopFlag()), status)
+        if stats is not None and not args.quiet:
+            plan = engine.layout.plan(image.size_px, max_patches)
+            print(_stats_line(stats, plan, f"{engine.model_name}, {engine.device_name}"), file=sys.stderr)
+
+
+def _engine(settings: Settings, status: StatusLine) -> ChatEngine:
+    """The model here, or the one of ``settings.backend``, which is not waited for. Raises CheckpointError, SettingsError."""
+    if settings.backend:
+        from ixc.chat.remote import connect_engine
+
+        given_up = threading.Event()
+        given_up.set()
+        return connect_engine(settings, give_up=given_up)
+    from ixc.chat.loading import load_engine
+
+    return load_engine(settings, on_progress=lambda stage, _: status.show(stage))
 
 
 def _stream(events: Iterable[Event], status: StatusLine) -> AnswerStats | None:

@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ixc.cli.options import check_budget, check_is_xcomposer2, given
+from ixc.cli.options import check_budget, check_is_xcomposer2, check_runs_here, given
 from ixc.cli.status import StatusLine
 from ixc.errors import IxcError, SettingsError
 from ixc.models.presets import find_model
@@ -105,6 +105,8 @@ def _check_options(args: argparse.Namespace, settings: Settings) -> None:
     if args.preset and args.model:
         raise SettingsError("--preset takes random weights and --model real ones; give one of them.")
     if not args.preset:
+        if not args.check:
+            check_runs_here(settings, "ixc bench")
         model = args.model or settings.model
         check_is_xcomposer2(model, find_model(model).layout)
     if args.precisions and not args.preset:

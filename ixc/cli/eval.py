@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ixc.cli import eval_nano
-from ixc.cli.options import check_is_xcomposer2, given
+from ixc.cli.options import check_is_xcomposer2, check_runs_here, given
 from ixc.cli.status import StatusLine
 from ixc.errors import BudgetOutOfRange, EvaluationError, ImageError, SettingsError
 from ixc.settings import GenerationSettings, Settings
@@ -67,6 +67,7 @@ def run(args: argparse.Namespace, settings: Settings) -> None:
     from ixc.evaluation.tasks import REFERENCE_GENERATION, TASKS, check_split, find_task
     from ixc.models.presets import find_model
 
+    check_runs_here(settings, "ixc eval")
     if args.max_patches is not None and args.max_patches < 1:
         raise BudgetOutOfRange(f"The max patches must be at least 1, not {args.max_patches}.")
     if args.benchmark == eval_nano.NAME:

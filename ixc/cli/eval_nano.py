@@ -66,7 +66,7 @@ def run(args: argparse.Namespace, settings: Settings) -> None:
         from ixc.chat.loading import load_engine
         from ixc.evaluation.nano import BUDGETS, SEED, ablation_warning, tasks_digest
         from ixc.evaluation.other_programs import missing_programs
-        from ixc.evaluation.run import weights_digest
+        from ixc.evaluation.run import weights_fingerprint
 
         seed = SEED if args.seed is None else args.seed
         budgets = BUDGETS if args.max_patches is None else (args.max_patches,)
@@ -74,7 +74,7 @@ def run(args: argparse.Namespace, settings: Settings) -> None:
             _check_cuts_tiles(engine.model_name, engine.layout)  # of one on the Hub it is known only now
             result = {
                 "model": engine.model_name,
-                "weights": weights_digest(engine.runner.model),
+                "weights": weights_fingerprint(engine.runner.model),
                 "precision": _precision(settings, engine),
                 "resize": settings.resize,
                 "seed": seed,

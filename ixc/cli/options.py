@@ -1,4 +1,4 @@
-"""What several commands share: the budget's bounds, what models they run, options that override settings only when given."""
+"""What several commands share: the budget's bounds, what models they run and where, options that override only when given."""
 
 from __future__ import annotations
 
@@ -21,6 +21,12 @@ def check_is_xcomposer2(model: str, layout: ImageLayout) -> None:
     """Raises SettingsError for a model whose prompts and parts are INF-LLaVA's."""
     if layout.kind is LayoutKind.DUAL_PERSPECTIVE:
         raise SettingsError(f"{model} is an INF-LLaVA model; this command runs InternLM-XComposer2 models only.")
+
+
+def check_runs_here(settings: Settings, what: str) -> None:
+    """Raises SettingsError where another server runs the model: ``what`` looks into it."""
+    if settings.backend:
+        raise SettingsError(f"{what} runs the model on this machine, and not at another server; unset IXC_BACKEND.")
 
 
 def given(**options: object) -> dict[str, object]:

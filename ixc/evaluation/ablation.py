@@ -22,7 +22,7 @@ from ixc.errors import EvaluationError, IxcError
 from ixc.evaluation.files import check_writable, make_folder, read_json, write_json
 from ixc.evaluation.held_out import Task, make_tasks
 from ixc.evaluation.nano import SEED, Reading, ablation_warning, measure
-from ixc.evaluation.run import weights_digest
+from ixc.evaluation.run import weights_fingerprint
 from ixc.imaging.decode import decode_image
 from ixc.imaging.resize import cut_tiles, resize_and_pad
 from ixc.settings import ImageLimits
@@ -61,7 +61,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         make_folder(options.out)
         config = load_config(options.config)
         tasks = make_tasks(options.documents, SEED)
-        weights = weights_digest(begin(config, options.model, options.out / NAMES[NOTHING]).model)
+        weights = weights_fingerprint(begin(config, options.model, options.out / NAMES[NOTHING]).model)
         claim_folder(options.out, config, options.steps, weights)
         table = {}
         for without, name in NAMES.items():

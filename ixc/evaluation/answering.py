@@ -115,9 +115,9 @@ class ReferenceAnswerer:
                 "the max patches or the number of beams."
             )
         tiles_NCHW = torch.from_numpy(self._processor.image_processor.cut(image.pixels_HWC, plan))
-        embeds_TD = self._runner.embed_image(tiles_NCHW, plan.grid, _never, _ignore)
+        embeds_TD = self._runner.embed_image(tiles_NCHW, plan.grid)
         cache = self._runner.new_cache(len(prompt) + num_text_tokens + max_new_tokens)
-        self._runner.fill_cache(prompt, {segment.view: embeds_TD}, cache, len(prompt), _never, _ignore)
+        self._runner.fill_cache(prompt, {segment.view: embeds_TD}, cache, len(prompt))
         return _SeenImage(path, segment, cache)
 
     def _prompt(self, segment: ImageSegment, text_ids: Sequence[int]) -> EncodedPrompt:
@@ -128,13 +128,13 @@ class ReferenceAnswerer:
         """New ids, with what comes after the end of the turn. ``cache`` holds the image."""
         runner, settings = self._runner, self._generation
         if settings.num_beams > 1:
-            runner.fill_cache(prompt, {}, cache, len(prompt) - 1, _never, _ignore)
+            runner.fill_cache(prompt, {}, cache, len(prompt) - 1)
             last_D = runner.embed_ids(prompt.text_ids[-1:])[0]
-            return runner.beam_search(prompt, last_D, cache, settings, max_new_tokens, _never)
-        logits_V = runner.prefill(prompt, {}, cache, _never, _ignore)
+            return runner.beam_search(prompt, last_D, cache, settings, max_new_tokens)
+        logits_V = runner.prefill(prompt, {}, cache)
         sampler = TokenSampler(settings, [], runner.model.device)
         ids = []
-        with closing(runner.decode(logits_V, sampler, cache, max_new_tokens, _never)) as tokens:
+        with closing(runner.decode(logits_V, sampler, cache, max_new_tokens)) as tokens:
             for token_id in tokens:
                 ids.append(token_id)
                 if token_id == self._turn_end_id:  # greedy: what follows cannot change what came before
@@ -190,11 +190,3 @@ def _too_large(path: Path) -> ImageTooLarge:
 
 def _out_of_memory(image: Path) -> OutOfMemory:
     return OutOfMemory(f"The device ran out of memory at {image.name}; lower the max patches or the number of beams.")
-
-
-def _never() -> bool:
-    return False
-
-
-def _ignore(num_done: int, num_total: int) -> None:
-    pass

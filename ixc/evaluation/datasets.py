@@ -6,7 +6,7 @@ Our own format is JSON Lines, one question a line, in a file named after benchma
 
 ``image`` is relative to the file. ``answers`` is left out where they are not public. ``group`` is needed where a benchmark's
 score has parts: "human" and "augmented" for ChartQA, the ten categories by their official names for OCRBench. The official
-layouts are read as they are; see ``ixc.evaluation.layouts``.
+layouts are read as they are; see ``ixc.evaluation.official_files``.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ixc.errors import EvaluationError
-from ixc.evaluation.layouts import read_official
 from ixc.evaluation.metrics import NUM_TEXTVQA_ANSWERS
+from ixc.evaluation.official_files import read_official
 from ixc.evaluation.samples import Sample, make_sample, parse_json, read_text, text_field
 from ixc.evaluation.tasks import FORMULA_GROUP, Task
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import errno
 import json
-import os
 from pathlib import Path
 
 from ixc.errors import EvaluationError
+from ixc.out_files import check_file, write_whole
 
 
 def read_json(path: Path) -> dict:
@@ -25,27 +24,17 @@ def read_json(path: Path) -> dict:
 
 def write_json(path: Path, content: object) -> Path:
     """Whole or not at all. Raises EvaluationError."""
-    half = _half(path)
-    text = json.dumps(content, indent=1, ensure_ascii=False) + "\n"
     try:
-        try:
-            half.write_text(text, encoding="utf-8", errors="backslashreplace")
-            half.replace(path)
-        finally:
-            half.unlink(missing_ok=True)
+        write_whole(path, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
     except OSError as error:
         raise unwritable(path, error) from error
     return path
 
 
 def check_writable(path: Path) -> None:
-    """Find out before hours of work whether ``write_json`` can write ``path``; changes nothing. Raises EvaluationError."""
-    half = _half(path)
+    """Find out before hours of work whether ``write_json`` can write ``path``; makes its folder. Raises EvaluationError."""
     try:
-        if path.is_dir():
-            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
-        half.touch()
-        half.unlink()
+        check_file(path)
     except OSError as error:
         raise unwritable(path, error) from error
 
@@ -61,8 +50,3 @@ def make_folder(folder: Path) -> None:
 def unwritable(path: Path, error: OSError) -> EvaluationError:
     reason = error.strerror or "unknown reason"
     return EvaluationError(f"{path} cannot be written ({reason}); make room or give another --out, and start again.")
-
-
-def _half(path: Path) -> Path:
-    """What is written first, and takes the place of ``path`` when it is whole."""
-    return path.with_name(f".{path.name}.{os.getpid()}")

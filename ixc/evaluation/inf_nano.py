@@ -22,7 +22,7 @@ from ixc.evaluation.files import check_writable, make_folder, write_json
 from ixc.evaluation.held_out import KINDS, Task, make_tasks
 from ixc.evaluation.kept import KeptFigures
 from ixc.evaluation.nano import SEED, Reading, answer_task, figures_of, make_signs, summarise, tasks_digest
-from ixc.evaluation.run import weights_digest
+from ixc.evaluation.run import weights_fingerprint
 from ixc.settings import Settings
 from ixc.tiling import SizePx
 from ixc.training.asking import TOO_SMALL
@@ -111,7 +111,7 @@ def _measure(signs: Sequence[Task], tasks: Sequence[Task], kept: KeptFigures) ->
     found: dict[str, dict] = {"documents": {}}
     for name in BUDGETS:
         with closing(load_engine(Settings(model=name))) as engine:
-            weights = weights_digest(engine.runner.model)[:16]  # better ones of the same name are measured again
+            weights = weights_fingerprint(engine.runner.model)[:16]  # better ones of the same name are measured again
             own = [as_inf_task(task) if name == "inf-nano" else task for task in tasks]
             ask = partial(answer_task, engine)
             signs_read, documents = {}, {}

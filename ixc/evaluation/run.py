@@ -25,7 +25,7 @@ from ixc.evaluation.tasks import INSTRUCTION, Task
 from ixc.settings import GenerationSettings
 
 _SAMPLED_WEIGHTS = 64
-"""Values looked at in each tensor to tell two sets of weights apart."""
+"""At least so many values are looked at in each tensor, and all of one that has fewer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +38,7 @@ class RunSettings:
     """Digest of ids, image names and questions."""
     model: str
     weights: str
-    """Digest of the weights themselves, wherever they were loaded from."""
+    """Fingerprint of the weights themselves, wherever they were loaded from."""
     precision: str
     max_patches: int
     num_beams: int
@@ -90,7 +90,7 @@ def settings_for(
         split=dataset.split,
         questions=dataset.digest,
         model=engine.model_name,
-        weights=weights_digest(model),
+        weights=weights_fingerprint(model),
         precision=precision if precision in ("int8", "int4") else str(model.dtype).removeprefix("torch."),
         max_patches=1 if is_single_view else max_patches or dataset.task.budgets[dataset.split],
         num_beams=generation.num_beams,
@@ -98,8 +98,12 @@ def settings_for(
     )
 
 
-def weights_digest(model: torch.nn.Module) -> str:
-    """Of names, shapes and some values of every plain tensor: other weights have another one, other places have not."""
+def weights_fingerprint(model: torch.nn.Module) -> str:
+    """SHA-256 of each tensor's name and shape and of 64 to 127 of its values, evenly spaced: the same wherever the weights are.
+
+    Quick also for a 7B. Training, which moves values everywhere, gives another one; a change between the values that are looked
+    at does not, nor one in a tensor that is quantised or offloaded. ``ixc.training.checkpoints.weights_digest`` sees every one.
+    """
     digest = hashlib.sha256()
     for name, tensor in sorted(model.state_dict().items()):
         digest.update(f"{name} {tuple(tensor.shape)}".encode())

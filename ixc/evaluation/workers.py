@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import multiprocessing
-import os
 import signal
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -13,6 +12,7 @@ from contextlib import contextmanager
 from types import TracebackType
 from typing import TYPE_CHECKING
 
+from ixc.cores import usable_cores
 from ixc.errors import SettingsError
 from ixc.evaluation.held_out import Task
 from ixc.settings import Settings
@@ -33,7 +33,7 @@ class Workers:
             num,
             mp_context=multiprocessing.get_context("spawn"),  # a forked process cannot use torch's threads
             initializer=_begin,
-            initargs=(settings, max(1, (os.cpu_count() or 1) // num)),
+            initargs=(settings, threads_each(num)),
         )
 
     def __enter__(self) -> Workers:
@@ -58,6 +58,11 @@ class Workers:
                 yield from (Reading(task, max_patches, answer) for task, answer in zip(document, answers, strict=True))
         except BrokenProcessPool:
             raise SettingsError("A process of the evaluation died, perhaps for want of memory; use fewer --jobs.") from None
+
+
+def threads_each(num: int) -> int:
+    """Of ``num`` processes that share the cores."""
+    return max(1, usable_cores() // num)
 
 
 @contextmanager

@@ -6,6 +6,7 @@ import asyncio
 import base64
 import binascii
 import hmac
+import logging
 import os
 import stat
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -21,6 +22,11 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from ixc.errors import SettingsError
 from ixc.hosting.route_path import route_path
 from ixc.serving.callers import network_of, note_user
+
+logger = logging.getLogger(__name__)
+
+OnWrong = Callable[[], None]
+"""Told of every wrong key or password."""
 
 MIN_PASSWORD_CHARS = 8
 MIN_KEY_CHARS = 16
@@ -89,9 +95,12 @@ class Access:
 
 
 def read_users(path: Path, env: Mapping[str, str] = os.environ) -> Access:
-    """A file of ``name:password`` lines, ``#`` begins a comment. Raises SettingsError; also when others may read the file."""
+    """A file of ``name:password`` lines, ``#`` begins a comment. Raises SettingsError; also when others may read the file.
+
+    A byte order mark before the first name, as Windows' editors write it, is no part of it.
+    """
     try:
-        text, mode = path.read_text(encoding="utf-8"), path.stat().st_mode
+        text, mode = path.read_text(encoding="utf-8-sig"), path.stat().st_mode
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "it is not a text file"
         raise SettingsError(
@@ -139,6 +148,10 @@ def parse_keys(text: str, source: str) -> tuple[str, ...]:
     return keys
 
 
+def _nothing() -> None:
+    """Nobody counts."""
+
+
 @dataclass(slots=True)
 class _Line:
     """Requests of one address, from a wrong guess on."""
@@ -152,10 +165,11 @@ class GuessLines:
 
     Else a thousand guesses at once would tell in a moment which one is right. A key is too long to be found like that, and
     waits for nothing: where a server in front does not say who asks, as on a Space, all callers have one address.
+    Every wrong guess is logged with its address, and without its name and key.
     """
 
-    def __init__(self, wrong_costs_s: float = _WRONG_LOGIN_COSTS_S) -> None:
-        self._wrong_costs_s = wrong_costs_s
+    def __init__(self, wrong_costs_s: float = _WRONG_LOGIN_COSTS_S, on_wrong: OnWrong = _nothing) -> None:
+        self._wrong_costs_s, self._on_wrong = wrong_costs_s, on_wrong
         self._lines: dict[str, _Line] = {}
         """By address; nobody is in here whose guesses are all answered."""
 
@@ -173,6 +187,8 @@ class GuessLines:
             async with line.one_at_a_time:
                 known = who()
                 if known is None:
+                    logger.warning("a wrong key or password", extra={"address": address})
+                    self._on_wrong()
                     await asyncio.sleep(self._wrong_costs_s)
                 return known
         finally:
@@ -184,9 +200,9 @@ class GuessLines:
 class PageLogin:
     """What Gradio asks when somebody fills in the login page. It tells no address; ``LoginAddress`` does."""
 
-    def __init__(self, access: Access, wrong_costs_s: float = _WRONG_LOGIN_COSTS_S) -> None:
+    def __init__(self, access: Access, wrong_costs_s: float = _WRONG_LOGIN_COSTS_S, on_wrong: OnWrong = _nothing) -> None:
         self._access = access
-        self.lines = GuessLines(wrong_costs_s)
+        self.lines = GuessLines(wrong_costs_s, on_wrong)
 
     def as_function(self) -> Callable[[str, str], Awaitable[bool]]:
         """A coroutine function: Gradio awaits nothing else."""
@@ -224,10 +240,15 @@ class GuardedRoutes:
     """
 
     def __init__(
-        self, app: ASGIApp, access: Access, routes: Sequence[BaseRoute], wrong_costs_s: float = _WRONG_LOGIN_COSTS_S
+        self,
+        app: ASGIApp,
+        access: Access,
+        routes: Sequence[BaseRoute],
+        wrong_costs_s: float = _WRONG_LOGIN_COSTS_S,
+        on_wrong: OnWrong = _nothing,
     ) -> None:
         self._app, self._access, self._routes = app, access, routes
-        self._lines = GuessLines(wrong_costs_s)
+        self._lines = GuessLines(wrong_costs_s, on_wrong)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if not (self._access.asks_programs and scope["type"] == "http" and self._is_guarded(scope)):

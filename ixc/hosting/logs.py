@@ -21,7 +21,7 @@ logger = logging.getLogger(__name__)
 _STANDARD_FIELDS = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime"}
 _QUIET = ("httpx", "httpx2")
 """Gradio asks its own server whether it is up, and the Hub client tells every request."""
-_ANYBODY_S = ("asyncio", "uvicorn.error")
+_ANYBODY_S = ("asyncio", "uvicorn.error", "ixc.hosting.access", "ixc.hosting.upload_room")
 """What a caller does wrong, or too often, is a line of these."""
 _AGAIN_AFTER_S = 60.0
 _MAX_KINDS = 100

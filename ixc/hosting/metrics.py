@@ -22,6 +22,7 @@ from starlette.routing import Route
 from ixc.application.services import Services
 from ixc.application.traffic import AnswerEnd
 from ixc.hosting.open_pages import OpenPages
+from ixc.hosting.refusals import Refusals
 
 _TTFT_BUCKETS_S = (0.02, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 _ANSWER_BUCKETS_S = (0.1, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
@@ -63,8 +64,8 @@ class AnswerMetrics:
 class StateCollector(Collector):
     """Looked up when somebody asks."""
 
-    def __init__(self, services: Services, pages: OpenPages) -> None:
-        self._services, self._pages = services, pages
+    def __init__(self, services: Services, pages: OpenPages, refusals: Refusals) -> None:
+        self._services, self._pages, self._refusals = services, pages, refusals
 
     def collect(self) -> Iterator[Metric]:
         services, engine = self._services, self._services.provider.engine
@@ -74,6 +75,11 @@ class StateCollector(Collector):
         yield GaugeMetricFamily("ixc_line_length", "Places taken in the line before the model", services.line.num_inside)
         yield GaugeMetricFamily("ixc_line_limit", "Questions that may wait", services.settings.max_waiting)
         yield CounterMetricFamily("ixc_line_refusals", "Questions refused because the line was full", services.line.num_refused)
+        refused = CounterMetricFamily("ixc_refused_requests", "Requests answered with an error, by status", labels=["status"])
+        for status, num_refused in sorted(self._refusals.by_status.copy().items()):
+            refused.add_metric([str(status)], num_refused)
+        yield refused
+        yield CounterMetricFamily("ixc_wrong_guesses", "Wrong keys and passwords", self._refusals.num_wrong_guesses)
         yield GaugeMetricFamily("ixc_open_pages", "Pages open in browsers", self._pages.num_open)
         yield CounterMetricFamily("ixc_page_refusals", "Pages refused because enough were open", self._pages.num_refused)
         yield GaugeMetricFamily("ixc_sessions", "Pages for which the server holds an image", held["sessions"])
@@ -82,12 +88,12 @@ class StateCollector(Collector):
         yield GaugeMetricFamily("ixc_model_bytes", "Memory of the weights", cached.get("model_bytes", 0))
 
 
-def metrics_route(services: Services, pages: OpenPages) -> Route:
+def metrics_route(services: Services, pages: OpenPages, refusals: Refusals) -> Route:
     """A registry of its own for this app, which hears of every question from now on."""
     registry = CollectorRegistry()
     for collector in (ProcessCollector, PlatformCollector, GCCollector):
         collector(registry=registry)
-    registry.register(StateCollector(services, pages))
+    registry.register(StateCollector(services, pages, refusals))
     services.traffic.listen(AnswerMetrics(registry).observe)
 
     def serve(request: Request) -> Response:

@@ -70,9 +70,14 @@ class ServerOptions:
                 parse_keys(env.get("IXC_API_KEY", ""), "IXC_API_KEY"),
             ),
             max_users=_number(env, "IXC_MAX_USERS", int, 0),
-            log_format=parse_log_format(env.get("IXC_LOG_FORMAT", "").strip() or LogFormat.TEXT),
+            log_format=log_format_from_env(env),
             grace_s=_number(env, "IXC_GRACE_S", float, 5.0),
         )
+
+
+def log_format_from_env(env: Mapping[str, str]) -> LogFormat:
+    """Text where none is named. Raises SettingsError."""
+    return parse_log_format(env.get("IXC_LOG_FORMAT", "").strip() or LogFormat.TEXT)
 
 
 def parse_log_format(name: str) -> LogFormat:

@@ -28,6 +28,7 @@ from ixc.hosting.metrics import metrics_route
 from ixc.hosting.open_pages import CountPages, OpenPages, is_logged_in
 from ixc.hosting.options import ServerOptions, is_zero_gpu
 from ixc.hosting.origins import OnlyOwnPages, Origins
+from ixc.hosting.refusals import CountRefusals, Refusals
 from ixc.hosting.routes import hosted_routes
 from ixc.hosting.upload_folder import UploadFolder
 from ixc.hosting.upload_room import UploadLimits, UploadRoom
@@ -88,9 +89,10 @@ def start(settings: Settings, options: ServerOptions, services: Services | None 
     is_behind_hub = "SPACE_HOST" in os.environ  # whose proxy all visitors seem to come from
     pages = OpenPages(options.max_users, has_shares=not options.access.is_guarded and not is_behind_hub)
     for_programs = hosted_routes(services, need_key=options.access.asks_programs)
-    for_operators = [metrics_route(services, pages)]
+    refusals = Refusals()
+    for_operators = [metrics_route(services, pages, refusals)]
     guarded = [*for_programs, *for_operators, status_route(services)] if options.access.is_guarded else for_programs
-    login = PageLogin(options.access)
+    login = PageLogin(options.access, on_wrong=refusals.note_wrong_guess)
     asks_nobody = not options.access.is_guarded and not options.access.asks_programs
     only_local = is_loopback(settings.host) and not options.access.is_guarded
     origins = Origins.of(settings.origins, os.environ, only_local=only_local, asks_nobody=asks_nobody)
@@ -102,8 +104,9 @@ def start(settings: Settings, options: ServerOptions, services: Services | None 
         demo,
         routes=[*health_routes(services), *for_programs, *for_operators],
         middleware=[
+            Middleware(CountRefusals, refusals=refusals),
             Middleware(OnlyUsedCalls),
-            Middleware(GuardedRoutes, access=options.access, routes=guarded),
+            Middleware(GuardedRoutes, access=options.access, routes=guarded, on_wrong=refusals.note_wrong_guess),
             Middleware(OnlyOwnPages, origins=origins),
             Middleware(LoginAddress, login=login),
             Middleware(BodyLimits, rules=BodyRules.of(settings.images)),

@@ -51,7 +51,7 @@ class Spacefile:
     files: tuple[str, ...]
     front_matter_on: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     preload: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    storage: str = "none"
+    suggested_storage: str = "none"
     sleep_time_s: int | None = None
     variables: Mapping[str, str] = field(default_factory=dict)
     secrets: Mapping[str, str] = field(default_factory=dict)
@@ -63,7 +63,8 @@ class Spacefile:
             _require(hardware in HARDWARE, f"there is no hardware {hardware!r}")
         for preset in (*self.models.values(), *self.preload):
             _require(preset in PRESETS, f"there is no model {preset!r}")
-        _require(self.storage in STORAGES, f"storage must be one of {', '.join(STORAGES)}, not {self.storage!r}")
+        storage = self.suggested_storage
+        _require(storage in STORAGES, f"suggested_storage must be one of {', '.join(STORAGES)}, not {storage!r}")
         sleep_time_s = self.sleep_time_s
         _require(
             sleep_time_s is None or sleep_time_s == -1 or sleep_time_s > 0, "sleep_time_s must be seconds, or -1 for never"
@@ -89,8 +90,8 @@ class Spacefile:
     def front_matter_for(self, hardware: str, model: str | None = None) -> dict[str, Any]:
         """What stands at the top of the README of a Space on ``hardware``."""
         settings = {**self.front_matter, **self.front_matter_on.get(hardware, {}), "suggested_hardware": hardware}
-        if self.storage != "none":
-            settings["suggested_storage"] = self.storage
+        if self.suggested_storage != "none":
+            settings["suggested_storage"] = self.suggested_storage
         if preload := self.preload.get(model or self.models[hardware]):
             settings["preload_from_hub"] = list(preload)
         return settings

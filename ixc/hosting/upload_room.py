@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import json
+import logging
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -15,12 +17,17 @@ from starlette.concurrency import run_in_threadpool
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from ixc.application.raised import where_raised
 from ixc.hosting.route_path import route_path
 from ixc.serving.callers import network_of
+
+logger = logging.getLogger(__name__)
 
 _UPLOAD = "/gradio_api/upload"
 _RETRY_AFTER_S = 60
 _MAX_ANSWER_BYTES = 64 * 1024
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+"""What a disk says that is full, for all or for this user, or takes no larger file."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +52,8 @@ class UploadLimits:
 class UploadRoom:
     """ASGI middleware that refuses uploads with 503 while too many wait to be opened, of all callers or of one network.
 
+    With 507 those for which the disk has no room.
+
     ``uploads`` gives the set of paths that the app has taken. Those that are gone are removed from it, old files are deleted.
     """
 
@@ -67,13 +76,28 @@ class UploadRoom:
         self._coming.append(coming)
         try:
             if await run_in_threadpool(self._is_full, coming.network):
-                text = "Too many uploads wait to be opened; try again in a minute."
-                refusal = PlainTextResponse(text, 503, {"Retry-After": str(_RETRY_AFTER_S), "Connection": "close"})
-                await refusal(scope, receive, send)
-                return
-            await self._app(scope, receive, self._noting_owner(send, coming.network))
+                await _TOO_MANY(scope, receive, send)
+            else:
+                await self._take(scope, receive, send, coming.network)
         finally:
             self._coming.remove(coming)
+
+    async def _take(self, scope: Scope, receive: Receive, send: Send, network: str) -> None:
+        has_begun = False
+        send_and_note = self._noting_owner(send, network)
+
+        async def send_on(message: Message) -> None:
+            nonlocal has_begun
+            has_begun = True
+            await send_and_note(message)
+
+        try:
+            await self._app(scope, receive, send_on)
+        except OSError as error:
+            if has_begun or error.errno not in _NO_ROOM:
+                raise
+            logger.error("an upload could not be stored", extra={"raised": where_raised(error)})
+            await _DISK_IS_FULL(scope, receive, send)
 
     def _most_bytes(self, scope: Scope) -> int:
         """What may be coming: as much as was announced, and never more than the largest that is allowed."""
@@ -135,6 +159,14 @@ class UploadRoom:
         with suppress(OSError):
             path.parent.rmdir()  # each has a folder of its own
         return None
+
+
+def _refusal(status: int, message: str, **headers: str) -> PlainTextResponse:
+    return PlainTextResponse(message, status, {"Connection": "close", **headers})
+
+
+_TOO_MANY = _refusal(503, "Too many uploads wait to be opened; try again in a minute.", **{"Retry-After": str(_RETRY_AFTER_S)})
+_DISK_IS_FULL = _refusal(507, "The file could not be stored; the server's disk may be full. Free some space and try again.")
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -36,7 +36,7 @@ _DOCUMENT_SIDE_PX = 1440
 def plan_svg(plan: ImagePlan, *, layers: Iterable[str] = LAYERS) -> str:
     """The drawing of ``plan`` as an ``<svg>`` element whose view box is the padded image.
 
-    The picture lies at ``picture_box_percent(plan)`` of it. Each layer is ``<g class="ixc-LAYER">``, so a style sheet can hide
+    The picture lies at ``draw_plan(plan).picture`` of it. Each layer is ``<g class="ixc-LAYER">``, so a style sheet can hide
     it; colours are attributes, so a style sheet can change them. Each tile (or other cell) is ``<rect data-tile="N">``,
     counting from 0, in the layer "tiles" and takes the pointer. Raises ValueError for an unknown layer.
     """
@@ -63,13 +63,6 @@ def plan_svg_document(plan: ImagePlan, pixels_HWC: np.ndarray | None = None, *, 
     title = f"<title>{tiles}{plan.num_visual_tokens} visual tokens</title>"
     svg = _svg(plan, drawing, check_layers(layers), size=size, background=title + background)
     return f'<?xml version="1.0" encoding="UTF-8"?>\n{svg}\n'
-
-
-def picture_box_percent(plan: ImagePlan) -> RectPx:
-    """Where the original picture lies in the drawing, in percent of its width and height."""
-    box, size = draw_plan(plan).picture, plan.padded_px
-    x, y = 100 / size.width, 100 / size.height
-    return RectPx(box.left * x, box.top * y, box.right * x, box.bottom * y)
 
 
 def _svg(plan: ImagePlan, drawing: PlanDrawing, layers: frozenset[str], *, size: str = "", background: str = "") -> str:

@@ -19,8 +19,9 @@ _REPEATED_KEYS = "sdpa_with_repeated_keys"
 def attention_implementation(device: torch.device, dtype: torch.dtype) -> str:
     """transformers' name for it: flash-attn where it is installed and runs, else PyTorch's own (SDPA).
 
-    flash-attn needs no mask for a chunk of a prompt that follows others, or for a second turn; SDPA makes one then. On a GPU
-    where no flash kernel runs, older ones and float32, it is SDPA as ``attend_with_repeated_keys`` calls it.
+    flash-attn needs no mask for a chunk of a prompt that follows others, or for a second turn; for SDPA transformers makes one
+    then, where a model does not do without (``chunk_attention``). On a GPU where no flash kernel runs, older ones and float32,
+    it is SDPA as ``attend_with_repeated_keys`` calls it.
     """
     if device.type != "cuda":
         return "sdpa"

@@ -8,7 +8,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from starlette.requests import Request
 
@@ -17,6 +17,7 @@ from ixc.application.event_pump import EventPump
 from ixc.application.fair_threads import FairThreads, Shares
 from ixc.application.services import Services
 from ixc.chat.events import Event, Finished, FinishReason, TextDelta
+from ixc.chat.interface import ChatEngine
 from ixc.chat.request import ChatRequest, StopFlag
 from ixc.errors import EngineBusy
 from ixc.imaging.decode import DecodedImage, OpenedImage, open_image
@@ -26,9 +27,6 @@ from ixc.serving.image_urls import ImageSource, is_data_url
 from ixc.serving.openai_request import ChatCompletion, ModelNotFound, RequestParser, image_urls
 from ixc.serving.stop_strings import StopStrings
 from ixc.settings import MEGABYTE
-
-if TYPE_CHECKING:
-    from ixc.chat.interface import ChatEngine
 
 _LOOK_EVERY_S = 0.5
 """How often a caller that waits for a whole answer is looked for."""
@@ -154,7 +152,7 @@ class Answering:
                 turns=asked.turns,
                 images=asked.images,
                 system=engine.default_system if asked.system is None else asked.system,
-                generation=asked.generation(engine.default_generation),
+                generation=engine.default_generation.with_given(asked.given),
                 more_views=asked.views[1:],
             )
 
@@ -191,7 +189,7 @@ def session_of(asked: ChatCompletion, caller: str) -> str:
 
     The API keeps no sessions, yet the next turn finds the keys and values of the one before.
     """
-    first = asked.turns[0] if asked.turns else None
+    first = next((turn for turn in asked.turns if turn.question or turn.views), None)  # what is before it is a greeting
     question, views = (first.question, first.views) if first else (asked.question, asked.views)
     beginning = (caller, asked.model, asked.system, question, [view.image_id for view in views])
     return "v1-" + hashlib.sha256(repr(beginning).encode()).hexdigest()

@@ -27,6 +27,8 @@ _MAX_REDIRECTS = 3
 _REDIRECTS = (301, 302, 303, 307, 308)
 _CHUNK_BYTES = 64 * 1024
 _MAX_URL_CHARS = 2048
+_STAYS = "/%?:@!$&'()*+,;=-._~[]|"
+"""In a path or a query: reserved and unreserved signs (RFC 3986), and what browsers leave as it is."""
 
 _WEB_PORTS = frozenset({80, 443})
 
@@ -116,11 +118,11 @@ class ImageSource:
             raise ImageUnreadable("An image_url may name the ports 80 and 443 only; send the image itself as a data: URL.")
         addresses = self._checked_addresses(parts.hostname, port)
         with _connected(parts.hostname, port, addresses, deadline_s, parts.scheme) as connection:
-            target = urllib.parse.urlunsplit(("", "", parts.path or "/", parts.query, ""))
+            target = _quoted(urllib.parse.urlunsplit(("", "", parts.path or "/", parts.query, "")))
             connection.request("GET", target, headers={"Accept": "image/*", "User-Agent": "ixc"})
             with connection.getresponse() as response:
                 if response.status in _REDIRECTS:
-                    return response.getheader("Location") or ""
+                    return _in_utf8(response.getheader("Location") or "")
                 if response.status != 200:
                     raise ImageUnreadable(f"The image_url answered with status {response.status}; check the address.")
                 return self._body(response, deadline_s)
@@ -199,6 +201,19 @@ def _connected(host: str, port: int, addresses: Sequence[str], deadline_s: float
     finally:
         watch.cancel()
         connection.close()
+
+
+def _quoted(target: str) -> str:
+    """As browsers ask for it: what a request line cannot hold, in UTF-8 with percent signs; what is quoted already stays."""
+    return urllib.parse.quote(target, safe=_STAYS)
+
+
+def _in_utf8(header: str) -> str:
+    """A header, which is read as Latin-1, in the letters that sites mean."""
+    try:
+        return header.encode("latin-1").decode()
+    except UnicodeError:
+        return header
 
 
 def _remaining_s(deadline_s: float) -> float:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
@@ -63,17 +63,10 @@ class ChatCompletion:
     """The images that the question is about: its own, or else those shown last."""
     images: Mapping[str, DecodedImage]
     given: Mapping[str, Any]
-    """Generation settings that were named."""
+    """Generation settings that were named, for ``GenerationSettings.with_given``."""
     stop: tuple[str, ...]
     streams: bool
     includes_usage: bool
-
-    def generation(self, defaults: GenerationSettings) -> GenerationSettings:
-        """``defaults`` with what was given. Raises SettingsError for a value out of range."""
-        given = dict(self.given)
-        if "temperature" in given or "top_p" in given:
-            given["do_sample"] = given.get("temperature", defaults.temperature) != 0
-        return replace(defaults, **given)
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,9 +125,10 @@ class RequestParser:
                 text, views = self._content(message, budget, images)
                 before = open_question or ("", ())  # two user messages in a row are one question
                 open_question = ("\n".join(filter(None, (before[0], text))), before[1] + views)
-            elif role == "assistant" and open_question is not None:
-                answer = self._content(message, budget, None)[0]
-                question, views = open_question
+            elif role == "assistant" and (open_question is not None or not turns):
+                # Null where the assistant called tools.
+                answer = "" if message.get("content") is None else self._content(message, budget, None)[0]
+                question, views = open_question or ("", ())  # a greeting, which answers nothing
                 shown = views or shown
                 turns.append(Turn(question, answer, shown[0] if shown else None, shown[1:]))
                 open_question = None

@@ -1,4 +1,4 @@
-"""``/v1/models``, each model below it, and ``/v1/chat/completions``, compatible with OpenAI's clients.
+"""``/v1/models``, each model below it, and ``/v1/chat/completions``, compatible with OpenAI's clients; no more of ``/v1``.
 
 Beyond OpenAI's fields: ``max_patches``, ``repetition_penalty`` and ``num_beams`` in the request, ``timings`` in the answer.
 The budget may also stand where vLLM's requests have it, in ``mm_processor_kwargs``.
@@ -13,7 +13,7 @@ from dataclasses import asdict
 
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
-from starlette.routing import Route
+from starlette.routing import Match, Route
 
 from ixc.application.event_pump import EventPump
 from ixc.chat.events import Event, Finished, PrefillProgress, TextDelta
@@ -26,17 +26,31 @@ from ixc.serving.request_body import BodyRefused, read_json
 _RETRY_AFTER_S = 5
 _SILENCE_S = 10.0
 """After so long a stream says that it goes on. Servers between that cut silent ones commonly wait for 60 seconds."""
+_ANY_METHOD = ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
+_MAX_SHOWN_CHARS = 80
 _SSE_HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
 
 
 def openai_routes(answering: Answering) -> list[Route]:
     """The routes, for a Starlette app."""
     calls = OpenAiCalls(answering)
-    return [
+    routes = [
         Route("/v1/models", calls.models, methods=["GET"]),
         Route("/v1/models/{model:path}", calls.model, methods=["GET"]),
         Route("/v1/chat/completions", calls.chat_completions, methods=["POST"]),
     ]
+
+    async def elsewhere(request: Request) -> JSONResponse:
+        """What no route takes: in OpenAI's shape, which its clients show."""
+        path = f"/v1/{request.path_params['path']}"[:_MAX_SHOWN_CHARS]
+        there = [route for route in routes if route.matches(request.scope)[0] is Match.PARTIAL]
+        if there:
+            methods = ", ".join(sorted(there[0].methods or ()))
+            message = f"{path} takes {methods}, not {request.method}."
+            return JSONResponse(refusal(message, "method_not_supported"), 405, {"Allow": methods})
+        return JSONResponse(refusal(f"There is no {path} here; ask /v1/chat/completions.", "unknown_url"), 404)
+
+    return [*routes, Route("/v1/{path:path}", elsewhere, methods=_ANY_METHOD)]
 
 
 class OpenAiCalls:

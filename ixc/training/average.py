@@ -19,6 +19,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from ixc.errors import CheckpointError, IxcError, SettingsError
+from ixc.out_files import written_aside
 
 WEIGHTS_FILE = "model.safetensors"
 
@@ -58,9 +59,8 @@ def average_models(models: Sequence[tuple[Path, float]], out: Path) -> None:
     for file in models[-1][0].iterdir():
         if file.is_file() and file.name != WEIGHTS_FILE:
             shutil.copy2(file, out)
-    aside = out / f"{WEIGHTS_FILE}.partial"  # what stands there may be in use
-    save_file(mean, aside, metadata={"format": "pt"})
-    aside.replace(out / WEIGHTS_FILE)
+    with written_aside(out / WEIGHTS_FILE) as aside:  # what stands there may be in use
+        save_file(mean, aside, metadata={"format": "pt"})
 
 
 def _weights(folder: Path) -> dict[str, Tensor]:

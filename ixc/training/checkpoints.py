@@ -6,7 +6,6 @@ import contextlib
 import hashlib
 import io
 import logging
-import os
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -14,6 +13,7 @@ import torch
 from torch import Tensor
 
 from ixc.errors import CheckpointError
+from ixc.out_files import write_whole
 
 DAMAGED = ".damaged"
 """Ending of a checkpoint that is out of use: left there to be looked at, and neither loaded nor counted any more."""
@@ -33,12 +33,7 @@ def save_checkpoint(folder: Path, step: int, state: dict, *, keep: int = 2) -> P
     torch.save({"step": step, **state}, buffer)
     content = buffer.getvalue()
     path = folder / f"step-{step:07d}-{hashlib.sha256(content).hexdigest()[:16]}.pt"
-    aside = folder / f"{path.name}.partial"
-    with aside.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    aside.replace(path)
+    write_whole(path, content)
     for old in _newest_first(folder)[keep:]:
         old.unlink()
     return path

@@ -192,8 +192,13 @@ class TrainingConfig:
 
 
 def load_config(path: Path) -> TrainingConfig:
-    """Read and check a YAML file. Raises SettingsError naming what is wrong, before any work is done."""
+    """Read and check a YAML file. Raises SettingsError naming what is wrong, before any work is done.
+
+    In place of ``model``'s fields it may name another file, from its own folder, that holds them.
+    """
     raw = read_mapping(path)
+    if isinstance(raw.get("model"), str):
+        raw["model"] = read_mapping(path.parent / raw["model"]).get("model")
     stages = {"language": LanguageConfig, "vision": VisionConfig, "reading": JointConfig, "joint": JointConfig}
     for name, kind in stages.items():
         is_optional = name == "reading" or (name != "joint" and raw.get("start_from"))

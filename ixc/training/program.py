@@ -11,6 +11,7 @@ from pathlib import Path
 from torch import distributed
 
 from ixc.errors import IxcError, SettingsError
+from ixc.out_files import check_folder
 
 
 def training_options(module: str, description: str) -> argparse.ArgumentParser:
@@ -40,9 +41,6 @@ def run_training(work: Callable[[], None]) -> int:
 def make_out(folder: Path) -> None:
     """Make the folder and try that it can be written. Raises SettingsError when it cannot."""
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        probe = folder / ".ixc-probe"
-        probe.touch()
-        probe.unlink(missing_ok=True)  # another process of the same run may have been faster
+        check_folder(folder)
     except OSError as error:
         raise SettingsError(f"{folder} cannot be written ({error.strerror}); give another --out.") from None

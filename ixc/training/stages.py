@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, distributed, nn
 
+from ixc.cores import usable_cores
 from ixc.models.xcomposer2 import InternLM2Tokenizer, XComposer2ForCausalLM, XComposer2ImageProcessor, XComposer2Processor
 from ixc.training.codebook import Codebook
 from ixc.training.config import StageConfig, TrainingConfig
@@ -91,8 +92,7 @@ def num_processes() -> int:
 
 def num_cores() -> int:
     """Cores for this process: those of the machine that it may use, shared with the processes that train beside it."""
-    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, usable // int(os.environ.get("LOCAL_WORLD_SIZE", 1)))  # set by torchrun
+    return max(1, usable_cores() // int(os.environ.get("LOCAL_WORLD_SIZE", 1)))  # set by torchrun
 
 
 def training_device() -> torch.device:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import io
-import os
 from pathlib import Path
 
 import sentencepiece
 
 from ixc.conversation import TURN_END, TURN_START
+from ixc.out_files import write_whole
 from ixc.training.wording import CHARACTERS
 
 IMAGE_TOKEN = "[UNUSED_TOKEN_144]"  # noqa: S105 - a placeholder's name
@@ -41,7 +41,4 @@ def write_tokenizer_model(path: Path) -> None:
         num_threads=1,
         minloglevel=2,
     )
-    # Processes that train together all write it: each reads a whole file, whoever's it is.
-    aside = path.with_name(f"{path.name}.{os.getpid()}")
-    aside.write_bytes(buffer.getvalue())
-    aside.replace(path)
+    write_whole(path, buffer.getvalue())  # processes that train together all do: each reads a whole file, whoever's it is

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import AsyncIterator, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import gradio as gr
 
@@ -16,18 +16,14 @@ from ixc.application.fair_threads import FairThreads, Shares
 from ixc.application.services import Services
 from ixc.application.waiting import page_caller
 from ixc.chat.events import Event, TextDelta
+from ixc.chat.interface import ChatEngine
 from ixc.chat.request import ChatRequest, StopFlag
 from ixc.conversation import ImageView, Turn
 from ixc.errors import EmptyQuestion, SettingsError, UploadFailed
 from ixc.imaging.decode import DecodedImage, decode_image
 from ixc.plan_facts import plan_facts
-from ixc.settings import GenerationSettings
 from ixc.ui.api_errors import api_error
 from ixc.ui.components import ImageUpload, check_budget
-
-if TYPE_CHECKING:
-    from ixc.chat.engine import Engine
-
 
 _PLANNERS = Shares(num_threads=4, threads_each=2, waiting=24, waiting_each=8)
 """Under way and waiting together they leave room among Gradio's threads for as many questions as the line has places."""
@@ -65,7 +61,8 @@ class _Asked:
     image: Path | None
     budget: int | None
     """None: that of the model that answers."""
-    given: dict[str, float | None]
+    given: dict[str, float]
+    """Generation settings that were named."""
     system: str | None
     pairs: tuple[tuple[str, str], ...]
     caller: str | None
@@ -120,7 +117,7 @@ class ApiHandlers:
 
         ``history`` holds earlier [question, answer] pairs about the same image. Cancelling the job stops the model.
         """
-        given = {
+        settings = {
             "max_new_tokens": max_new_tokens,
             "temperature": temperature,
             "top_p": top_p,
@@ -132,6 +129,7 @@ class ApiHandlers:
             if not question or not question.strip():
                 raise EmptyQuestion("Type a question first.")
             budget = None if max_patches is None else self._budget(max_patches)
+            given = {name: value for name, value in settings.items() if value is not None}
             caller = page_caller(request.username, getattr(request.client, "host", ""))
             asked = _Asked(question, image, budget, given, system, _pairs(history), caller)
             stop, text = StopFlag(), ""
@@ -149,7 +147,7 @@ class ApiHandlers:
         """The answer's events. The image is decoded when it is the question's turn: twenty that wait hold no pixels."""
         session = f"api-{uuid.uuid4().hex}"
 
-        def build_request(engine: Engine) -> ChatRequest:
+        def build_request(engine: ChatEngine) -> ChatRequest:
             decoded = self._decode(asked.image)
             budget = engine.default_max_patches if asked.budget is None else asked.budget
             view = ImageView(decoded.image_id, budget) if decoded else None
@@ -160,7 +158,7 @@ class ApiHandlers:
                 turns=tuple(Turn(question, answer, view) for question, answer in asked.pairs),
                 images={decoded.image_id: decoded} if decoded else {},
                 system=engine.default_system if asked.system is None else asked.system,
-                generation=_generation(engine.default_generation, asked.given),
+                generation=engine.default_generation.with_given(asked.given),
             )
 
         try:
@@ -198,18 +196,3 @@ def _pairs(history: Any) -> tuple[tuple[str, str], ...]:
     ):
         raise SettingsError("The history must be a list of [question, answer] pairs.")
     return tuple((question, answer) for question, answer in pairs)
-
-
-def _generation(defaults: GenerationSettings, given: dict[str, float | None]) -> GenerationSettings:
-    """``defaults`` with what was given. Raises SettingsError for a value out of range."""
-    values: dict[str, Any] = {name: getattr(defaults, name) for name in given} | {
-        name: value for name, value in given.items() if value is not None
-    }
-    for name in ("max_new_tokens", "num_beams", "seed"):
-        value = values[name]
-        if value is not None and float(value) != int(value):
-            raise SettingsError(f"{name} must be a whole number, not {value}.")
-        values[name] = None if value is None else int(value)
-    asks_to_sample = given["temperature"] is not None or given["top_p"] is not None
-    values["do_sample"] = (defaults.do_sample or asks_to_sample) and values["temperature"] > 0 and values["num_beams"] == 1
-    return replace(defaults, **values)

@@ -150,6 +150,8 @@ def _forget_session(services: Services, trimmer: HeapTrimmer) -> Any:
     def forget(request: gr.Request) -> None:
         """The tab is gone. A running answer is stopped, and frees what it still puts back when it ends."""
         services.store.close(request.session_hash)
+        if services.read_ahead is not None:
+            services.read_ahead.forget(request.session_hash)
         if services.provider.engine is not None:
             services.provider.engine.forget(request.session_hash)
         trimmer.after_freeing()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import gradio as gr
 
@@ -15,6 +15,7 @@ from ixc.application.services import Services
 from ixc.application.strings import translate
 from ixc.application.waiting import Ticket, page_caller
 from ixc.chat.events import Finished, PrefillProgress, TextDelta
+from ixc.chat.interface import ChatEngine
 from ixc.chat.request import ChatRequest, StopFlag
 from ixc.errors import EmptyQuestion, SettingsError
 from ixc.ui.components import Widget
@@ -22,9 +23,6 @@ from ixc.ui.export import export_file
 from ixc.ui.image_panel import ImagePanel, event_value, image_gone, session_id, shows_image
 from ixc.ui.settings_panel import AnswerSettings, SettingsPanel, defaults_update, layout_settings_panel
 from ixc.ui.transcript import AskedView, AskedWith, Conversation, Exchange, LiveAnswer, restored, transcript_page_value
-
-if TYPE_CHECKING:
-    from ixc.chat.engine import Engine
 
 _SHOW_EVERY_S = 0.04
 """Text is shown at most 25 times a second: more is not seen, and every showing costs the server some milliseconds."""
@@ -245,7 +243,7 @@ class ChatHandlers:
         live = LiveAnswer(asked.question, asked.view, model=asked.model)
         yield [transcript_page_value(past, live), past]  # the page takes the question out of its field
 
-        def build_request(engine: Engine) -> ChatRequest:
+        def build_request(engine: ChatEngine) -> ChatRequest:
             nonlocal asked, live
             asked = _as_seen_by(engine, asked, asking.shown.budget)  # another may have been chosen while the question waited
             chosen = self._chosen(asking.shown, has_changed=len(self._services.provider.defaults) != num_models)
@@ -294,7 +292,7 @@ class ChatHandlers:
         return AnswerSettings.from_values(*values)
 
     def _request(
-        self, engine: Engine, asked: Exchange, past: Conversation, chosen: AnswerSettings, session: str
+        self, engine: ChatEngine, asked: Exchange, past: Conversation, chosen: AnswerSettings, session: str
     ) -> ChatRequest:
         images = self._services.store.images(session)
         lookup = engine.default_generation.prompt_lookup_tokens  # the server's setting, for which the page has no control
@@ -321,7 +319,7 @@ def _answered(asked: Exchange, answer: str, **outcome: Any) -> Exchange:
     return replace(asked, answer=answer, lacks_image=asked.lacks_image and bool(answer), **outcome)
 
 
-def _as_seen_by(engine: Engine, asked: Exchange, budget: int) -> Exchange:
+def _as_seen_by(engine: ChatEngine, asked: Exchange, budget: int) -> Exchange:
     """The question as ``engine`` answers it: with its name and its way of cutting the image."""
     view = asked.view
     if view is not None:

@@ -8,6 +8,7 @@ import sys
 import traceback
 import weakref
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -186,7 +187,8 @@ class _OneFile(route_utils.GradioMultiPartParser):
         finally:
             if not is_whole:  # also when the sender has gone, or was too slow
                 for file in self._files_to_close_on_error:
-                    file.close()
+                    with suppress(OSError):  # it writes what it still holds, which a full disk does not take
+                        file.close()
                     Path(file.name).unlink(missing_ok=True)
 
 

@@ -148,6 +148,8 @@ class ImageHandlers:
 
     def remove(self, request: gr.Request) -> tuple[Any, Any]:
         self._services.store.clear_current(session_id(request))
+        if self._services.read_ahead is not None:
+            self._services.read_ahead.forget(session_id(request))
         return stage_value(None), None
 
     def plan_value(self, held: HeldImage, budget: int, request: gr.Request, talk: Sequence[Any]) -> dict[str, Any]:
@@ -156,9 +158,14 @@ class ImageHandlers:
         engine, status = services.provider.engine, services.provider.status
         plan = status.layout.plan(held.image.size_px, budget)
         limit = services.settings.max_patches_limit
-        prompt = PromptPreview() if engine is None else engine.preview(self._next_request(held, plan, request, talk))
+        prompt, reads_ahead = PromptPreview(), False
+        if engine is not None:
+            next_request = self._next_request(held, plan, request, talk)
+            prompt, reads_ahead = engine.preview(next_request), engine.reads_ahead and services.read_ahead is not None
+            if reads_ahead:
+                services.read_ahead.soon(next_request)
         value = plan_page_value(plan, held.image.image_id, limit, prompt, engine)
-        return {**value, "askedFor": {"budget": budget, "model": status.key}}
+        return {**value, "readsAhead": reads_ahead, "askedFor": {"budget": budget, "model": status.key}}
 
     def _next_request(self, held: HeldImage, plan: ImagePlan, request: gr.Request, talk: Sequence[Any]) -> ChatRequest:
         """The next question before it has words. Without ``talk`` it is the first one."""

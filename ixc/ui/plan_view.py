@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from ixc.chat.interface import CostEstimate, PromptPreview
+from ixc.chat.interface import ChatEngine, PromptPreview
 from ixc.dual_perspective import DualPerspectivePlan
 from ixc.image_layout import LayoutKind
 from ixc.imaging.overlay import plan_svg
@@ -12,10 +12,6 @@ from ixc.imaging.ribbon import ribbon_svg
 from ixc.plan_cells import cell_rect, plan_cells
 from ixc.single_view import ImagePlan, SingleViewPlan
 from ixc.tiling import Scaling, SizePx, TilePlan, plan_tiles, scaling, suggest_max_patches
-
-if TYPE_CHECKING:
-    from ixc.chat.engine import Engine
-
 
 _DRAWN_LAYERS = ("padding", "tiles")
 """The page writes numbers and newline marks itself, so that they keep their size on screen however far one zooms in."""
@@ -29,7 +25,9 @@ def page_key(image_id: str) -> str:
     return image_id[:_KEY_LENGTH]
 
 
-def plan_page_value(plan: ImagePlan, image_id: str, limit: int, prompt: PromptPreview, engine: Engine | None) -> dict[str, Any]:
+def plan_page_value(
+    plan: ImagePlan, image_id: str, limit: int, prompt: PromptPreview, engine: ChatEngine | None
+) -> dict[str, Any]:
     """Everything that changes when the slider moves, another model is chosen or the conversation goes on.
 
     ``limit`` bounds the suggested budget. ``prompt`` is what stands around the image; nothing while no model is there to count.
@@ -42,7 +40,7 @@ def plan_page_value(plan: ImagePlan, image_id: str, limit: int, prompt: PromptPr
         "ribbon": ribbon_svg(plan, prompt.num_before, prompt.num_after),
         "text": {"before": prompt.num_before, "after": prompt.num_after, "turns": prompt.num_turns},
         "room": room_numbers(plan, prompt, engine),
-        "cost": cost_numbers(prompt.cost, engine),
+        "cost": cost_numbers(plan, prompt, engine),
     }
 
 
@@ -110,18 +108,24 @@ def cell_numbers(plan: ImagePlan) -> list[list[int]]:
     return numbers
 
 
-def room_numbers(plan: ImagePlan, prompt: PromptPreview, engine: Engine | None) -> dict[str, Any] | None:
+def room_numbers(plan: ImagePlan, prompt: PromptPreview, engine: ChatEngine | None) -> dict[str, Any] | None:
     """Tokens of the whole prompt but for the question's words, and how many the model takes (None: not known)."""
     if engine is None:
         return None
     return {"tokens": prompt.num_before + plan.num_visual_tokens + prompt.num_after, "max": engine.info.max_context_tokens}
 
 
-def cost_numbers(estimate: CostEstimate | None, engine: Engine | None) -> dict[str, Any] | None:
-    """Memory and time to first token expected with the loaded model; None without one."""
+def cost_numbers(plan: ImagePlan, prompt: PromptPreview, engine: ChatEngine | None) -> dict[str, Any] | None:
+    """Memory and time to first token expected with the loaded model, and whether it has read the image; None without one."""
+    estimate = prompt.cost
     if estimate is None or engine is None:
         return None
-    return {"bytes": estimate.memory_bytes, "ttftMs": estimate.time_to_first_token_ms, "device": engine.device_name}
+    return {
+        "bytes": estimate.memory_bytes,
+        "ttftMs": estimate.time_to_first_token_ms,
+        "device": engine.device_name,
+        "isRead": estimate.num_read_tokens >= prompt.num_before + plan.num_visual_tokens,
+    }
 
 
 def _width_height(size_px: SizePx) -> list[int]:

@@ -61,17 +61,16 @@ class AnswerSettings:
     def from_values(
         cls, length: float, temperature: float, top_p: float, repetition: float, beams: float, seed: str | None, system: str
     ) -> AnswerSettings:
-        """Raises SettingsError for a value out of range. Beams exclude sampling, and temperature 0 means none."""
-        generation = GenerationSettings(
-            max_new_tokens=int(length),
-            do_sample=temperature > 0 and int(beams) == 1,
-            temperature=float(temperature),
-            top_p=float(top_p),
-            repetition_penalty=float(repetition),
-            num_beams=int(beams),
-            seed=_parse_seed(seed),
-        )
-        return cls(generation, system or "")
+        """Raises SettingsError for a value out of range. The page names every one of them."""
+        named = {
+            "max_new_tokens": length,
+            "temperature": temperature,
+            "top_p": top_p,
+            "repetition_penalty": repetition,
+            "num_beams": beams,
+            "seed": _parse_seed(seed),
+        }
+        return cls(GenerationSettings().with_given(named), system or "")
 
 
 def layout_settings_panel(settings: Settings) -> SettingsPanel:

@@ -7,7 +7,7 @@ import pytest
 
 from ixc.application.fair_threads import FairThreads, Shares
 from ixc.errors import EngineBusy
-from tests.serving.loops import run_apart
+from tests.event_loops import run_apart
 
 
 class Gates:

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -18,7 +19,7 @@ from ixc.errors import CheckpointError, SettingsError
 from ixc.models.xcomposer2 import XComposer2Config
 from ixc.settings import Settings
 from ixc.ui.settings_panel import model_choices
-from tests.models.hub import COMMIT, REPOSITORY, StandInHub
+from tests.models.hub import COMMIT, REPOSITORY, DownloadHub
 
 WEIGHTS_OF_THE_7B = 8_597_499_904
 """As test_precision counts them by hand."""
@@ -100,37 +101,44 @@ import psutil
 from ixc.application.model_files import fetch_model
 from ixc.errors import IxcError
 from ixc.settings import Settings
-psutil.virtual_memory = lambda: SimpleNamespace(total=int(sys.argv[2]))
 psutil.swap_memory = lambda: SimpleNamespace(total=0)
-try:
-    fetch_model(Settings(model=sys.argv[1], device="cpu"), 0, lambda step, share: print("share", share))
-except IxcError as error:
-    print(type(error).__name__, error)
+for free_bytes in sys.stdin:
+    psutil.virtual_memory = lambda: SimpleNamespace(total=int(free_bytes))
+    shares = []
+    try:
+        fetch_model(Settings(model=sys.argv[1], device="cpu"), 0, lambda step, share: shares.append(share))
+        print("fetched", shares[-1], flush=True)
+    except IxcError as error:
+        print(type(error).__name__, error, flush=True)
 """
 
 
 def test_what_does_not_fit_is_not_downloaded(seven_b, tmp_path):
-    hub = StandInHub({"config.json": (seven_b / "config.json").read_bytes(), "model.safetensors": b"0" * 2_000_000})
+    hub = DownloadHub({"config.json": (seven_b / "config.json").read_bytes(), "model.safetensors": b"0" * 2_000_000})
     kept = {name: value for name, value in os.environ.items() if not name.startswith("HF_")}
     environment = kept | {"HF_ENDPOINT": hub.endpoint, "HF_HOME": str(tmp_path / "hf"), "HF_HUB_DISABLE_XET": "1"}
+    command = [sys.executable, "-c", PROGRAM, REPOSITORY]
+    with subprocess.Popen(command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        too_late = threading.Timer(120, process.kill)
+        too_late.start()
 
-    def run(free_bytes: int) -> str:
-        command = [sys.executable, "-c", PROGRAM, REPOSITORY, str(free_bytes)]
-        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False)
-        assert done.returncode == 0, done.stderr
-        return done.stdout
+        def told_with(free_bytes: int) -> str:
+            print(free_bytes, file=process.stdin, flush=True)
+            return process.stdout.readline()
 
-    try:
-        told = run(9_000_000_000)
-        assert told == (
-            f"ModelTooLarge The weights of {REPOSITORY} take 17.2 GB of memory and this machine has 9.0 GB for them; "
-            "set IXC_PRECISION=int8 or int4, or choose a smaller model.\n"
-        )
-        assert {name for _, name in hub.requests} == {"config.json"}
-        assert not list((tmp_path / "hf").rglob("snapshots"))  # the Hub's cache has not heard of it
-        assert "share 1.0" in run(18_000_000_000)
-    finally:
-        hub.close()
+        try:
+            assert told_with(9_000_000_000) == (
+                f"ModelTooLarge The weights of {REPOSITORY} take 17.2 GB of memory and this machine has 9.0 GB for them; "
+                "set IXC_PRECISION=int8 or int4, or choose a smaller model.\n"
+            )
+            assert {name for _, name in hub.requests} == {"config.json"}
+            assert not list((tmp_path / "hf").rglob("snapshots"))  # the Hub's cache has not heard of it
+            assert told_with(18_000_000_000) == "fetched 1.0\n"
+        finally:
+            too_late.cancel()
+            process.stdin.close()
+            hub.close()
+    assert process.returncode == 0
 
 
 def test_a_choice_says_what_is_still_to_be_downloaded(monkeypatch, tmp_path):

@@ -62,8 +62,8 @@ def chat_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def app(chat_checkpoint: Path, browser_type_launch_args: dict) -> Iterator[AppProcess]:
-    # Small chunks: the little model would else have read 64 tiles before a tester can press Stop.
-    with AppProcess({"IXC_MODEL": str(chat_checkpoint), "IXC_PREFILL_CHUNK": "64"}) as running:
+    # Small chunks, and nothing read ahead: the little model would else have read 64 tiles before a tester can press Stop.
+    with AppProcess({"IXC_MODEL": str(chat_checkpoint), "IXC_PREFILL_CHUNK": "64", "IXC_READ_AHEAD": "off"}) as running:
         assert running.wait_for_model() == "ready", running.log()
         yield running
 

@@ -11,16 +11,16 @@ from ixc.benchmarks.app_process import AppProcess
 from tests.browser.conftest import PHONE
 from tests.browser.test_models import choose_model, offered_as
 from tests.checkpoints import VL_REFERENCE, write_chat_checkpoint
-from tests.models.hub import REPOSITORY, StandInHub
+from tests.models.hub import REPOSITORY, DownloadHub
 
 NOWHERE = "someone/nothing"
 READY = "n => ixc.last('model').phase === 'ready' && ixc.last('model').name === n"
 
 
 @pytest.fixture(scope="module")
-def hub(tmp_path_factory) -> Iterator[StandInHub]:
+def hub(tmp_path_factory) -> Iterator[DownloadHub]:
     folder = write_chat_checkpoint(tmp_path_factory.mktemp("on-the-hub") / "model", reference=VL_REFERENCE)
-    hub = StandInHub({path.name: path.read_bytes() for path in folder.iterdir()})
+    hub = DownloadHub({path.name: path.read_bytes() for path in folder.iterdir()})
     yield hub
     hub.close()
 
@@ -41,6 +41,14 @@ def start_choosing(user, name: str) -> None:
         user.page.click("#ixc-settings-button")
     user.page.click("#ixc-model input")
     user.page.get_by_role("option", name=offered_as(name)).click()
+
+
+def look_how_far_it_is(user) -> None:
+    """As the page does by itself every two seconds, and at once when one comes back to it; and let it show what it is told."""
+    with user.page.expect_response("**/run/predict*") as look:
+        user.page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+    look.value.finished()
+    user.page.evaluate("() => new Promise((done) => setTimeout(() => requestAnimationFrame(done)))")
 
 
 def note(user) -> str:
@@ -65,8 +73,9 @@ def test_the_old_model_answers_while_the_new_one_is_downloaded(visit, downloadin
     user.wait_for_answer(1)
     assert user.answers()[0].removeprefix("Answer:").strip()
     user.page.locator(".ixc-hit").first.hover()
-    user.page.wait_for_timeout(5000)  # two looks at how far it is
-    assert user.page.locator("#ixc-tip").is_visible()  # do not disturb
+    for _ in range(2):
+        look_how_far_it_is(user)
+    assert user.page.locator("#ixc-tip").is_visible()  # it was not disturbed
     user.page.click("#ixc-model-chip")
     about = user.page.locator("#ixc-model-note").inner_text()
     assert f"here still answers while {REPOSITORY} is downloaded." in about

@@ -4,25 +4,15 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Iterator
 
 import httpx
 import pytest
 from PIL import Image
 
-from ixc.benchmarks.app_process import AppProcess
 from tests.browser.conftest import TIMEOUT_MS
 
 # Grid (columns x rows) and visual tokens of 3840x1600, from the paper's formula and the reference's layout table.
 REFERENCE_3840X1600 = {25: ("7 × 3", "3,217"), 55: ("11 × 5", "8,137")}
-
-
-@pytest.fixture(scope="module")
-def inf_nano(browser_type_launch_args) -> Iterator[AppProcess]:
-    """The small model that looks at a square two ways and is asked in English."""
-    with AppProcess({"IXC_MODEL": "inf-nano"}) as running:
-        assert running.wait_for_model() == "ready", running.log()
-        yield running
 
 
 def test_upload_shows_the_picture_under_its_plan(visit, wide_image):
@@ -145,20 +135,6 @@ def test_layers_can_be_switched_off(visit, wide_image):
     assert not user.page.locator(".ixc-token-grid").is_visible()  # of tiles there would be too many
 
 
-def test_the_token_grid_of_a_square_can_be_switched_off(visit, inf_nano, wide_image):
-    user = visit(inf_nano.url)
-    user.upload(wide_image)
-    grid = user.page.locator(".ixc-token-grid")
-    assert grid.is_visible()
-    user.page.uncheck("#ixc-layer-tokens")
-    assert not grid.is_visible()
-    user.page.click("[data-input='336']")
-    user.page.wait_for_function("() => ixc.last('plan').plan.viewPx === 336")
-    assert not grid.is_visible()
-    user.page.check("#ixc-layer-tokens")
-    assert grid.is_visible()
-
-
 def test_the_picture_holds_its_place_while_the_slider_moves(visit, wide_image):
     user = visit()
     user.upload(wide_image)
@@ -180,15 +156,6 @@ def test_an_example_fills_image_budget_and_question(visit):
     assert user.page.locator("#ixc-question textarea").input_value() == "What does the sign say?"
     assert user.page.evaluate("ixc.last('plan').plan.budget") == 3
     assert user.page.locator("#ixc-budget-slider").input_value() == "3"
-
-
-def test_an_example_asks_in_english_where_the_model_understands_nothing_else(visit, inf_nano):
-    user = visit(inf_nano.url, locale="zh-CN")
-    user.page.wait_for_selector('#ixc-model-chip[data-phase="ready"]')
-    assert "请用英文提问" in user.page.locator(".ixc-empty").inner_text()
-    user.page.locator(".ixc-example").nth(0).click()
-    user.page.wait_for_selector("#ixc-overlay svg")
-    assert user.page.locator("#ixc-question textarea").input_value() == "What does the sign say?"
 
 
 def test_pasting_and_dropping_open_an_image(visit, small_image):

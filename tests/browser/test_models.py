@@ -31,7 +31,7 @@ COLOURS = [
 
 @pytest.fixture(scope="module")
 def many_models(tmp_path_factory, chat_checkpoint, browser_type_launch_args) -> Iterator[AppProcess]:
-    """Starts with a folder that says how it cuts but holds no weights; three others can be chosen."""
+    """Starts with a folder that says how it cuts but holds no weights; four others can be chosen."""
     folder = tmp_path_factory.mktemp("models")
     dual = folder / "dual"
     dual.mkdir()
@@ -40,7 +40,7 @@ def many_models(tmp_path_factory, chat_checkpoint, browser_type_launch_args) -> 
     tiled = folder / "tiled"
     tiled.symlink_to(chat_checkpoint)
     inf = write_inf_checkpoint(folder / "inf")
-    with AppProcess({"IXC_MODEL": str(dual), "IXC_MODELS": f"{tiled},{single},{inf}"}) as running:
+    with AppProcess({"IXC_MODEL": str(dual), "IXC_MODELS": f"{tiled},{single},{inf},inf-nano"}) as running:
         assert running.wait_for_model() == "failed"
         yield running
 
@@ -209,6 +209,30 @@ def test_inf_llava_answers_and_its_input_can_be_changed_in_between(visit, many_m
     assert all(answer.strip() for answer in user.answers())
     assert "1008" in user.stats()[0]
     assert "336" in user.stats()[1]
+
+
+def test_the_token_grid_of_a_square_can_be_switched_off(visit, many_models, wide_image):
+    user = visit(many_models.url)
+    choose_model(user, "inf")
+    user.upload(wide_image)
+    grid = user.page.locator(".ixc-token-grid")
+    assert grid.is_visible()
+    user.page.uncheck("#ixc-layer-tokens")
+    assert not grid.is_visible()
+    user.page.click("[data-input='336']")
+    user.page.wait_for_function("() => ixc.last('plan').plan.viewPx === 336")
+    assert not grid.is_visible()
+    user.page.check("#ixc-layer-tokens")
+    assert grid.is_visible()
+
+
+def test_an_example_asks_in_english_where_the_model_understands_nothing_else(visit, many_models):
+    user = visit(many_models.url, locale="zh-CN")
+    choose_model(user, "inf-nano")
+    user.page.locator(".ixc-empty", has_text="请用英文提问").wait_for()
+    user.page.locator(".ixc-example").nth(0).click()
+    user.page.wait_for_selector("#ixc-overlay svg")
+    assert user.page.locator("#ixc-question textarea").input_value() == "What does the sign say?"
 
 
 def test_one_detail_is_compared_as_each_model_gets_it(visit, many_models, wide_image):

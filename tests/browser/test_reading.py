@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from ixc.benchmarks.app_process import AppProcess
@@ -31,6 +33,11 @@ def choose_example(user, place):
     user.page.wait_for_selector("#ixc-overlay svg")
 
 
+def wait_until_read(user):
+    """Until the page says that the model has read what it shows."""
+    user.page.locator('[data-fact="cost"]', has_text="the model has read the image").wait_for()
+
+
 def test_the_slider_starts_with_the_models_own_budget(visit, nano):
     user = visit(nano.url)
     user.page.wait_for_function("() => document.querySelector('.ixc-budget-value').innerText === '9'")
@@ -53,6 +60,23 @@ def test_a_delivery_note_is_too_small_in_one_view_and_read_in_many_tiles(visit, 
     assert ask_at(user, 1, "What is the date?").startswith("The text is too small to read here. Try ")
     assert ask_at(user, 16, "What is the date?") == "Date: 14.03.2026"
     assert ask_at(user, 25, "What is the date?") == "Date: 14.03.2026"
+
+
+def test_the_image_is_read_while_its_user_types(visit, nano):
+    user = visit(nano.url)
+    choose_example(user, DELIVERY_NOTE)
+    user.set_budget(16)
+    wait_until_read(user)
+    user.ask("What is the date?")
+    user.wait_for_answer(1)
+    assert user.answers()[0].strip().splitlines()[-1] == "Date: 14.03.2026"
+    num_prompt, num_cached = (
+        int(number.replace(",", "")) for number in re.findall(r"([\d,]+) (?:prompt tokens|from cache)", user.stats()[0])
+    )
+    assert num_prompt - 30 < num_cached < num_prompt
+    user.set_budget(25)
+    wait_until_read(user)
+    assert len(user.answers()) == 1
 
 
 @pytest.mark.parametrize(

@@ -21,11 +21,11 @@ GREEDY = types.SimpleNamespace(next_token=lambda logits: int(logits.argmax()))
 def answer(runner):
     """The picture's embeddings, and the likeliest ids after a prompt that shows it."""
     tiles = torch.randint(0, 256, (2, 3, 336, 336), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
-    embeds_TD = runner.embed_image(tiles, PLAN.grid, lambda: False, lambda done, total: None)
+    embeds_TD = runner.embed_image(tiles, PLAN.grid)
     prompt = EncodedPrompt((TextSegment((1, 7, 8)), ImageSegment(VIEW, PLAN), TextSegment((9, 10, 11))))
     cache = runner.new_cache(len(prompt) + 8)
-    logits_V = runner.prefill(prompt, {VIEW: embeds_TD}, cache, lambda: False, lambda done, total: None)
-    return embeds_TD, list(runner.decode(logits_V, GREEDY, cache, 5, lambda: False))
+    logits_V = runner.prefill(prompt, {VIEW: embeds_TD}, cache)
+    return embeds_TD, list(runner.decode(logits_V, GREEDY, cache, 5))
 
 
 @pytest.fixture

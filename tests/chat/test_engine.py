@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from ixc.chat.engine import _Job
 from ixc.chat.events import FinishReason
+from ixc.chat.job import Job
 from ixc.chat.prompt import EncodedPrompt
 from ixc.chat.request import ChatRequest, StopFlag
 from ixc.conversation import ImageView, Turn, build_prompt, render_chat
@@ -253,7 +253,7 @@ def test_more_letters_than_any_tokens_hold_are_refused_before_they_are_counted(e
 def test_a_request_is_no_other_that_asks_the_same(images):
     """Compared field by field, two about the same pictures would compare pixels, which have no truth of their own."""
     request = ChatRequest("a", "What?", None, (), images, "", GREEDY)
-    jobs = [_Job(request, EncodedPrompt(()), StopFlag(), 0.0) for _ in range(2)]
+    jobs = [Job(request, EncodedPrompt(()), StopFlag(), 0.0) for _ in range(2)]
     assert jobs[0] != jobs[1]
     assert jobs.index(jobs[1]) == 1
 

@@ -47,3 +47,15 @@ def test_lines_end_where_servers_end_them_wherever_the_network_cuts(lines, end, 
 
 def test_bytes_that_are_no_text_end_nothing():
     assert list(lines_of([b"data: \xff", b"\xe2\x80", b"\n"])) == ["data: \ufffd\ufffd"]
+
+
+def test_counts_that_are_null_cost_no_answer():
+    """As some servers send them in the last chunk."""
+    chunks = [
+        {"choices": [{"delta": {"content": "Wh"}}]},
+        {"choices": [{"delta": {"content": "ole"}, "finish_reason": "stop"}]},
+        {"choices": [], "usage": {"prompt_tokens": None, "completion_tokens": None}, "timings": None},
+    ]
+    events = list(StreamReader().events([*(f"data: {json.dumps(chunk)}" for chunk in chunks), "data: [DONE]"]))
+    assert [event.text for event in events[:2]] == ["Wh", "ole"]
+    assert (events[-1].stats.num_new_tokens, events[-1].stats.num_prompt_tokens) == (2, 0)

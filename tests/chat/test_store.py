@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ixc.chat.memory import bounded_cache
-from ixc.chat.store import SessionStore
+from ixc.chat.store import CacheStore
 from ixc.settings import CacheLimits
 
 
@@ -34,7 +34,7 @@ def test_a_gpu_keeps_what_half_of_its_free_memory_holds_unless_it_is_told(monkey
 
 
 def test_least_recently_used_goes_first_when_bytes_run_out(clock):
-    store = SessionStore(CacheLimits(max_bytes=100), clock)
+    store = CacheStore(CacheLimits(max_bytes=100), clock)
     store.put("a", "x", 1, 40)
     store.put("b", "x", 2, 40)
     assert store.get("a", "x") == 1
@@ -44,13 +44,13 @@ def test_least_recently_used_goes_first_when_bytes_run_out(clock):
 
 
 def test_a_value_larger_than_the_limit_is_not_kept(clock):
-    store = SessionStore(CacheLimits(max_bytes=100), clock)
+    store = CacheStore(CacheLimits(max_bytes=100), clock)
     store.put("a", "x", 1, 101)
     assert store.report() == {"sessions": 0, "entries": 0, "bytes": 0}
 
 
 def test_a_value_larger_than_the_limit_costs_others_nothing_but_what_it_was_to_replace(clock):
-    store = SessionStore(CacheLimits(max_bytes=100), clock)
+    store = CacheStore(CacheLimits(max_bytes=100), clock)
     for session in "abcde":
         store.put(session, "x", session, 10)
     store.put("f", "x", "large", 101)
@@ -60,7 +60,7 @@ def test_a_value_larger_than_the_limit_costs_others_nothing_but_what_it_was_to_r
 
 
 def test_old_values_expire_and_use_keeps_them_young(clock):
-    store = SessionStore(CacheLimits(max_age_s=10), clock)
+    store = CacheStore(CacheLimits(max_age_s=10), clock)
     store.put("a", "used", 1, 1)
     store.put("a", "unused", 2, 1)
     clock.now_s = 8
@@ -72,7 +72,7 @@ def test_old_values_expire_and_use_keeps_them_young(clock):
 
 
 def test_sessions_beyond_the_limit_go_whole(clock):
-    store = SessionStore(CacheLimits(max_sessions=2), clock)
+    store = CacheStore(CacheLimits(max_sessions=2), clock)
     for session in "abc":
         store.put(session, "x", session, 1)
         store.put(session, "y", session, 1)
@@ -81,7 +81,7 @@ def test_sessions_beyond_the_limit_go_whole(clock):
 
 
 def test_room_is_made_by_what_was_used_longest_ago_but_not_by_ones_own(clock):
-    store = SessionStore(CacheLimits(), clock)
+    store = CacheStore(CacheLimits(), clock)
     for session in "abc":
         store.put(session, "x", session, 40)
     store.get("a", "x")
@@ -94,7 +94,7 @@ def test_room_is_made_by_what_was_used_longest_ago_but_not_by_ones_own(clock):
 
 
 def test_take_removes_and_forget_drops_one_session_only(clock):
-    store = SessionStore(CacheLimits(), clock)
+    store = CacheStore(CacheLimits(), clock)
     store.put("a", "x", 1, 1)
     assert store.take("a", "x") == 1
     assert store.take("a", "x") is None
@@ -107,7 +107,7 @@ def test_take_removes_and_forget_drops_one_session_only(clock):
 
 @given(st.lists(st.tuples(st.sampled_from("abc"), st.sampled_from("xyz"), st.integers(0, 60))))
 def test_never_more_than_the_limits(puts):
-    store = SessionStore(CacheLimits(max_bytes=100, max_sessions=2))
+    store = CacheStore(CacheLimits(max_bytes=100, max_sessions=2))
     held = {}
     for session, key, num_bytes in puts:
         store.put(session, key, (session, key), num_bytes)

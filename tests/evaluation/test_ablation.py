@@ -10,7 +10,7 @@ from safetensors.torch import load_file, save_file
 
 import ixc.training
 from ixc.evaluation import ablation
-from ixc.evaluation.run import weights_digest
+from ixc.evaluation.run import weights_fingerprint
 from ixc.models.presets import NANO
 from ixc.models.xcomposer2 import XComposer2ForCausalLM
 
@@ -38,22 +38,22 @@ def read(path: Path) -> dict:
     return json.loads(path.read_text())
 
 
-def shipped_digest():
-    return weights_digest(XComposer2ForCausalLM.from_pretrained(NANO.source, dtype=torch.float32))
+def shipped_fingerprint():
+    return weights_fingerprint(XComposer2ForCausalLM.from_pretrained(NANO.source, dtype=torch.float32))
 
 
 def test_the_table_names_the_weights_that_all_three_began_with(ablate, tmp_path, caplog):
     table = {name: {"HD-4": FIGURES} for name in ("full", "no newline", "no global view")}
     assert ablate() == 0
-    assert read(ablate.results) == {"ablation": table, "ablation_steps": 7, "ablation_weights": shipped_digest()}
+    assert read(ablate.results) == {"ablation": table, "ablation_steps": 7, "ablation_weights": shipped_fingerprint()}
     others = load_file(NANO.source / "model.safetensors")
     others["plora_glb_GN"] = others["plora_glb_GN"] + 1
     (tmp_path / "others").mkdir()
     save_file(others, tmp_path / "others" / "model.safetensors")
-    ablate.results.write_text(json.dumps({"budgets": {"HD-4": {}}, "weights": shipped_digest()}))
+    ablate.results.write_text(json.dumps({"budgets": {"HD-4": {}}, "weights": shipped_fingerprint()}))
     with caplog.at_level(logging.WARNING):
         assert ablate(model=tmp_path / "others", out="others-out") == 0
-    assert read(ablate.results)["ablation_weights"] not in (None, shipped_digest())
+    assert read(ablate.results)["ablation_weights"] not in (None, shipped_fingerprint())
     assert "The ablation is of other weights" in caplog.text
     caplog.clear()
     with caplog.at_level(logging.WARNING):
@@ -80,7 +80,8 @@ def test_checkpoints_of_other_steps_or_weights_or_another_config_are_not_gone_on
     (tmp_path / "out" / "no-newline" / "joint").mkdir(parents=True)
     before = ablate.results.read_bytes()
     changed = tmp_path / "changed.yaml"
-    changed.write_text(CONFIG.read_text().replace("seed: 13", "seed: 14"))
+    at_home = f"model: {CONFIG.with_name('nano.yaml')}"
+    changed.write_text(CONFIG.read_text().replace("seed: 13", "seed: 14").replace("model: nano.yaml", at_home))
     for options, what in (({"steps": 100}, "steps"), ({"steps": 300, "config": changed}, "config")):
         caplog.clear()
         assert ablate(meanwhile=lambda: pytest.fail("it was trained"), **options) == 1

@@ -12,7 +12,7 @@ from PIL import Image
 from ixc.errors import EvaluationError
 from ixc.evaluation.datasets import load_dataset
 from ixc.evaluation.tasks import FORMULA_GROUP, OCRBENCH_GROUPS, TASKS
-from tests.models.hub import REPOSITORY, StandInHub
+from tests.models.hub import REPOSITORY, DownloadHub
 
 QUESTION = {"id": "1", "image": "page.png", "question": "What?", "answers": ["this"]}
 
@@ -242,7 +242,7 @@ print(sample.id, sorted(path.name for path in sample.image.parent.iterdir()))
 def test_a_data_set_on_the_hub_comes_without_its_code_and_serves_offline(tmp_path):
     image = put_image(tmp_path / "page.png").read_bytes()
     lines = json.dumps(QUESTION).encode()
-    hub = StandInHub({"docvqa-val.jsonl": lines, "page.png": image, "loader.py": b"raise SystemExit", "a.parquet": b"PAR1"})
+    hub = DownloadHub({"docvqa-val.jsonl": lines, "page.png": image, "loader.py": b"raise SystemExit", "a.parquet": b"PAR1"})
     kept = {name: value for name, value in os.environ.items() if not name.startswith("HF_")}
     environment = kept | {"HF_ENDPOINT": hub.endpoint, "HF_HOME": str(tmp_path / "hf"), "HF_HUB_DISABLE_XET": "1"}
 

@@ -20,7 +20,7 @@ from ixc.cli import main
 from ixc.errors import SettingsError
 from ixc.evaluation import held_out, nano, other_programs
 from ixc.evaluation.held_out import HELD_OUT, KNOWN, make_tasks
-from ixc.evaluation.run import weights_digest
+from ixc.evaluation.run import weights_fingerprint
 from ixc.evaluation.workers import Workers
 from ixc.models.presets import NANO
 from ixc.models.xcomposer2 import XComposer2ForCausalLM
@@ -387,13 +387,13 @@ OWN_WEIGHTS = "the model's own"
     ],
 )
 def test_figures_name_their_weights_and_an_ablation_of_others_is_told(counted, capsys, tmp_path, ablation, words):
-    digest = weights_digest(XComposer2ForCausalLM.from_pretrained(NANO.source, dtype="float32"))
-    kept = {key: digest if value == OWN_WEIGHTS else value for key, value in ablation.items()}
+    fingerprint = weights_fingerprint(XComposer2ForCausalLM.from_pretrained(NANO.source, dtype="float32"))
+    kept = {key: fingerprint if value == OWN_WEIGHTS else value for key, value in ablation.items()}
     (tmp_path / "nano_eval.json").write_text(json.dumps(kept))
     options = ["--model", "ixc-nano", "--limit", "12", "--max-patches", "4", "--out", str(tmp_path)]
     assert main(["eval", "nano", *options]) == 0
     figures = json.loads((tmp_path / "nano_eval.json").read_text())
-    assert figures["weights"] == digest
+    assert figures["weights"] == fingerprint
     assert {key: figures[key] for key in kept} == kept
     told = capsys.readouterr().err
     assert "ablation" not in told if words is None else words in told

@@ -21,7 +21,7 @@ from ixc.evaluation.run import (
     open_log,
     settings_for,
     summarise,
-    weights_digest,
+    weights_fingerprint,
     write_result,
     write_submission,
 )
@@ -169,12 +169,22 @@ def test_weights_are_told_apart_by_their_values_not_their_place():
         torch.manual_seed(seed)
         return torch.nn.Sequential(torch.nn.Linear(300, 70), torch.nn.Linear(70, 1))
 
-    digest = weights_digest(model(0))
-    assert weights_digest(model(0)) == digest != weights_digest(model(1))
+    fingerprint = weights_fingerprint(model(0))
+    assert weights_fingerprint(model(0)) == fingerprint != weights_fingerprint(model(1))
     nudged = model(0)
     nudged[1].bias.data += 1e-3
-    assert weights_digest(nudged) != digest
-    assert len(weights_digest(model(0).to("meta"))) == len(digest)
+    assert weights_fingerprint(nudged) != fingerprint
+    assert len(weights_fingerprint(model(0).to("meta"))) == len(fingerprint)
+
+
+def test_between_the_values_that_are_looked_at_a_change_goes_unseen():
+    """Of 300 x 70 values every 328th: 65 of them."""
+    model = torch.nn.Linear(300, 70, bias=False)
+    values, fingerprint = model.weight.data.view(-1), weights_fingerprint(model)
+    values[1] += 1
+    assert weights_fingerprint(model) == fingerprint
+    values[328] += 1
+    assert weights_fingerprint(model) != fingerprint
 
 
 def test_settings_of_a_run(engine, monkeypatch):

@@ -29,7 +29,7 @@ class StandInSpace:
     num_commits: int = 0
 
 
-class StandInHub:
+class SpacesHub:
     """Alice's account, who belongs to one organisation. Records what is asked, and fails where it is told to."""
 
     def __init__(self) -> None:
@@ -63,7 +63,7 @@ def _git_oid(data: bytes) -> str:
     return hashlib.sha1(b"blob %d\0" % len(data) + data).hexdigest()
 
 
-def _handler(hub: StandInHub) -> type[BaseHTTPRequestHandler]:
+def _handler(hub: SpacesHub) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
 

@@ -70,6 +70,13 @@ def test_a_file_of_users_is_read(tmp_path):
     assert read_users(path) == USERS
 
 
+def test_a_byte_order_mark_is_no_part_of_the_first_name(tmp_path):
+    path = tmp_path / "users"
+    path.write_text("alice:correct horse\r\n", encoding="utf-8-sig")
+    path.chmod(0o600)
+    assert read_users(path).users == {"alice": "correct horse"}
+
+
 def test_a_credential_of_systemd_is_read_as_it_comes(tmp_path):
     """As version 254 and later hand it over: -r--r-----, in a folder of the service's own."""
     path = tmp_path / "users"

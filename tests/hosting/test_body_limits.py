@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from contextlib import ExitStack, suppress
 
 import pytest
-import uvicorn
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.requests import Request
@@ -21,6 +20,7 @@ from ixc.hosting.access import Access, GuardedRoutes
 from ixc.hosting.body_limits import BodyLimits, BodyRules
 from ixc.hosting.body_room import BodyRoom
 from tests.event_loops import run_apart
+from tests.served import Server
 
 RULES = BodyRules(
     max_upload_bytes=3_000_000,
@@ -85,13 +85,8 @@ def address() -> Iterator[tuple[str, int]]:
     ]
     guard = Middleware(GuardedRoutes, access=Access(keys=(KEY,)), routes=[guarded])
     app = Starlette(routes=routes, middleware=[guard, Middleware(BodyLimits, rules=RULES)])
-    listener = socket.create_server(("127.0.0.1", 0))
-    server = uvicorn.Server(uvicorn.Config(app, log_level="critical"))
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
-    thread.start()
-    yield listener.getsockname()
-    server.should_exit = True
-    thread.join(10)
+    with Server(app) as server:
+        yield server.address
 
 
 def connect(address, path: str, headers: str) -> socket.socket:

@@ -7,14 +7,12 @@ import resource
 import socket
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
 import httpx
 import pytest
-import uvicorn
 from starlette.applications import Starlette
 from starlette.responses import PlainTextResponse
 from starlette.routing import Route
@@ -22,6 +20,7 @@ from starlette.routing import Route
 from ixc.benchmarks.app_process import AppProcess
 from ixc.hosting.connections import BoundedConnection, ConnectionLimits
 from ixc.hosting.logs import OnceAMinute
+from tests.served import Server
 
 WITHIN_S = 0.5
 BEGUN = b"GET / HTTP/1.1\r\nHost: x\r\nX-Slow: "
@@ -40,17 +39,10 @@ class Unhurried(BoundedConnection):
 
 
 @contextmanager
-def serving(protocol: type[BoundedConnection]) -> Iterator[tuple[str, int]]:
-    listener = socket.create_server(("127.0.0.1", 0))
+def serving(protocol: type[BoundedConnection], **options: int) -> Iterator[tuple[str, int]]:
     app = Starlette(routes=[Route("/", lambda _: PlainTextResponse("here"))])
-    server = uvicorn.Server(uvicorn.Config(app, http=protocol, log_level="critical"))
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
-    thread.start()
-    try:
-        yield listener.getsockname()
-    finally:
-        server.should_exit = True
-        thread.join(10)
+    with Server(app, http=protocol, **options) as server:
+        yield server.address
 
 
 def connect(address: tuple[str, int], sent: bytes = b"", source: str = "127.0.0.1") -> socket.socket:
@@ -72,7 +64,8 @@ def rest_of(peer: socket.socket) -> bytes:
 
 @pytest.mark.parametrize("sent", [b"", BEGUN, b"GET / HTTP/1.1\r\nHost: x\r\n\r\nGET / HT"], ids=["nothing", "half", "second"])
 def test_a_connection_whose_headers_never_end_is_closed(sent):
-    with serving(Impatient) as address, connect(address, sent) as peer:
+    """What comes together with the request before is uvicorn's to close."""
+    with serving(Impatient, timeout_keep_alive=1) as address, connect(address, sent) as peer:
         answers = rest_of(peer)
     assert answers.count(b"HTTP/1.1 200") == (1 if sent.startswith(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n") else 0)
 

@@ -15,7 +15,7 @@ from ixc.hosting.deployment import DeployOptions, describe, plan_deployment
 from ixc.hosting.space_hub import deploy
 from ixc.hosting.spacefile import PROJECT, SpaceError, read_spacefile
 from ixc.models.presets import PRESETS
-from tests.hosting.hub import TOKEN, StandInHub
+from tests.hosting.hub import TOKEN, SpacesHub
 
 SPACE = "alice/demo"
 WEIGHTS = "assets/models/ixc-nano/model.safetensors"
@@ -39,7 +39,7 @@ def hub(monkeypatch):
     for name in ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr("ixc.hosting.space_hub.get_token", lambda: None)
-    stand_in = StandInHub()
+    stand_in = SpacesHub()
     yield stand_in
     stand_in.close()
 

@@ -8,14 +8,12 @@ import queue
 import socket
 import subprocess
 import sys
-import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 
 import httpx
 import pytest
-import uvicorn
 from hypothesis import given
 from hypothesis import strategies as st
 from starlette.applications import Starlette
@@ -28,28 +26,14 @@ from ixc.hosting.replicas.affinity import conversation_key, rank
 from ixc.hosting.replicas.pool import parse_address
 from ixc.hosting.replicas.server import replica_app
 from ixc.settings import ImageLimits
+from tests.served import Server
 
 PATIENCE_S = 20
 
 
-class Server:
-    """An ASGI app on a port of its own, in a thread."""
-
-    def __init__(self, app: Starlette, port: int = 0) -> None:
-        self._listener = socket.create_server(("127.0.0.1", port))
-        self._listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self.port = self._listener.getsockname()[1]
-        self.url = f"http://127.0.0.1:{self.port}"
-        # uvicorn believes what loopback, which is all there is here, says of others.
-        config = uvicorn.Config(app, log_level="critical", timeout_graceful_shutdown=0, proxy_headers=False)
-        self._server = uvicorn.Server(config)
-        self._thread = threading.Thread(target=self._server.run, kwargs={"sockets": [self._listener]}, daemon=True)
-        self._thread.start()
-
-    def stop(self) -> None:
-        self._server.should_exit = True
-        self._thread.join(PATIENCE_S)
-        self._listener.close()
+def serve(app: Starlette, port: int = 0) -> Server:
+    """As one that is lost: nobody's answer is waited for. uvicorn believes what loopback, all there is here, says of others."""
+    return Server(app, port, timeout_graceful_shutdown=0, proxy_headers=False)
 
 
 class Replica:
@@ -66,7 +50,7 @@ class Replica:
                 Route("/v1/chat/completions", self.answer, methods=["POST"]),
             ]
         )
-        self.server = Server(self.app)
+        self.server = serve(self.app)
 
     async def answer(self, request: Request):
         body = await request.json()
@@ -89,7 +73,7 @@ class Replica:
             self.left.put(self.name)
 
     def come_back(self) -> None:
-        self.server = Server(self.app, self.server.port)
+        self.server = serve(self.app, self.server.port)
 
 
 @pytest.fixture
@@ -103,10 +87,11 @@ def replicas() -> Iterator[dict[str, Replica]]:
 @pytest.fixture
 def proxy(replicas) -> Iterator[httpx.Client]:
     urls = [replica.server.url for replica in replicas.values()]
-    server = Server(replica_app(urls, ImageLimits(max_bytes=1_000_000), check_every_s=0.05))
-    with httpx.Client(base_url=server.url, timeout=PATIENCE_S) as client:
+    with (
+        serve(replica_app(urls, ImageLimits(max_bytes=1_000_000), check_every_s=0.05)) as server,
+        httpx.Client(base_url=server.url, timeout=PATIENCE_S) as client,
+    ):
         yield client
-    server.stop()
 
 
 def conversation(number: int, num_turns: int = 1, **more) -> dict:
@@ -196,14 +181,15 @@ def test_a_caller_who_leaves_ends_the_answer_there(proxy, replicas, silent):
 
 def test_a_server_that_takes_too_long_is_neither_lost_nor_asked_twice(replicas):
     urls = [replica.server.url for replica in replicas.values()]
-    server = Server(replica_app(urls, ImageLimits(), silence_s=0.2))
-    with httpx.Client(base_url=server.url, timeout=PATIENCE_S) as impatient:
+    with (
+        serve(replica_app(urls, ImageLimits(), silence_s=0.2)) as server,
+        httpx.Client(base_url=server.url, timeout=PATIENCE_S) as impatient,
+    ):
         late = impatient.post("/v1/chat/completions", json=conversation(1, slow=True))
         assert late.status_code == 504
         assert late.json()["error"]["message"].startswith("The server did not answer in time;")
         assert states(impatient) == ["up", "up"]
         assert sum(len(replica.seen) for replica in replicas.values()) == 1
-    server.stop()
 
 
 @pytest.mark.parametrize("text", ["", "127.0.0.1:8000", "ftp://host", "http://", "http://host/else", "http://host?a=b"])

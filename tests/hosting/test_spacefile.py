@@ -102,7 +102,8 @@ def changed(path, value):
         ("hardware", "t4-small", "none for the default hardware"),
         ("models.abacus", "ixc-nano", "no hardware 'abacus'"),
         ("models.cpu-basic", "gpt", "no model 'gpt'"),
-        ("storage", "huge", "storage must be one of"),
+        ("suggested_storage", "huge", "suggested_storage must be one of"),
+        ("storage", "small", "does not know the key storage"),
         ("sleep_time_s", 0, "sleep_time_s"),
         ("variables.IXC_MAX_WAITING", 30, "put it in quotes"),
         ("variables.HF_TOKEN", "x", "both a variable and a secret"),
@@ -113,6 +114,13 @@ def test_a_wrong_spacefile_is_refused(tmp_path, path, value, says):
     (tmp_path / "Spacefile").write_text(changed(path, value), encoding="utf-8")
     with pytest.raises(SpaceError, match=re.escape(says)):
         read_spacefile(tmp_path)
+
+
+def test_storage_is_suggested_and_no_more(tmp_path):
+    """The Hub's client can ask for none; the field is for who duplicates the Space."""
+    (tmp_path / "Spacefile").write_text(changed("suggested_storage", "small"), encoding="utf-8")
+    assert read_spacefile(tmp_path).front_matter_for("cpu-basic")["suggested_storage"] == "small"
+    assert "suggested_storage" not in read_spacefile().front_matter_for("cpu-basic")
 
 
 def test_a_folder_without_one(tmp_path):

@@ -6,6 +6,7 @@ import http.server
 import json
 import threading
 from contextlib import contextmanager
+from typing import ClassVar
 
 ODD_LINE_ENDS = "a\u2028b\u2029c\x85d\x0be\x0cf\x1cg\x1dh\x1ei"
 """What str.splitlines takes for line ends and a stream of events does not."""
@@ -16,6 +17,10 @@ class Flaky(http.server.BaseHTTPRequestHandler):
 
     behaviour = "answer"
     models = ("INF-LLaVA",)
+    kind: ClassVar[dict] = {"ixc": {"layout": {"kind": "dual_perspective", "view_px": 336}}}
+    """What it lists of each model, besides its name."""
+    refusal = (400, {"error": {"message": "max_tokens must be at least 1."}})
+    """How it refuses a question, when it is strict; when it is picky, one with fields that OpenAI does not have."""
     asked = ()
     """The bodies of the questions so far."""
     known_as = None
@@ -29,14 +34,14 @@ class Flaky(http.server.BaseHTTPRequestHandler):
             type(self).released.wait(30)
         if type(self).behaviour == "starting":  # as a proxy whose servers are not up yet
             return self._json(503, {"error": {"message": "No server is up.", "code": "no_replica"}})
-        own = {"layout": {"kind": "dual_perspective", "view_px": 336}}
-        return self._json(200, {"data": [{"id": name, "ixc": own} for name in type(self).models]})
+        return self._json(200, {"data": [{"id": name, **type(self).kind} for name in type(self).models]})
 
     def do_POST(self):
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         type(self).asked += (body,)
-        if type(self).behaviour == "strict":
-            return self._json(400, {"error": {"message": "max_tokens must be at least 1."}})
+        own = {"max_patches", "repetition_penalty", "num_beams", "mm_processor_kwargs"} & set(body)
+        if type(self).behaviour == "strict" or (type(self).behaviour == "picky" and own):
+            return self._json(*type(self).refusal)
         if type(self).behaviour == "vllm" and "mm_processor_kwargs" in body:  # without --trust-request-mm-kwargs
             return self._json(400, {"error": {"message": "Per-request mm_processor_kwargs are disabled by default"}})
         if type(self).behaviour == "busy":
@@ -65,7 +70,7 @@ class Flaky(http.server.BaseHTTPRequestHandler):
         self.wfile.flush()
 
     def _json(self, status, value):
-        body = json.dumps(value).encode()
+        body = value if isinstance(value, bytes) else json.dumps(value).encode()
         self.send_response(status)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
@@ -80,8 +85,10 @@ def flaky_server(port=0):
     server = http.server.ThreadingHTTPServer(("127.0.0.1", port), Flaky)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     Flaky.behaviour, Flaky.models, Flaky.asked = "answer", ("INF-LLaVA",), ()
+    usual = Flaky.kind, Flaky.refusal
     try:
         yield server.server_port
     finally:
+        Flaky.kind, Flaky.refusal = usual
         server.shutdown()
         server.server_close()

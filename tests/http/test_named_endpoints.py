@@ -107,7 +107,7 @@ def test_chat_depends_on_the_image_and_on_the_history(client, wide_image, tmp_pa
         ({"question": "Hi", "max_patches": 99}, "Max patches must be"),
         ({"question": "Hi", "temperature": 99}, "temperature must be between"),
         ({"question": "Hi", "max_new_tokens": 0}, r"answer length \(max_new_tokens\) must be between"),
-        ({"question": "Hi", "max_new_tokens": 2.5}, "max_new_tokens must be a whole number"),
+        ({"question": "Hi", "max_new_tokens": 2.5}, r"\(max_new_tokens\) must be a whole number"),
         ({"question": "Hi", "history": [["only one"]]}, "history must be a list"),
         ({"question": "Hi", "history": {"a": 1}}, "history must be a list"),
     ],

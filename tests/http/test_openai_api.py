@@ -144,7 +144,8 @@ def test_one_caller_does_not_take_every_place_in_the_line(app, http, model):
     ("change", "words"),
     [
         ({"messages": []}, "messages must be a list"),
-        ({"messages": [{"role": "assistant", "content": "x"}]}, "needs a role"),
+        ({"messages": [{"role": "assistant", "content": "x"}]}, "last message must be the user's"),
+        ({"messages": [{"role": "assistant", "content": "x"}] * 2}, "needs a role"),
         ({"messages": [{"role": "user", "content": [{"type": "input_audio"}]}]}, "text or image_url"),
         ({"messages": [{"role": "user", "content": "  "}]}, "Type a question"),
         ({"temperature": 9}, "temperature"),

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from ixc.imaging.overlay import picture_box_percent, plan_svg, plan_svg_document
+from ixc.imaging.overlay import plan_svg, plan_svg_document
 from ixc.imaging.ribbon import ribbon_svg
 from ixc.tiling import SizePx, plan_tiles
 
@@ -135,16 +135,6 @@ def test_what_the_slider_sends_for_a_4k_image_stays_within_the_budget():
     for max_patches in (25, 55, 64):
         plan = plan_tiles(SizePx(2160, 3840), max_patches)
         assert len(plan_svg(plan) + ribbon_svg(plan, 90, 30)) <= 16_000
-
-
-@pytest.mark.parametrize(
-    ("plan", "expected"),
-    [(WIDE, (0, 100 * 14 / 1008, 100, 100 * 994 / 1008)), (TALL, (100 * 16 / 672, 0, 100 * 656 / 672, 100))],
-    ids=["wide", "tall"],
-)
-def test_where_the_picture_lies(plan, expected):
-    box = picture_box_percent(plan)
-    assert (box.left, box.top, box.right, box.bottom) == pytest.approx(expected)
 
 
 def test_a_file_of_its_own_carries_the_picture_in_its_place():

@@ -12,7 +12,7 @@ COMMIT = "0123456789abcdef0123456789abcdef01234567"
 REPOSITORY = "someone/small-model"
 
 
-class StandInHub:
+class DownloadHub:
     """Serves ``files`` (name -> bytes) as ``REPOSITORY``; records what was asked for."""
 
     def __init__(self, files: dict[str, bytes]) -> None:
@@ -43,7 +43,7 @@ class StandInHub:
         self._server.server_close()
 
 
-def _handler(hub: StandInHub) -> type[BaseHTTPRequestHandler]:
+def _handler(hub: DownloadHub) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
 

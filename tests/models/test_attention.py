@@ -3,9 +3,10 @@
 import pytest
 import torch
 from torch import nn
-from transformers import DynamicCache
+from transformers import DynamicCache, StaticCache
 
 from ixc.models.attention import attention_implementation
+from ixc.models.xcomposer2.chunk_attention import attend_aligned
 from tests import checkpoints, inf_checkpoints
 
 
@@ -54,6 +55,37 @@ def test_repeated_keys_give_the_same_and_never_leave_sharing_to_sdpa(model, aske
     assert not any(enable_gqa for _, _, enable_gqa, _, _ in asked)
     for ours, theirs in zip(found, expected, strict=True):
         torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-5)
+
+
+@torch.no_grad()
+def test_a_gpu_s_way_for_chunks_without_a_mask_answers_the_same(monkeypatch):
+    """On CPU tensors, on which PyTorch writes the aligned triangle out."""
+    model, num_keys = checkpoints.tiny_model(), []
+    model.set_attn_implementation("eager")
+    expected = passes(model)
+    model.set_attn_implementation("sdpa")
+
+    def note(query, key, value, scaling):
+        num_keys.append((query.shape[2], key.shape[2]))
+        return attend_aligned(query, key, value, scaling)
+
+    monkeypatch.setattr("ixc.models.xcomposer2.language.attend_without_mask", note)
+    found = passes(model)
+    assert set(num_keys) == {(20, 20), (15, 35)}, "the prompt and the chunk; not one token, and not where some are padding"
+    for ours, theirs in zip(found, expected, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-5)
+
+
+@torch.no_grad()
+def test_a_cache_longer_than_what_it_holds_needs_a_mask():
+    """transformers' ``StaticCache`` gives out all its places; those not yet filled stand behind the chunk."""
+    model, ids, logits = checkpoints.tiny_model(), torch.arange(4, 40)[None], {}
+    for implementation in ("eager", "sdpa"):
+        model.set_attn_implementation(implementation)
+        cache = StaticCache(config=model.config, max_cache_len=64)
+        chunks = [model(ids[:, start:stop], past_key_values=cache).logits for start, stop in ((0, 20), (20, 36))]
+        logits[implementation] = torch.cat(chunks, 1)
+    torch.testing.assert_close(logits["sdpa"], logits["eager"], rtol=1e-4, atol=1e-5)
 
 
 @torch.no_grad()

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.models.hub import REPOSITORY, StandInHub
+from tests.models.hub import REPOSITORY, DownloadHub
 
 PROGRAM = r"""
 import sys
@@ -33,7 +33,7 @@ def hub():
         "tokenizer.model": b"pieces",
         "modeling_evil.py": b"raise SystemExit",
     }
-    hub = StandInHub(files)
+    hub = DownloadHub(files)
     yield hub
     hub.close()
 

@@ -1,4 +1,5 @@
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,23 +9,29 @@ from safetensors.torch import load_file
 
 from ixc.models.xcomposer2 import XComposer2ImageProcessor
 from ixc.tiling import Grid
-from tests.checkpoints import REFERENCE, real_tokenizer, tiny_model
+from tests.checkpoints import REFERENCE, real_tokenizer, tiny_config, tiny_model
 
 
-@pytest.fixture(scope="session")
-def golden():
-    return json.loads((REFERENCE / "golden.json").read_text())
+@pytest.fixture(scope="module")
+def reference(request) -> Path:
+    """The folder of weights and recorded values: 4KHD's, unless a file or a test is about another."""
+    return getattr(request, "param", REFERENCE)
 
 
-@pytest.fixture(scope="session")
-def tensors():
-    return load_file(REFERENCE / "golden.safetensors")
+@pytest.fixture(scope="module")
+def golden(reference):
+    return json.loads((reference / "golden.json").read_text())
 
 
-@pytest.fixture(scope="session", params=["constructed", "reloaded"])
-def model(request, tmp_path_factory):
+@pytest.fixture(scope="module")
+def tensors(reference):
+    return load_file(reference / "golden.safetensors")
+
+
+@pytest.fixture(scope="module", params=["constructed", "reloaded"])
+def model(request, reference, tmp_path_factory):
     """The tiny model, also after a save/load round trip: buffers built on the meta device must come back right."""
-    built = tiny_model()
+    built = tiny_model(reference)
     if request.param == "constructed":
         return built
     folder = tmp_path_factory.mktemp("tiny")
@@ -37,24 +44,25 @@ def tokenizer():
     return real_tokenizer()
 
 
-@pytest.fixture(scope="session")
-def image_inputs():
-    """(file name, budget) -> tiles and grid."""
+@pytest.fixture(scope="module")
+def image_inputs(reference):
+    """(file name, budget) -> tiles and grid. There is no budget for a model that looks once."""
+    processor = XComposer2ImageProcessor(img_size=tiny_config(reference).img_size)
 
-    def prepare(name: str, max_patches: int):
-        pixels = np.asarray(Image.open(REFERENCE / f"{name.removesuffix('.png')}.png").convert("RGB"))
-        features = XComposer2ImageProcessor()(pixels, max_patches=max_patches)
+    def prepare(name: str, max_patches: int | None = None):
+        pixels = np.asarray(Image.open(reference / f"{name.removesuffix('.png')}.png").convert("RGB"))
+        features = processor(pixels, max_patches=max_patches)
         return features["tiles"], Grid(*features["image_grids"][0].tolist())
 
     return prepare
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def image_embeds(model, image_inputs):
     """(file name, budget) -> the model's visual embeddings [T, D]; computed once per model."""
-    cache: dict[tuple[str, int], torch.Tensor] = {}
+    cache: dict[tuple[str, int | None], torch.Tensor] = {}
 
-    def encode(name: str, max_patches: int) -> torch.Tensor:
+    def encode(name: str, max_patches: int | None = None) -> torch.Tensor:
         key = (name.removesuffix(".png"), max_patches)
         if key not in cache:
             tiles, grid = image_inputs(*key)

@@ -19,7 +19,7 @@ from ixc.serving.image_urls import ImageSource
 from ixc.serving.openai_request import ChatCompletion, RequestParser
 from ixc.settings import ImageLimits, Settings
 from ixc.tiling import SizePx
-from tests.serving.loops import run_apart
+from tests.event_loops import run_apart
 
 
 def image_part(shade: int, side_px: int = 100) -> dict:

@@ -24,7 +24,7 @@ from ixc.serving.openai_routes import openai_routes
 from ixc.settings import ImageLimits, Settings
 from ixc.tiling import SizePx, plan_tiles
 from tests.checkpoints import write_chat_checkpoint
-from tests.serving.loops import run_apart
+from tests.event_loops import run_apart
 
 BUDGET = 2
 

@@ -7,20 +7,19 @@ import json
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 import httpx
 import openai
 import pytest
-import uvicorn
 from starlette.applications import Starlette
 
 from ixc.application.services import Services
 from ixc.serving.answers import Answering
 from ixc.serving.openai_request import ModelNotFound
 from ixc.serving.openai_routes import openai_routes
-from tests.serving.loops import run_apart
+from tests.event_loops import run_apart
+from tests.served import Server
 from tests.two_models import SINGLE, TILED, NamedEngine, switch, two_models
 
 WAITING = ": waiting"
@@ -45,27 +44,12 @@ def body(model: str = TILED.name, *, streams: bool = True) -> dict:
     return {"model": model, "messages": [{"role": "user", "content": "What?"}], "stream": streams}
 
 
-@contextmanager
-def serving() -> Iterator[Served]:
-    services = two_models()
-    app = Starlette(routes=openai_routes(Answering(services)))
-    server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="error", lifespan="off"))
-    thread = threading.Thread(target=server.run)
-    thread.start()
-    while not server.started:
-        time.sleep(0.01)
-    port = server.servers[0].sockets[0].getsockname()[1]
-    try:
-        yield Served(services, f"http://127.0.0.1:{port}/v1")
-    finally:
-        server.should_exit = True
-        thread.join(30)
-
-
 @pytest.fixture
 def served() -> Iterator[Served]:
-    with serving() as running:
-        yield running
+    services = two_models()
+    app = Starlette(routes=openai_routes(Answering(services)))
+    with Server(app, log_level="error") as server:
+        yield Served(services, f"{server.url}/v1")
 
 
 @pytest.fixture

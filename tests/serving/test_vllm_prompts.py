@@ -58,6 +58,12 @@ def test_messages_become_the_engines_tokens(system, turns, question, num_images)
     assert VLLM.apply_chat_template(messages_of(system, turns)) == expected
 
 
+def test_a_greeting_answers_an_empty_question():
+    messages = messages_of("Be brief.", [("", 0, "Hello."), ("What?", 1, "")])
+    assert messages.pop(1)["role"] == "user"
+    assert VLLM.apply_chat_template(messages) == native_ids("Be brief.", [("", 0, "Hello."), ("What?", 1, "")])
+
+
 def test_a_plain_text_with_markers_is_read_like_the_processor_does():
     text = "Here <ImageHere> and <ImageHere>there"
     parts = [NATIVE.tokenizer(part)["input_ids"] for part in ("Here ", " and ", "there")]
@@ -84,7 +90,7 @@ def test_what_ends_an_answer_and_the_systems_word_come_from_the_checkpoint(tmp_p
     [
         [],
         [{"role": "system", "content": "x"}],
-        [{"role": "assistant", "content": "x"}, {"role": "user", "content": "x"}],
+        [{"role": "assistant", "content": "x"}] * 2 + [{"role": "user", "content": "x"}],
         [{"role": "user", "content": "x"}, {"role": "assistant", "content": "x"}],
         [{"role": "system", "content": [{"type": "image"}]}, {"role": "user", "content": "x"}],
         [{"role": "tool", "content": "x"}, {"role": "user", "content": "x"}],

@@ -3,6 +3,7 @@
 import dataclasses
 
 import pytest
+import yaml
 
 from ixc.errors import SettingsError
 from ixc.training import train
@@ -80,6 +81,28 @@ def test_a_bad_setting_is_named_before_any_work(raw_config, write_config, tmp_pa
     out = tmp_path / "out"
     assert train.main(["--config", str(path), "--out", str(out)]) == 1
     assert not out.exists()
+
+
+def test_a_model_can_be_that_of_another_file(raw_config, write_config, tmp_path):
+    """What guards resuming looks at the fields, wherever they were written."""
+    (tmp_path / "other.yaml").write_text(yaml.safe_dump({"seed": 9, "model": raw_config["model"]}))
+    assert load_config(write_config(raw_config | {"model": "other.yaml"})) == load_config(CONFIG)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, r"other\.yaml cannot be read as YAML: .*No such file"),
+        ({"seed": 9}, r"config\.yaml: model must be a mapping, not None"),
+        ({"model": "nano.yaml"}, r"config\.yaml: model must be a mapping, not 'nano\.yaml'"),
+        ({"model": {"hiden_size": 96}}, r"config\.yaml: model: unknown setting hiden_size"),
+    ],
+)
+def test_a_file_that_has_no_model_to_take_is_named(raw_config, write_config, tmp_path, content, message):
+    if content is not None:
+        (tmp_path / "other.yaml").write_text(yaml.safe_dump(content))
+    with pytest.raises(SettingsError, match=message):
+        load_config(write_config(raw_config | {"model": "other.yaml"}))
 
 
 @pytest.mark.parametrize("content", [b"seed: [1,", b"seed: \xff\xfe"])

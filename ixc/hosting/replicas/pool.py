@@ -8,6 +8,8 @@ from collections.abc import Sequence
 
 import httpx2
 
+from ixc.application.raised import where_raised
+from ixc.chat.backend_address import is_address
 from ixc.errors import SettingsError
 from ixc.hosting.replicas.affinity import rank
 
@@ -28,6 +30,8 @@ class ReplicaPool:
             raise SettingsError("Give each server's address once, with --to URL.")
         self._client = client
         self._down: set[str] = set()
+        self._unforeseen: set[str] = set()
+        """Servers whose check failed for a reason that is logged already."""
 
     def candidates(self, key: bytes) -> list[str]:
         """The servers that answer, the one that ``key`` belongs to first."""
@@ -58,20 +62,24 @@ class ReplicaPool:
         except httpx2.TransportError:
             self.mark_down(address)
             return
+        except Exception as error:  # noqa: BLE001  nobody foresaw it, and the other servers are watched all the same
+            if address not in self._unforeseen:
+                self._unforeseen.add(address)
+                logger.error("the health of %s cannot be asked: %s", address, where_raised(error))
+            self.mark_down(address)
+            return
         if answer.status_code != 200:
             self.mark_down(address)
         elif address in self._down:
             self._down.discard(address)
+            self._unforeseen.discard(address)
             logger.info("%s answers again", address)
 
 
 def parse_address(text: str) -> str:
     """An http(s) address without a path, whether or not it was given with /v1. Raises SettingsError."""
     address = text.strip().rstrip("/").removesuffix("/v1")
-    try:
-        url = httpx2.URL(address)
-    except httpx2.InvalidURL:
-        url = httpx2.URL()
-    if url.scheme not in ("http", "https") or not url.host or url.path not in ("", "/") or url.query:
+    url = httpx2.URL(address) if is_address(address) else None
+    if url is None or url.path not in ("", "/") or url.query:
         raise SettingsError(f"A server's address must look like http://127.0.0.1:8001, not {text!r}.")
     return address

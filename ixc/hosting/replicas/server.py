@@ -7,6 +7,7 @@ import contextlib
 import logging
 import signal
 import socket
+import sys
 from collections.abc import AsyncIterator, Sequence
 
 import httpx2
@@ -85,8 +86,8 @@ def serve_replicas(addresses: Sequence[str], host: str, port: int, limits: Image
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     config = uvicorn.Config(app, log_config=None, access_log=False, timeout_graceful_shutdown=_GRACE_S, server_header=False)
     logging.getLogger("uvicorn").setLevel(logging.WARNING)
+    # uvicorn ends in order and then raises the signal again; the end was not an error. Until it listens, this ends the process.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     logger.info("%d servers are behind http://%s:%d", len(addresses), host, port)
-    # uvicorn ends in order and then raises the signal again; the end was not an error.
-    signal.signal(signal.SIGTERM, lambda *_: None)
     with listener:
         uvicorn.Server(config).run(sockets=[listener])

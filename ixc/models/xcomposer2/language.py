@@ -38,12 +38,30 @@ class PLoRALinear(nn.Linear):
         if spans:
             for rows, positions in spans.slices():
                 visual = F.dropout(x_BSD[rows, positions], self.plora_dropout, self.training)
-                y_BSD[rows, positions].add_(self.Plora_B(self.Plora_A(visual)), alpha=self.plora_scaling)
+                self._add_branch(y_BSD[rows, positions], self.Plora_A(visual))
         return y_BSD
+
+    def _add_branch(self, y_BTD: Tensor, low_BTR: Tensor) -> None:
+        """Add B(low) * alpha / rank to ``y_BTD`` in place; on a GPU within the product, which then is not written by itself."""
+        weight_DR = self.Plora_B.weight
+        is_here = weight_DR.device == y_BTD.device and weight_DR.dtype == y_BTD.dtype  # not offloaded, no autocast
+        if y_BTD.device.type == "cpu" or torch.is_grad_enabled() or not is_here:  # a CPU has faster products than addmm's
+            y_BTD.add_(self.Plora_B(low_BTR), alpha=self.plora_scaling)
+        else:
+            add_product(y_BTD, low_BTR, weight_DR, self.plora_scaling)
+
+
+def add_product(y_BTD: Tensor, low_BTR: Tensor, weight_DR: Tensor, scale: float) -> None:
+    """y += scale * low weight^T, in place and rounded once."""
+    for y_TD, low_TR in zip(y_BTD, low_BTR, strict=True):
+        y_TD.addmm_(low_TR, weight_DR.t(), alpha=scale)
 
 
 class RMSNorm(nn.Module):
-    """Root mean square norm in float32, cast back before the weight is applied."""
+    """Root mean square norm, computed in float32 and cast back before the weight is applied.
+
+    ``F.rms_norm`` does both by itself, on a GPU in one kernel; given the weight too, it would multiply before it casts.
+    """
 
     def __init__(self, width: int, eps: float) -> None:
         super().__init__()
@@ -51,7 +69,7 @@ class RMSNorm(nn.Module):
         self.eps = eps
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.weight * F.rms_norm(x.float(), x.shape[-1:], eps=self.eps).to(x.dtype)
+        return self.weight * F.rms_norm(x, x.shape[-1:], eps=self.eps).to(x.dtype)  # under autocast it is float32
 
 
 class RotaryTables:
@@ -131,7 +149,7 @@ class Attention(nn.Module):
             return self.wo(past_key_values.attend(query, key, value, self.scaling).flatten(2), None)
         if past_key_values is not None:
             key, value = past_key_values.update(key, value, self.layer_idx)
-        if attention_mask is None and length > 1 and past_key_values is not None and attends_without_mask(self.config, query):
+        if attention_mask is None and length > 1 and attends_without_mask(self.config, query, past_key_values):
             return self.wo(attend_without_mask(query, key, value, self.scaling).reshape(batch, length, -1), spans)
         attend: Callable = ALL_ATTENTION_FUNCTIONS.get_interface(self.config._attn_implementation, eager_attention_forward)
         out, _ = attend(self, query, key, value, attention_mask, dropout=0.0, scaling=self.scaling, **kwargs)

@@ -86,7 +86,7 @@ class InternLM2Model(XComposer2PreTrainedModel):
         else:
             rotary = self.rotary.at(position_ids, inputs_embeds)
         mask = None
-        needs_mask = length > 1 and (past_key_values is None or not attends_without_mask(self.config, inputs_embeds))
+        needs_mask = length > 1 and not attends_without_mask(self.config, inputs_embeds, past_key_values)
         if needs_mask or attention_mask is not None:  # a single new token sees everything before it
             mask = create_causal_mask(self.config, inputs_embeds, attention_mask, past_key_values)
         hidden_BSD = inputs_embeds

@@ -106,7 +106,7 @@ def conversation_text(messages: Sequence[Mapping[str, Any]], default_system: str
         elif role == "user":  # two in a row are one question
             questions.append(text)
             markers += IMAGE_MARKER * num_images
-        elif role == "assistant" and questions and num_images == 0:
+        elif role == "assistant" and (questions or not history) and num_images == 0:  # the first may be a greeting
             history.append((markers + "\n".join(filter(None, questions)), text))
             questions, markers = [], ""
         else:

@@ -143,12 +143,6 @@ class Canvas:
         x, y = centre
         self.ellipse((x - radius, y - radius, x + radius, y + radius), colour)
 
-    def sector(self, centre: Point, radius: float, degrees: tuple[float, float], colour: str) -> None:
-        """A slice of a disc between two angles, clockwise from three o'clock."""
-        x, y = centre
-        box = (x - radius, y - radius, x + radius, y + radius)
-        self._smooth(box, colour, lambda d, at: d.pieslice((*at(box[:2]), *at(box[2:])), *degrees, fill=255))
-
     def polygon(self, points: Sequence[Point], colour: str) -> None:
         self._smooth(_bounds(points), colour, lambda d, at: d.polygon([at(point) for point in points], fill=255))
 
