@@ -31,7 +31,7 @@
     }
 
     function cells(line) {
-      return line.trim().replace(/^\||\|$/g, "").split("|").map((cell) => cell.trim());
+      return line.trim().replace(/^\||(?<!\\)\|$/g, "").split(/(?<!\\)\|/).map((cell) => cell.trim().replaceAll("\\|", "|"));
     }
 
     function table() {
@@ -40,7 +40,8 @@
       at += 2;
       const body = el("tbody");
       while (at < lines.length && lines[at].includes("|")) {
-        body.append(el("tr", {}, ...cells(lines[at++]).map((cell) => inline(el("td"), cell))));
+        const row = cells(lines[at++]);
+        body.append(el("tr", {}, ...head.map((_, column) => inline(el("td"), row[column] ?? "")))); // as many as have a heading
       }
       const header = el("thead", {}, el("tr", {}, ...head.map((cell) => inline(el("th", { scope: "col" }), cell))));
       return el("div", { class: "ixc-md-table", tabindex: "0" }, el("table", {}, header, body));

@@ -244,6 +244,7 @@
 
     function showNotice(error) {
       notice.hidden = !error;
+      notice.dataset.code = error?.code ?? "";
       if (error) {
         notice.replaceChildren(el("p", { text: errorSentence(error) }), el("button", { type: "button", class: "ixc-tool",
           "aria-label": t("error.dismiss"), onclick: () => passFocus(notice, () => { notice.hidden = true; }, questionField) }, icon("close")));
@@ -298,7 +299,10 @@
     new ResizeObserver(() => { if (follows) scrollDown(); }).observe(scroller);
 
     hear("plan", showPending);
-    hear("image", showPending);
+    hear("image", (image) => {
+      if (image && ["PageReloaded", "ImageGone"].includes(notice.dataset.code)) notice.hidden = true; // there is one again
+      showPending();
+    });
     hear("model", () => { showEmpty(); showPending(); });
     hear("language", () => { showEmpty(); draw(); if (!notice.hidden) showNotice(value.error); });
     hear("pane", () => { if (follows) scrollDown(); });

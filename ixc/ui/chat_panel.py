@@ -21,6 +21,7 @@ from ixc.errors import EmptyQuestion, SettingsError
 from ixc.ui.components import Widget
 from ixc.ui.export import export_file
 from ixc.ui.image_panel import ImagePanel, event_value, image_gone, session_id, shows_image
+from ixc.ui.plan_view import page_key
 from ixc.ui.settings_panel import AnswerSettings, SettingsPanel, defaults_update, layout_settings_panel
 from ixc.ui.transcript import AskedView, AskedWith, Conversation, Exchange, LiveAnswer, restored, transcript_page_value
 
@@ -134,6 +135,8 @@ class Asking:
     question: str
     past: Conversation
     shown: ShownPage
+    about: str = ""
+    """The image that it was about when it was asked before, as the page calls it."""
 
 
 class ChatHandlers:
@@ -193,13 +196,17 @@ class ChatHandlers:
     # --- one answer -----------------------------------------------------------------------------------------------
 
     def _ask_again(self, request: gr.Request, page: ShownPage, index: int, text: str | None = None) -> Iterator[list[Any]]:
-        """The question at ``index``, or ``text`` in its place; what followed goes. The page waits for a word in any case."""
+        """The question at ``index``, or ``text`` in its place, about the same image; what followed goes.
+
+        The page waits for a word in any case.
+        """
         exchanges = page.conversation.exchanges
         if not 0 <= index < len(exchanges):
             yield [transcript_page_value(page.conversation), gr.skip()]
             return
-        question = exchanges[index].question if text is None else text
-        yield from self._answer(request, Asking(question, page.conversation.upto(index), page))
+        asked = exchanges[index]
+        question = asked.question if text is None else text
+        yield from self._answer(request, Asking(question, page.conversation.upto(index), page, asked.image_key))
 
     def _answer(self, request: gr.Request, asking: Asking) -> Iterator[list[Any]]:
         """Stream the answer. A refused question leaves everything as it was shown, and says why.
@@ -218,7 +225,7 @@ class ChatHandlers:
             AnswerSettings.from_values(*asking.shown.settings)  # what is out of range is refused before it waits
             asked = Exchange(
                 asking.question.strip(),
-                self._view(session, asking.shown.stage, asking.shown.budget),
+                self._view(session, asking),
                 model=self._services.provider.status.name,
             )
             stop = services.store.begin_answer(session)
@@ -274,12 +281,19 @@ class ChatHandlers:
             done = _answered(asked, live.text, error=message_for(error))
         return past.plus(done)
 
-    def _view(self, session: str, stage: Any, budget: int) -> AskedView | None:
-        """What the question is about. The page says only whether it shows an image; which one, the store knows."""
-        held = self._services.store.current(session)
-        if held is not None:
-            return AskedView(held.image.image_id, self._services.provider.layout.plan(held.image.size_px, budget))
-        if shows_image(stage):
+    def _view(self, session: str, asking: Asking) -> AskedView | None:
+        """What the question is about. The page says only whether it shows an image; which one, the store knows.
+
+        One that is asked again is about its own image while that is held, else about the one that took its place on the page.
+        Raises ImageGone.
+        """
+        store, layout = self._services.store, self._services.provider.layout
+        held = store.current(session)
+        own = [image for image_id, image in store.images(session).items() if page_key(image_id) == asking.about]
+        if own or held is not None:
+            image = own[0] if own else held.image
+            return AskedView(image.image_id, layout.plan(image.size_px, asking.shown.budget))
+        if asking.about or shows_image(asking.shown.stage):
             raise image_gone()
         return None
 

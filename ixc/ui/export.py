@@ -58,7 +58,7 @@ def export_markdown(
         if index == first_left_out:
             lines += [f"*{translate(language, 'chat.note.one', model=exchange.model)}*", ""]
         lines += [*(f"> {line}" for line in exchange.question.splitlines()), ""]
-        lines += [exchange.answer or translate(language, "chat.noanswer"), ""]
+        lines += [_with_fences_closed(exchange.answer) or translate(language, "chat.noanswer"), ""]
         lines += [f"*{line}*" for line in _figures(exchange, language)] + [""]
     if chosen is None:
         return "\n".join(lines)
@@ -66,6 +66,20 @@ def export_markdown(
     title, fence = translate(language, "export.settings.now"), _fence(settings, 3)
     lines += [f"## {title}", "", f"{fence}json", settings, fence, ""]
     return "\n".join(lines)
+
+
+def _with_fences_closed(answer: str) -> str:
+    """An answer that was cut within a block of code would make code of all that follows."""
+    is_open = ""
+    for line in answer.splitlines():
+        found = re.match(r" {0,3}(`{3,}|~{3,})(.*)", line)
+        if found is None:
+            continue
+        if not is_open:
+            is_open = found[1]
+        elif found[1].startswith(is_open) and not found[2].strip():
+            is_open = ""
+    return f"{answer}\n{is_open}" if is_open else answer
 
 
 def _fence(text: str, least: int) -> str:
@@ -83,9 +97,11 @@ def _figures(exchange: Exchange, language: str) -> list[str]:
             parts.append(translate(language, "chat.stats.ttft", seconds=f"{stats.time_to_first_token_ms / 1000:.2f}"))
         if stats.decode_tokens_per_s is not None:
             parts.append(translate(language, "chat.stats.speed", speed=f"{stats.decode_tokens_per_s:.0f}"))
-        cached = stats.num_cached_tokens
-        parts.append(translate(language, "chat.stats.cached", tokens=stats.num_prompt_tokens, cached=cached))
-        figures.append(", ".join(parts))
+        if stats.num_prompt_tokens:  # which a backend may not tell
+            cached = stats.num_cached_tokens
+            parts.append(translate(language, "chat.stats.cached", tokens=stats.num_prompt_tokens, cached=cached))
+        if parts:
+            figures.append(", ".join(parts))
     if exchange.used:
         figures += _settings_figures(exchange.used, language, has_plan=exchange.view is not None)
     if exchange.lacks_image:

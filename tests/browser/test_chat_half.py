@@ -379,6 +379,32 @@ def test_markdown_shows_lists_tables_and_code(visit):
     assert "<p>2 * 3 * 4</p>" in html
 
 
+def test_a_table_keeps_its_columns_and_arabic_runs_from_the_right(visit):
+    user = visit()
+    lines = ["| Name | Amount |", "|---|---|", "| Kaffee \\| Tee | 12.50 | more |", "| Brot |"]
+    html = user.page.evaluate(
+        """text => {
+          const box = document.createElement('div');
+          box.className = 'ixc-answer';
+          box.append(ixc.renderMarkdown(text));
+          document.querySelector('#ixc-page').append(box);
+          return box.innerHTML;
+        }""",
+        "\n".join([*lines, "", "السعر هو 12.50.", "", "The price."]),
+    )
+    assert "<tr><td>Kaffee | Tee</td><td>12.50</td></tr><tr><td>Brot</td><td></td></tr>" in html
+    starts = user.page.evaluate(
+        """() => [...document.querySelectorAll('.ixc-answer > p')].slice(-2).map((p) => {
+          const range = document.createRange();
+          range.setStart(p.firstChild, 0);
+          range.setEnd(p.firstChild, 1);
+          const [letter, box] = [range.getBoundingClientRect(), p.getBoundingClientRect()];
+          return Math.abs(letter.right - box.right) < Math.abs(letter.left - box.left) ? 'right' : 'left';
+        })"""
+    )
+    assert starts == ["right", "left"]
+
+
 def test_an_answer_says_that_an_earlier_image_was_no_longer_held(visit, tmp_path):
     user = visit()
     user.limit_answer(3)

@@ -14,6 +14,7 @@ def test_the_words_stay_and_retry_gives_the_whole_answer(visit, small_image):
         page = user.page
         page.wait_for_selector('#ixc-model-chip[data-phase="ready"]')
         user.upload(small_image)
+        assert "not known: the model runs elsewhere" in page.locator('[data-fact="cost"]').inner_text()
         user.ask("What does the sign say?")
         server.say("The sign says ")
         page.wait_for_function("() => document.querySelector('.ixc-live')?.innerText.includes('The sign says')")

@@ -55,10 +55,16 @@ def test_an_answer_that_a_broken_connection_cut_can_be_asked_again(visit, small_
     assert user.page.evaluate(KEPT) is None  # it is the server's again
     user.screenshot("connection-lost")
     user.limit_answer(3)
+    user.page.click("#ixc-chat-notice button")
+    user.page.click('.ixc-failed [data-action="retry"]')  # without its image it is not asked
+    user.page.locator("#ixc-chat-notice", has_text="upload it again").wait_for()
+    assert questions(user) == ["one", "two"]
+    user.upload(small_image)
+    user.page.locator("#ixc-chat-notice").wait_for(state="hidden")
     user.page.click('.ixc-failed [data-action="retry"]')
     user.page.wait_for_function("() => !document.querySelector('.ixc-failed') && document.body.dataset.busy === 'false'")
     assert questions(user) == ["one", "two"]
-    assert not user.page.locator("#ixc-chat-notice").is_visible()
+    assert " · HD-4" in user.page.locator(".ixc-exchange").nth(1).locator(".ixc-stats").inner_text()
     user.errors.clear()  # the browser's own lines about the broken connection
 
 

@@ -22,7 +22,7 @@ from ixc.imaging.decode import DecodedImage
 from ixc.settings import GenerationSettings, Settings
 from ixc.ui.chat_panel import ChatHandlers
 from ixc.ui.export import export_json
-from ixc.ui.transcript import Conversation, transcript_page_value
+from ixc.ui.transcript import Conversation, restored, transcript_page_value
 from tests.two_models import LOOKUP_TOKENS, TILED, NamedEngine
 
 PAGE = SimpleNamespace(session_hash="anna", username=None, client=None)
@@ -165,3 +165,47 @@ def test_after_a_reload_the_same_image_is_found_again():
     told = services.provider.engine.requests[-1]
     assert told.turns[0].view.image_id == told.view.image_id
     assert (told.turns[0].view.max_patches, told.view.max_patches) == (16, 9)
+
+
+def again(services: Services, way: str, shown: Conversation, index: int, stage: dict) -> tuple[dict, Any]:
+    """The page after Retry, or after an edit of the question at ``index``."""
+    handlers, inputs = ChatHandlers(services), (shown, None, stage, 9, *controls(100))
+    if way == "retry":
+        *_, last = handlers.retry(PAGE, *inputs)
+    else:
+        *_, last = handlers.edit(PAGE, SimpleNamespace(_data={"index": index, "text": "Who?"}), *inputs)
+    return last
+
+
+@pytest.mark.parametrize("way", ["retry", "edit"])
+def test_asked_again_a_question_is_about_its_own_image(way):
+    services = served(Parrot(), max_images=2)
+    open_image(services, 1)
+    shown = ask(services, None, STAGE, 16, controls(100))
+    own = shown.exchanges[0].view.image_id
+    open_image(services, 2)
+    _, answered = again(services, way, shown, 0, STAGE)
+    (exchange,) = answered.exchanges
+    assert (exchange.view.image_id, exchange.view.plan.max_patches) == (own, 9)
+    assert services.provider.engine.requests[-1].view.image_id == own
+
+
+@pytest.mark.parametrize("way", ["retry", "edit"])
+def test_asked_again_without_its_image_a_question_is_refused_and_everything_stays(services, way):
+    open_image(services, 1)
+    shown = ask(services, None, STAGE, 16, controls(100))
+    for kept in (shown, restored([shown.exchanges[0].page_value()])):  # also after the page was loaded again
+        services.store.close("anna")
+        services.store._closed.clear()  # loaded again, it is the same page
+        value, _ = again(services, way, kept, 0, NO_STAGE)
+        assert value["error"]["code"] == "ImageGone"
+        assert len(value["exchanges"]) == 1
+    assert len(services.provider.engine.requests) == 1
+
+
+def test_where_another_image_took_its_place_a_question_is_asked_about_that(services):
+    open_image(services, 1)
+    shown = ask(services, None, STAGE, 16, controls(100))
+    open_image(services, 2)  # one is held
+    _, answered = again(services, "retry", shown, 0, STAGE)
+    assert answered.exchanges[0].view.image_id != shown.exchanges[0].view.image_id

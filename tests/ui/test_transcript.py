@@ -206,3 +206,25 @@ def test_controls_become_settings():
 def test_a_seed_that_is_no_whole_number_is_refused(seed):
     with pytest.raises(SettingsError, match="seed must be a whole number"):
         AnswerSettings.from_values(100, 1, 0.8, 1.0, 1, seed, "")
+
+
+@pytest.mark.parametrize(
+    ("answer", "closed"),
+    [
+        ("So:\n```py\nx = 1", "So:\n```py\nx = 1\n```"),
+        ("~~~~\n```\na", "~~~~\n```\na\n~~~~"),
+        ("```\nwhole\n```", "```\nwhole\n```"),
+        ("````\n```\nstill", "````\n```\nstill\n````"),
+        ("`one`, ``` in a line", "`one`, ``` in a line"),
+    ],
+)
+def test_a_block_of_code_that_was_cut_ends_with_its_answer(answer, closed):
+    told = Conversation((replace(ANSWERED, answer=answer), Exchange("Next?", answer="Yes.")))
+    assert f"\n{closed}\n\n" in export_markdown(told, CHOSEN, MODEL, datetime.now(UTC), "en")
+
+
+def test_what_a_backend_does_not_tell_is_not_said():
+    silent = replace(ANSWERED, stats=AnswerStats(120.0, 0, 0, 5, None, 0))
+    text = export_markdown(Conversation((silent,)), CHOSEN, MODEL, datetime.now(UTC), "en")
+    assert "0.12" in text
+    assert "prompt tokens" not in text
