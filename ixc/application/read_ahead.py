@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import Any
 
 from ixc.application.engine_provider import EngineProvider
 from ixc.application.session import SessionStore
@@ -19,8 +20,8 @@ logger = logging.getLogger(__name__)
 
 _STANDS_STILL_S = 0.8
 """An image, a budget and a conversation that nobody has changed for so long are read."""
-_MAX_WISHES = 64
-"""Pages that wait for it; of more the oldest are not read for."""
+_MAX_PAGES = 64
+"""That wait for it, or are known to have been read for; of more the oldest are not."""
 _LOOK_EVERY_S = 0.25
 """How often one whose model is busy looks again."""
 
@@ -68,21 +69,25 @@ class ReadAhead:
         self._changed = threading.Condition()
         self._wishes: dict[str, _Wish] = {}
         self._reading: _Reading | None = None
+        self._was_read: dict[str, tuple[object, ...]] = {}
+        """Of each page what was read last: a cache that has no room for it is not filled again and again."""
         self._thread: threading.Thread | None = None
 
     def soon(self, request: ChatRequest) -> None:
         """Read for the next question, which has no words yet, unless the page shows something else in a moment."""
         session = request.session_id
         with self._changed:
+            if self._was_read.get(session) == self._beginning(request):
+                self._wishes.pop(session, None)
+                return
             if (reading := self._reading) and reading.request.session_id == session:
-                if _is_same(reading.request, request):
+                if self._beginning(reading.request) == self._beginning(request):
                     return
                 reading.stop.set()
             self._wishes.pop(session, None)
             # Without its images: the store, which bounds them, has them when it is this page's turn.
             self._wishes[session] = _Wish(replace(request, images={}), time.monotonic() + self._stands_still_s)
-            while len(self._wishes) > _MAX_WISHES:
-                self._wishes.pop(next(iter(self._wishes)))
+            _keep_newest(self._wishes)
             if self._thread is None:
                 self._thread = threading.Thread(target=self._work, name="ixc-read-ahead", daemon=True)
                 self._thread.start()
@@ -92,6 +97,7 @@ class ReadAhead:
         """The page was closed, or shows no image any more."""
         with self._changed:
             self._wishes.pop(session_id, None)
+            self._was_read.pop(session_id, None)
             if (reading := self._reading) and reading.request.session_id == session_id:
                 reading.stop.set()
 
@@ -110,6 +116,9 @@ class ReadAhead:
             except Exception:
                 logger.exception("reading ahead failed")
             with self._changed:
+                if not reading.stop.is_set:
+                    self._was_read[reading.request.session_id] = self._beginning(reading.request)
+                    _keep_newest(self._was_read)
                 self._reading = None
                 self._changed.notify_all()
 
@@ -127,6 +136,10 @@ class ReadAhead:
                     del self._wishes[session]
                     self._reading = _Reading(wish.request, _WhileIdle(partial(self._is_busy, session)))
                     return self._reading
+
+    def _beginning(self, request: ChatRequest) -> tuple[object, ...]:
+        """What decides what is read."""
+        return self._provider.status.key, request.view, request.turns, request.system
 
     def _is_busy(self, session: str) -> bool:
         """Whether the model is wanted for something else than this page."""
@@ -147,5 +160,6 @@ class ReadAhead:
         return request.view is not None and request.view.image_id in self._store.images(request.session_id)
 
 
-def _is_same(one: ChatRequest, other: ChatRequest) -> bool:
-    return (one.view, one.turns, one.system) == (other.view, other.turns, other.system)
+def _keep_newest(pages: dict[str, Any]) -> None:
+    while len(pages) > _MAX_PAGES:
+        pages.pop(next(iter(pages)))

@@ -136,6 +136,29 @@ def test_the_same_again_goes_on_and_something_else_begins_anew(services, engine)
     assert [each.system for each in engine.read] == ["", "Be brief."]
 
 
+def test_what_was_read_is_not_read_again_and_what_was_given_up_is(services, engine):
+    ahead = reader(services)
+    request = shown(services)
+    for _ in range(3):
+        ahead.soon(request)
+        assert ahead.wait_until_done(30)
+    assert len(engine.read) == 1
+    ahead.soon(replace(request, system="Be brief."))
+    assert ahead.wait_until_done(30)
+    assert len(engine.read) == 2
+    engine.may_end.clear()
+    engine.reads.clear()
+    ahead.soon(request)
+    assert engine.reads.wait(30)
+    with services.line.enter():
+        assert ahead.wait_until_done(30)
+    assert engine.was_stopped
+    engine.may_end.set()
+    ahead.soon(request)
+    assert ahead.wait_until_done(30)
+    assert len(engine.read) == 4
+
+
 def test_a_closed_page_is_not_read_for_and_nothing_is_kept_of_it(services, engine):
     ahead = reader(services, stands_still_s=0.1)
     ahead.soon(shown(services, "bob"))
