@@ -49,12 +49,13 @@ def main(target: Path = TARGET) -> int:
 
 
 def pick(user: Visitor, example: int) -> None:
-    """Click an example and wait for its plan."""
+    """Click an example, and wait for its plan and for the model to have read it."""
     before = user.page.evaluate("ixc.last('image')?.id ?? ''")
     user.page.locator(".ixc-example").nth(example).click()
     user.page.wait_for_function(
         "id => ixc.last('image')?.id !== id && ixc.last('plan')?.imageId === ixc.last('image')?.id", arg=before
     )
+    user.page.locator('[data-fact="cost"]', has_text="the image is read").wait_for()
 
 
 if __name__ == "__main__":

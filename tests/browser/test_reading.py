@@ -35,7 +35,7 @@ def choose_example(user, place):
 
 def wait_until_read(user):
     """Until the page says that the model has read what it shows."""
-    user.page.locator('[data-fact="cost"]', has_text="the model has read the image").wait_for()
+    user.page.locator('[data-fact="cost"]', has_text="the image is read").wait_for()
 
 
 def test_the_slider_starts_with_the_models_own_budget(visit, nano):

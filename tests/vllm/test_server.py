@@ -135,12 +135,15 @@ def test_no_more_images_than_in_the_app(client):
         complete(client, Question("Which?", (PORTRAIT,) * 9, 1), max_tokens=1)
 
 
+HELLO = {"role": "user", "content": "Hello"}
+
+
 @pytest.mark.parametrize(
     ("messages", "sentence"),
     [
         ([{"role": "system", "content": "Be brief."}], "The last message must be the user's."),
         ([{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Yes?"}], "The last message must be the user's."),
-        ([{"role": "assistant", "content": "Hi"}, {"role": "user", "content": "Hi"}], "Every message needs a role"),
+        ([HELLO, *2 * [{"role": "assistant", "content": "Hi"}], HELLO], "Every message needs a role"),
     ],
 )
 def test_a_conversation_the_model_does_not_know_is_refused(client, messages, sentence):
