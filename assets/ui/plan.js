@@ -88,7 +88,7 @@
       if (!cost) return fact("cost", "–", t(ixc.last("model")?.phase === "ready" ? "facts.cost.unknown" : "facts.cost.none"));
       const memory = formatBytes(cost.bytes);
       if (cost.ttftMs == null) return fact("cost", memory, t("facts.cost.memory", { device: cost.device.split(" (")[0] }));
-      const seconds = cost.ttftMs < 95 ? "<\u20090.1" : (cost.ttftMs / 1000).toFixed(1); // the steps of one answer differ by more
+      const seconds = cost.ttftMs < 95 ? "<0.1" : (cost.ttftMs / 1000).toFixed(1); // the steps of one answer differ by more
       return fact("cost", `${seconds} s · ${memory}`, t(cost.isRead ? "facts.cost.read" : "facts.cost", { device: cost.device.split(" (")[0] }));
     }
 
