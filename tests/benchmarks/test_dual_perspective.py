@@ -55,7 +55,7 @@ def test_the_command_measures_views_in_the_engine_s_batches(narrow, monkeypatch,
         pytest.param(
             ("--device", "cuda"),
             "There is no device 'cuda' here",
-            marks=pytest.mark.skipif(torch.cuda.is_available(), reason=""),
+            marks=pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU"),
         ),
         (("--out", "."), "is a folder; give a file"),
         (("--out", "a-file/dual.json"), "could not be written"),

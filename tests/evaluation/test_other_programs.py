@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import io
 import os
+import subprocess
 
+import numpy as np
 import pytest
 from PIL import Image
 
 from ixc.errors import SettingsError
 from ixc.evaluation import other_programs
 
+SEED = 5
 PACKAGES = {
     "chromium": "chromium",
     "soffice": "libreoffice-calc",
@@ -110,4 +114,47 @@ def test_a_picture_with_nothing_on_it_is_none(program, monkeypatch, tmp_path, pi
         (tmp_path / "chromium.png").write_bytes(picture)
     monkeypatch.setattr(other_programs, "found_programs", lambda: ("chromium",))
     with pytest.raises(SettingsError, match=words):
+        other_programs.make_printed_tasks(1, SEED)
+
+
+def test_without_other_programs_there_are_no_documents_of_theirs(monkeypatch):
+    monkeypatch.delenv("IXC_CHROMIUM", raising=False)
+    monkeypatch.setattr(other_programs.shutil, "which", lambda _: None)
+    monkeypatch.setattr(other_programs.importlib.util, "find_spec", lambda _: None)
+    assert other_programs.found_programs() == ()
+    assert other_programs.make_printed_tasks(3, SEED) == []
+
+
+@pytest.mark.parametrize("program", other_programs.found_programs())
+def test_other_programs_print_what_is_asked_about(monkeypatch, program):
+    """Nothing of the answer can be checked without reading it; but two seeds give two pictures, cut to what is on them."""
+    monkeypatch.setattr(other_programs, "found_programs", lambda: (program,))
+    first, second = other_programs.make_printed_tasks(2, SEED)
+    assert (first.group, first.answer) != (first.group, second.answer)
+    assert first.file != second.file
+    for task in (first, second):
+        picture = Image.open(io.BytesIO(task.file)).convert("L")
+        assert picture.size == (task.size_px.width, task.size_px.height)
+        assert min(picture.size) > 60
+        assert picture.getextrema()[0] < 100
+
+
+@pytest.mark.skipif("libreoffice" not in other_programs.found_programs(), reason="LibreOffice and poppler are not installed")
+@pytest.mark.parametrize("seed", range(3))
+def test_a_spreadsheet_shows_what_was_typed_into_it(tmp_path, seed):
+    """pdftotext reads the printed sheet: a price that lost its last zero there was once asked for with it."""
+    rng = np.random.default_rng(seed)
+    records = (other_programs._draw_record(rng, "libreoffice", 0) for _ in range(99))
+    record = next(each for each in records if any("." in item.text for row in each.sheet.rows for item in row))
+    other_programs._print_by_libreoffice(tmp_path, rng, record)
+    shown = subprocess.run(["pdftotext", "-layout", tmp_path / "sheet.pdf", "-"], capture_output=True, text=True, check=True)
+    words = shown.stdout.split()
+    missing = [item.text for row in record.sheet.rows for item in row if not set(item.text.split()) <= set(words)]
+    assert missing == []
+
+
+def test_a_program_that_fails_is_named(monkeypatch, tmp_path):
+    monkeypatch.setenv("IXC_CHROMIUM", str(tmp_path / "chromium"))
+    monkeypatch.setattr(other_programs, "found_programs", lambda: ("chromium",))
+    with pytest.raises(SettingsError, match="chromium could not print"):
         other_programs.make_printed_tasks(1, SEED)
