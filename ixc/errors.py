@@ -59,6 +59,10 @@ class OutOfMemory(IxcError):
     """The device ran out of memory; what the request held has been freed."""
 
 
+class DeviceFailed(IxcError):
+    """The GPU reported an error after which it does no more work for this process."""
+
+
 class BackendFailed(IxcError):
     """The server that runs the model was lost, or refused; asking again may work."""
 

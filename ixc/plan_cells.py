@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from ixc.dual_perspective import DualPerspectivePlan
 from ixc.single_view import ImagePlan, SingleViewPlan
-from ixc.tiling import TILE_PX, TOKENS_PER_SIDE, Grid, RectPx, SizePx
+from ixc.tiling import TILE_PX, TOKENS_PER_SIDE, Grid, RectPx, SizePx, TilePlan, square_token_ranges
 
 _MAX_REGIONS_PER_SIDE = 8
 """Of a single view: more could not be told apart with a finger."""
@@ -50,8 +50,7 @@ class PlanCells:
         """Index ranges of one cell's tokens, one per token row. Raises IndexError."""
         row, col = self.place(cell)
         first = self.first_token + row * self.side_tokens * self.row_tokens + col * self.side_tokens
-        starts = range(first, first + self.side_tokens * self.row_tokens, self.row_tokens)
-        return tuple(range(start, start + self.side_tokens) for start in starts)
+        return square_token_ranges(first, self.side_tokens, self.row_tokens)
 
 
 def plan_cells(plan: ImagePlan) -> PlanCells:
@@ -67,18 +66,12 @@ def plan_cells(plan: ImagePlan) -> PlanCells:
 
 
 def cell_rect(plan: ImagePlan, cell: int) -> RectPx:
-    """The part of the original image in one cell; empty where the cell holds padding only. Raises IndexError."""
+    """The part of the original image in one cell, as the plan has it; empty where it holds padding only. Raises IndexError."""
+    if isinstance(plan, TilePlan):
+        return plan.tile_rect(cell)
     cells = plan_cells(plan)
-    row, col = cells.place(cell)
-    if isinstance(plan, DualPerspectivePlan):  # its own figures: the loaded square's padding is rounded
-        return plan.block_rect(row, col)
-    size, pad, resized = plan.original_px, plan.padding_px, plan.resized_px
-
-    def across(edge_px: float) -> float:
-        return min(max((edge_px - pad.left) * size.width / resized.width, 0.0), size.width)
-
-    def down(edge_px: float) -> float:
-        return min(max((edge_px - pad.top) * size.height / resized.height, 0.0), size.height)
-
-    side = cells.side_px
-    return RectPx(across(col * side), down(row * side), across((col + 1) * side), down((row + 1) * side))
+    if isinstance(plan, DualPerspectivePlan):
+        return plan.block_rect(*cells.place(cell))
+    runs = cells.token_ranges(cell)
+    first, last = plan.token_rect(runs[0][0]), plan.token_rect(runs[-1][-1])
+    return RectPx(first.left, first.top, last.right, last.bottom)

@@ -5,19 +5,21 @@ from __future__ import annotations
 from ixc.dual_perspective import DualPerspectivePlan
 from ixc.image_layout import LayoutKind
 from ixc.single_view import ImagePlan, SingleViewPlan
-from ixc.tiling import MAX_SLIDER_PATCHES, TILE_PX, TOKENS_PER_SIDE, RectPx, SizePx, TilePlan, suggest_max_patches
+from ixc.tiling import MAX_SLIDER_PATCHES, TILE_PX, TOKENS_PER_SIDE, RectPx, SizePx, TilePlan, is_shrunk_at, suggest_max_patches
 
 
 def plan_facts(plan: ImagePlan, *, max_patches_limit: int = MAX_SLIDER_PATCHES) -> dict[str, object]:
     """Everything about ``plan`` as dicts, lists, numbers and booleans, ready for JSON.
 
     "layout" says which kind of plan it is. Sizes are {"height", "width"} in pixels. Tiles, rows, columns and tokens count from
-    0; tokens count from the image's first visual token. ``max_patches_limit`` bounds the suggested budget.
+    0; tokens count from the image's first visual token. ``max_patches_limit`` bounds the suggested budget; "suggested_shrinks"
+    says whether the image is shrunk even there.
     """
     if isinstance(plan, SingleViewPlan):
         return _single_view_facts(plan)
     if isinstance(plan, DualPerspectivePlan):
         return _dual_perspective_facts(plan)
+    suggested = suggest_max_patches(plan.original_px, max_patches_limit)
     return {
         "layout": str(LayoutKind.DYNAMIC_PARTITION),
         "original_px": _size(plan.original_px),
@@ -28,7 +30,8 @@ def plan_facts(plan: ImagePlan, *, max_patches_limit: int = MAX_SLIDER_PATCHES) 
         "grid": {"rows": plan.grid.rows, "cols": plan.grid.cols},
         "num_tiles": plan.num_tiles,
         "max_patches": plan.max_patches,
-        "suggested_max_patches": suggest_max_patches(plan.original_px, max_patches_limit),
+        "suggested_max_patches": suggested,
+        "suggested_shrinks": is_shrunk_at(plan.original_px, suggested),
         "num_views": plan.num_views,
         "num_visual_tokens": plan.num_visual_tokens,
         "num_newline_tokens": sum(1 for _ in plan.newline_indices()),

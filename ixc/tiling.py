@@ -238,8 +238,7 @@ class TilePlan:
         """Index ranges of one tile's 144 tokens: 12 rows of 12. Raises IndexError."""
         row, col = self._tile_place(tile)
         first = self.local_start + row * TOKENS_PER_SIDE * self.local_row_tokens + col * TOKENS_PER_SIDE
-        starts = range(first, first + TOKENS_PER_SIDE * self.local_row_tokens, self.local_row_tokens)
-        return tuple(range(start, start + TOKENS_PER_SIDE) for start in starts)
+        return square_token_ranges(first, TOKENS_PER_SIDE, self.local_row_tokens)
 
     def _tile_place(self, tile: int) -> tuple[int, int]:
         if not 0 <= tile < self.num_tiles:
@@ -309,6 +308,12 @@ def num_visual_tokens(grid: Grid) -> int:
     return per_view * (grid.rows * grid.cols + 1) + TOKENS_PER_SIDE * (grid.rows + 1) + 1
 
 
+def square_token_ranges(first: int, side_tokens: int, row_tokens: int) -> tuple[range, ...]:
+    """Index ranges of a square's tokens in a map with ``row_tokens`` a row, one per token row, from token ``first`` on."""
+    starts = range(first, first + side_tokens * row_tokens, row_tokens)
+    return tuple(range(start, start + side_tokens) for start in starts)
+
+
 def whole_number(value: object, name: str) -> int:
     """``value`` as Python's own int, also one of numpy's. Raises ValueError for anything else, True and 9.0 included."""
     if isinstance(value, bool):
@@ -335,9 +340,14 @@ def suggest_max_patches(original_px: SizePx, limit: int = MAX_SLIDER_PATCHES) ->
     if limit < 1:
         raise ValueError(f"the limit must be at least 1, not {limit}")
     for max_patches in range(1, limit + 1):
-        if scaling(plan_tiles(original_px, max_patches).scale_factor) is not Scaling.SHRUNK:
+        if not is_shrunk_at(original_px, max_patches):
             return max_patches
     return limit
+
+
+def is_shrunk_at(original_px: SizePx, max_patches: int) -> bool:
+    """Whether this budget shrinks the image. Raises ValueError for a budget below 1."""
+    return scaling(plan_tiles(original_px, max_patches).scale_factor) is Scaling.SHRUNK
 
 
 def _long_side_tiles(ratio: float, max_patches: int) -> int:

@@ -294,7 +294,7 @@ def test_ask_streams_and_stops_at_ctrl_c(checkpoint, image):
     assert read_until_text(process)
     assert process.poll() is None, "the answer was held back until its end"
     process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=30)
+    out, err = process.communicate(timeout=120)
     assert process.returncode == 130
     assert out.endswith("\n")
     assert "Traceback" not in err
@@ -307,7 +307,7 @@ def test_ask_ends_quietly_when_its_reader_goes_away(checkpoint, image):
     read_until_text(process)
     process.stdout.close()
     process.stdout = None
-    assert process.communicate(timeout=30)[1] == ""
+    assert process.communicate(timeout=120)[1] == ""
     assert process.returncode == 141
 
 

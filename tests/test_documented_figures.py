@@ -14,6 +14,7 @@ from ixc.chat.costs import CostModel
 from ixc.chat.loading import VIEWS_PER_PASS, prefill_chunk_tokens
 from ixc.evaluation.run import weights_fingerprint
 from ixc.models import presets
+from ixc.models.inf_llava import InfLlavaForCausalLM
 from ixc.models.xcomposer2 import XComposer2Config, XComposer2ForCausalLM
 from ixc.tiling import SizePx, plan_tiles
 
@@ -88,11 +89,23 @@ def test_the_readme_s_ablation_was_measured(label, sequence):
     assert f"for {NANO['ablation_steps']} steps" in README
 
 
+def fingerprints(model: torch.nn.Module) -> set[str]:
+    """Of its weights on a CPU and on a GPU."""
+    return {weights_fingerprint(model.to(dtype)) for dtype in (torch.float32, torch.bfloat16)}
+
+
 @pytest.mark.parametrize(("digest", "figures"), [("weights", "the figures by budget"), ("ablation_weights", "the ablation")])
 def test_what_was_measured_is_of_the_weights_that_are_shipped(digest, figures):
-    model = XComposer2ForCausalLM.from_pretrained(presets.NANO.source, dtype=torch.float32)
-    shipped = {weights_fingerprint(model.to(dtype)) for dtype in (torch.float32, torch.bfloat16)}  # a CPU's and a GPU's
+    shipped = fingerprints(XComposer2ForCausalLM.from_pretrained(presets.NANO.source, dtype=torch.float32))
     assert NANO.get(digest) in shipped, f"{figures} in nano_eval.json are of other weights than the shipped: measure again"
+
+
+def test_both_models_were_measured_with_the_weights_that_are_shipped():
+    for preset, model_class in ((presets.INF_NANO, InfLlavaForCausalLM), (presets.NANO, XComposer2ForCausalLM)):
+        digest = INF.get("weights", {}).get(preset.name)
+        shipped = fingerprints(model_class.from_pretrained(preset.source, dtype=torch.float32))
+        assert digest in shipped, f"{preset.name} in inf_nano_eval.json is of other weights than the shipped: measure again"
+    assert re.fullmatch(r"[0-9a-f]{64}", INF.get("documents_digest", "")), "it does not say of which documents: measure again"
 
 
 def short(value: float) -> str:
@@ -143,6 +156,59 @@ def test_the_readme_says_how_the_speeds_were_measured():
     assert f"`{SPEED['model']}`, {SPEED['precision']}, one thread of an {processor}, medians of {SPEED['repeats']}" in text
     assert SPEED["torch_threads"] == 1
     assert SPEED["is_complete"]
+
+
+def stored(name: str, command: str) -> dict[str, dict]:
+    """The figures of a result by name, and all of it under ""; without it the test fails and says what writes it."""
+    path = ROOT / "assets" / "results" / name
+    assert path.exists(), f"there is no {name}: {command} --out assets/results/{name}"
+    result = json.loads(path.read_text(encoding="utf-8"))
+    return {"": result, **{figure["name"]: figure for figure in result["figures"]}}
+
+
+def test_the_readme_s_slider_was_measured():
+    figures = stored("slider.json", "python -m ixc.benchmarks.slider")
+    times = r"in Chromium within (\d+) ms \(p95; median (\d+) ms; limit (\d+) ms\)"
+    pattern = times + r" and takes (\d+) KB \(at most (\d+) KB; limit (\d+) KB\)"
+    p95, median, limit_ms, size, largest, limit_kb = re.search(pattern, " ".join(README.split())).groups()
+    of_figures = [("browser, p95", p95), ("browser, median", median)]
+    of_figures += [("on the wire, median", size), ("on the wire, largest", largest)]
+    for name, said in of_figures:
+        assert said == f"{figures[name]['value']:.0f}", name
+    assert figures["browser, p95"]["target"] == f"at most {limit_ms} ms"
+    assert figures["on the wire, largest"]["target"] == f"at most {limit_kb} KB"
+    assert figures["browser, p95"]["is_met"]
+    assert figures["on the wire, largest"]["is_met"]
+
+
+def test_the_readme_s_load_was_measured():
+    figures = stored("load.json", "python -m ixc.benchmarks.load --users 50 --seconds 460")
+    text, values = " ".join(README.split()), {name: each["value"] for name, each in figures.items() if name}
+    asked = figures[""]
+    assert f"{asked['users']} users" in text
+    assert f"--users {asked['users']} --seconds {asked['seconds']:.0f}" in text
+    assert f": {values['answers']:,} answers, {values['answers a second']:.1f} a second" in text
+    words = f"{values['first words, median']:.2f} s (median; p95 {values['first words, p95']:.2f} s)"
+    assert f"first words after {words}" in text
+    assert f"{values['refused kindly']:,} questions refused" in text
+    assert (values["errors"], values["cross-talk"]) == (0, 0)
+    *first, last = (f"{values[f'memory, quarter {n}']:.0f}" for n in (1, 2, 3, 4))
+    assert f"{', '.join(first)} and {last} MB in the four quarters" in text
+    assert f"{values['memory at last']:.0f} MB at the end" in text
+
+
+def test_the_readme_s_short_cut_of_inf_llava_was_measured():
+    figures = stored("inf_vision_cpu.json", "OMP_NUM_THREADS=1 python -m ixc.benchmarks.dual_perspective")
+    ratios = r"\(limit ([\d.]+)\): ([\d.]+) times with three layers, ([\d.]+) times reckoned"
+    pattern = r"\(largest difference ([\d.]+) in float32, limit 1e-6.*" + ratios
+    difference, limit, measured, reckoned = re.search(pattern, " ".join(README.split())).groups()
+    released = figures["the same, reckoned for the released 23 layers"]
+    assert figures[""]["vision_layers"] == 4
+    assert figures[""]["threads"] == 1
+    assert float(difference) == figures[""]["largest_difference"] <= 1e-6
+    assert (measured, reckoned) == (f"{figures['INF-LLaVA vision part']['ratio']:.1f}", f"{released['ratio']:.1f}")
+    assert released["target"] == f"at least {limit}x"
+    assert released["is_met"]
 
 
 def test_the_readme_s_memory_of_the_7b_is_what_the_app_counts():

@@ -27,6 +27,7 @@ def test_a_wide_image_at_25():
         "num_tiles": 21,
         "max_patches": 25,
         "suggested_max_patches": 60,  # 12 columns of 336 hold 3840, and they need 5 rows
+        "suggested_shrinks": False,
         "num_views": 22,
         "num_visual_tokens": 3217,
         "num_newline_tokens": 12 + 36,
@@ -118,3 +119,4 @@ def test_a_tile_of_padding_only_has_no_pixels():
 
 def test_the_suggestion_keeps_to_the_installations_limit():
     assert plan_facts(WIDE, max_patches_limit=30)["suggested_max_patches"] == 30
+    assert plan_facts(WIDE, max_patches_limit=30)["suggested_shrinks"]

@@ -41,7 +41,8 @@
     return [change, isNews ? t("chat.note.one", { model }) : null].filter(Boolean).join(t("chat.note.between"));
   };
 
-  // The picture that a question is about, where the one before it was about another; null where there is nothing to say.
+  // The picture that a question is about, where the one before it was about another; null where there is nothing to say. It is
+  // the way back to that image.
   ixc.askedImage = (exchange, before) => {
     const view = viewOf(exchange);
     if (!view || (before && viewOf(before)?.image === view.image)) return null;
@@ -49,7 +50,8 @@
     const budget = view.budget && (!view.kind || view.kind === "dynamic_partition") ? t("chat.stats.budget", { budget: view.budget }) : null;
     const words = [view.width ? `${view.width} × ${view.height}` : null, budget ?? (view.kind ? viewWords(view) : null)].filter(Boolean).join(" · ");
     return el("figure", { class: "ixc-asked-image" }, el("figcaption", { class: "ixc-small" }, el("span", { class: "ixc-sr", text: t("chat.about") }), words),
-      source ? el("img", { src: source, alt: "" }) : null);
+      source ? el("button", { type: "button", class: "ixc-asked-picture", title: t("chat.again"), "aria-label": t("chat.again.label", { view: words }),
+        onclick: () => ixc.showAgain(view) }, el("img", { src: source, alt: "" })) : null);
   };
 
   ixc.keptThumbnails = (images) => [...thumbnails].filter(([image]) => images.includes(image));

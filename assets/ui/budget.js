@@ -1,7 +1,7 @@
 // The max-patches slider with its named budgets. Its value is a whole number; the server checks it again. A model that looks once
 // has no budget, and one with two input sizes has two: 336 pixels cost one patch, 1008 cost nine.
 (() => {
-  const { t, el, icon, hear } = ixc;
+  const { t, el, icon, hear, formatCount } = ixc;
   const INPUTS = [[1, 336, "released"], [9, 1008, "trained"]];
 
   ixc.budget = (element, host) => {
@@ -11,8 +11,9 @@
     const shown = el("output", { for: "ixc-budget-slider", class: "ixc-budget-value" });
     const buttons = named.map((budget) => el("button", { type: "button", class: "ixc-pill", "data-budget": budget,
       onclick: () => set(budget) }, String(budget), budget === 55 ? el("span", { class: "ixc-4k", text: " · 4K" }) : null));
+    const [suggestion, suggestedCost] = [el("span"), el("span", { class: "ixc-pill-cost" })];
     const suggested = el("button", { type: "button", class: "ixc-pill ixc-pill-suggested", id: "ixc-suggested", disabled: true,
-      "data-t-title": "budget.suggested.title", onclick: () => set(plan().suggested) });
+      onclick: () => set(plan().suggested) }, suggestion, suggestedCost);
     const inputs = INPUTS.map(([budget, px, how]) => el("button", { type: "button", class: "ixc-pill", "data-input": px, disabled: budget > max,
       onclick: () => set(budget) }, `${px} px · `, el("span", { "data-t": `budget.input.${how}` })));
     const advice = el("p", { id: "ixc-budget-advice", class: "ixc-advice", "aria-live": "polite" });
@@ -73,10 +74,12 @@
       for (const button of inputs) button.setAttribute("aria-pressed", String((budget >= 9 ? "1008" : "336") === button.dataset.input));
       const facts = hasTiles && plan()?.suggested ? plan() : null;
       suggested.disabled = !facts;
-      suggested.textContent = facts ? t("budget.suggested", { budget: facts.suggested }) : t("budget.suggested.none");
+      suggestion.textContent = facts ? t("budget.suggested", { budget: facts.suggested }) : t("budget.suggested.none");
+      const cost = facts ? formatCount(facts.suggestedTokens) : "";
+      suggestedCost.textContent = facts ? t("stage.tokens", { tokens: cost }) : "";
       suggested.setAttribute("aria-pressed", String(Boolean(facts) && facts.suggested === budget));
-      suggested.dataset.tTitle = facts?.suggestedShrinks ? "budget.suggested.title.shrinks" : "budget.suggested.title";
-      suggested.title = t(suggested.dataset.tTitle);
+      const why = t(facts?.suggestedShrinks ? "budget.suggested.title.shrinks" : "budget.suggested.title");
+      suggested.title = facts ? t("budget.suggested.cost", { why, cost: t("ribbon.tokens", { tokens: cost }) }) : why;
       const general = hasTiles ? t("budget.help") : t(`budget.none.${kind}`, { px: layout().viewPx });
       advice.textContent = facts ? adviceText(facts) : general;
       // What to choose in general steps back behind what the budget does to this image.

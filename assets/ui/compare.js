@@ -28,7 +28,8 @@
     ixc.translateTree(element);
     standIn(element, "compare");
 
-    const look = { x: 0.5, y: 0.5, zoom: 1, budget: Math.min(25, max) };
+    const look = { x: null, y: null, zoom: 1, // without a place where the image has most detail, which the server finds
+      budget: Math.min(25, max) };
     let image = null;
     let value = null;
     let sliders = look.budget; // the slider's own, by its last plan
@@ -81,6 +82,7 @@
       const steps = { ArrowLeft: [-STEP, 0], ArrowRight: [STEP, 0], ArrowUp: [0, -STEP], ArrowDown: [0, STEP] };
       if (!(event.key in steps)) return;
       event.preventDefault();
+      if (look.x == null) return; // not known yet where it is
       const [dx, dy] = steps[event.key];
       moveTo(look.x + dx, look.y + dy);
     });
@@ -143,6 +145,8 @@
       }
       if (!next.imageId || next.imageId !== image?.id) return;
       value = next;
+      const isLast = isWanted(value.askedFor);
+      if (look.x == null) [look.x, look.y] = value.place;
       const [left, top, right, bottom] = value.rect;
       zoomLabel.textContent = t("compare.size", { width: right - left, height: bottom - top });
       zoomButtons[0].disabled = look.zoom === zooms[zooms.length - 1];
@@ -150,11 +154,11 @@
       placeBox(look);
       drawPatches();
       drawTable();
-      if (!isWanted(value.askedFor)) ask();
+      if (!isLast) ask();
     });
 
     hear("image", (next) => {
-      if (next?.id !== image?.id) { Object.assign(look, { x: 0.5, y: 0.5 }); value = null; patches.replaceChildren(); table.replaceChildren(); }
+      if (next?.id !== image?.id) { Object.assign(look, { x: null, y: null }); value = null; patches.replaceChildren(); table.replaceChildren(); }
       image = next;
       empty.hidden = Boolean(image);
       work.hidden = !image;

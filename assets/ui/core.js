@@ -141,8 +141,12 @@ window.ixc = (() => {
     return t(key in strings.en ? key : "error.IxcError", { detail: message.detail ?? "", ...message });
   }
 
-  // The model's own sentence about itself is English; some have a translation.
-  const modelNote = (model) => strings[language][`model.note.${model.name}`] ?? model.note;
+  // What a model's server says about it is English. Known models' sentences have a translation, and those about unknown ones.
+  const OF_UNKNOWN = ["model.unknown", "model.remote"];
+  const modelNote = (model) => {
+    const key = OF_UNKNOWN.find((each) => strings.en[each] === model.note);
+    return key ? t(key) : strings[language][`model.note.${model.name}`] ?? model.note;
+  };
 
   // How an image is looked at, in words: "7 × 3 tiles", "one view of 490 × 490".
   const viewWords = (view) => t(`view.${view.kind}`, { cols: view.cols, rows: view.rows, px: view.viewPx });

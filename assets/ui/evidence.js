@@ -50,9 +50,10 @@
     function meter(share) { return el("i", { class: "ixc-meter", style: `--share: ${100 * share}%`, "aria-hidden": "true" }); }
     function count(n) { return (n ?? 0).toLocaleString("en-US"); }
 
-    function ablationCard({ model, budgets, rows }) {
+    function ablationCard({ model, budgets, rows, isOfOthers }) {
       const columns = budgets.map((budget) => (budget ? `HD-${budget}` : t("evidence.exact")));
-      return card(t("evidence.ablation", { model }), t("evidence.ablation.note"),
+      const note = [t("evidence.ablation.note"), isOfOthers ? t("evidence.ablation.others") : ""].filter(Boolean).join(" ");
+      return card(t("evidence.ablation", { model }), note,
         openTable(t("evidence.variant"), columns, rows.map(({ name, shares }) => [variantName(name), ...shares.map((share) => percent(share == null ? null : 100 * share))])));
     }
 

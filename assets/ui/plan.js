@@ -1,7 +1,7 @@
 // The token ribbon and the numbers under the picture.
 (() => {
   const { t, el, hear, tell, follow, formatBytes, formatCount } = ixc;
-  const MAX_LOOKS = 4;
+  const MAX_LOOKS = 6; // each after twice the time of the one before: others may be answered first
 
   ixc.plan = (element, host) => {
     const tokens = el("span", { id: "ixc-visual-tokens" });
@@ -99,7 +99,7 @@
       if (!value?.readsAhead || !value.cost?.ttftMs || value.cost.isRead) return;
       if (lookedFor !== told) [lookedFor, looks] = [told, 0];
       looks += 1;
-      if (looks <= MAX_LOOKS) timer = setTimeout(() => { if (document.body.dataset.busy !== "true" && ixc.last("image")) ixc.replan(); }, 1200 + 1.2 * value.cost.ttftMs);
+      if (looks <= MAX_LOOKS) timer = setTimeout(() => { if (document.body.dataset.busy !== "true" && ixc.last("image")) ixc.replan(); }, (1200 + 1.2 * value.cost.ttftMs) * 2 ** (looks - 1));
     }
 
     // dt after dd in the picture, before it in the document: the number is what the eye looks for.

@@ -51,7 +51,7 @@
       tell("model", model);
       followDownload(Boolean(model.coming));
       chip.dataset.phase = model.phase;
-      const parts = { ready: [model.coming ? coming(model) : model.device.split(" (")[0]], failed: [t("model.failed")], away: [t("model.away")], loading: [loading(model)] };
+      const parts = { ready: [model.coming ? coming(model) : model.device.split(" (")[0] || t("model.elsewhere")], failed: [t("model.failed")], away: [t("model.away")], loading: [loading(model)] };
       chipText.textContent = [model.name, ...parts[model.phase]].filter(Boolean).join(" · ");
       chip.setAttribute("aria-label", `${t("model.about")}: ${chipText.textContent}`);
       document.body.dataset.layout = model.layout.kind;

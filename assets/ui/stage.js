@@ -40,6 +40,13 @@
     let lit = null; // a tile, or the box of the global view
     let anchor = null; // what the tip stands at, while there is one
 
+    // An image of the conversation, back to be asked about. On a phone it has a tab of its own, where it is seen, or why it is not.
+    ixc.showAgain = ({ image: key, kind, budget }) => {
+      const isSameKind = kind === (ixc.last("model")?.layout ?? { kind: "dynamic_partition" }).kind; // other kinds have other budgets
+      passFocus(document.querySelector("#ixc-chat-pane"), () => ixc.showPane("image"), () => document.querySelector("#ixc-tab-image"));
+      ixc.openImage(() => host.trigger("reopen", { image: key, budget: isSameKind && budget ? budget : ixc.chosenBudget() }));
+    };
+
     function toolButton(name, key, id, action) {
       return el("button", { type: "button", class: "ixc-tool", id, "data-t-label": key, "data-t-title": key, onclick: action }, icon(name));
     }

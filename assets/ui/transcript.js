@@ -242,6 +242,19 @@
       if (follows) scrollDown(); else onScroll();
     }
 
+    // A long answer takes long to draw, and more of it comes 25 times a second: most of the time is for its reader.
+    let drawAgain = null;
+    let mayDrawAt = 0;
+    function drawInTime() {
+      const waitMs = mayDrawAt - performance.now();
+      if (value.live && liveNode && waitMs > 0) { drawAgain ??= setTimeout(() => { drawAgain = null; drawInTime(); }, waitMs); return; }
+      clearTimeout(drawAgain);
+      drawAgain = null;
+      const begunAt = performance.now();
+      draw();
+      mayDrawAt = performance.now() + 3 * (performance.now() - begunAt);
+    }
+
     function showNotice(error) {
       notice.hidden = !error;
       notice.dataset.code = error?.code ?? "";
@@ -278,6 +291,7 @@
       if (model?.coming) notes.push(t("chat.note.coming", { model: model.name, coming: model.coming.name }));
       if (model?.phase === "ready" && model.error) notes.push(t("chat.note.kept", { model: model.name, detail: errorSentence(model.error) }));
       const isReady = model?.phase === "ready";
+      if (isReady && ixc.isBeyond(view?.image, model)) notes.push(t("chat.note.beyond", { model: model.name }));
       const leftOut = isReady && model.oneImage ? ixc.numLeftOut(value.exchanges, view?.image ?? null) : 0;
       if (last) notes.push(notesBefore(value.exchanges, { view, model: isReady ? model.name : "", leftOut }));
       if (model?.freed?.bytes && (isOther || !last)) notes.push(t("chat.note.freed", { size: formatBytes(model.freed.bytes), model: model.freed.name }));
@@ -313,7 +327,7 @@
       value = next;
       kept = null;
       ixc.answerHeard();
-      passFocus(document.querySelector("#ixc-chat-pane"), () => { draw(); showNotice(next.error); }, questionField);
+      passFocus(document.querySelector("#ixc-chat-pane"), () => { drawInTime(); showNotice(next.error); }, questionField);
       if (next.draft) ixc.offerQuestion(next.draft);
       if (isOver && ixc.last("image")) ixc.replan(); // its numbers are those of the next question
     })();

@@ -24,6 +24,8 @@
     open();
   }
 
+  ixc.openImage = openImage;
+
   // The server answers every image, good or bad, through the stage.
   ixc.imageAnswered = () => {
     if (!isOpening) return;
@@ -136,17 +138,28 @@
     element.append(strip);
     ixc.translateTree(element);
     const inLanguage = (example, kind) => example[`${kind}_${ixc.language}`] || example[`${kind}_en`];
+    const exampleOf = (imageId) => (host.props.value || []).find((each) => each.imageId === imageId);
     ixc.exampleAlt = (imageId) => {
-      const example = (host.props.value || []).find((each) => each.imageId === imageId);
+      const example = exampleOf(imageId);
       return example ? inLanguage(example, "alt") : "";
     };
+    // A small model is shown how these are cut; it cannot read them.
+    const isBeyond = (example, model) => Boolean(example && !example.forSmall && model?.small);
+    ixc.isBeyond = (imageId, model) => isBeyond(exampleOf(imageId), model);
+    const name = () => [...strip.children].forEach((button, index) => {
+      const example = host.props.value[index];
+      const [title, alt, beyond] = [inLanguage(example, "title"), inLanguage(example, "alt"), isBeyond(example, ixc.last("model"))];
+      button.dataset.beyond = beyond;
+      button.title = beyond ? t("examples.beyond.title", { title }) : title;
+      button.setAttribute("aria-label", t(beyond ? "examples.beyond" : "examples.open", { title, alt }));
+    });
+    hear("model", name);
+    hear("language", name);
     follow(host, (examples) => {
-      strip.replaceChildren(...examples.map((example, index) => {
-        const title = inLanguage(example, "title");
-        return el("button", { type: "button", class: "ixc-example", title, "aria-label": t("examples.open", { title, alt: inLanguage(example, "alt") }),
-          onclick: () => openImage(() => host.trigger("pick", { index, language: ixc.language })) },
-        el("img", { src: example.thumbnail, alt: "", width: 64, height: 48, loading: "lazy" }));
-      }));
+      strip.replaceChildren(...examples.map((example, index) => el("button", { type: "button", class: "ixc-example",
+        onclick: () => openImage(() => host.trigger("pick", { index, language: ixc.language })) },
+      el("img", { src: example.thumbnail, alt: "", width: 64, height: 48, loading: "lazy" }))));
+      name();
       element.hidden = examples.length === 0;
       if (examples.length) tell("opened", true); // the server has answered the page's first question
     })();

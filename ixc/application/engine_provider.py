@@ -55,6 +55,7 @@ class ModelStatus:
     step: str = ""
     fraction: float | None = None
     device: str = ""
+    """Empty too where another server runs the model."""
     note: str = ""
     error: Message | None = None
     """Why there is no model; or, when one is ready, why another could not take its place."""
@@ -147,7 +148,11 @@ class EngineProvider:
     @property
     def status(self) -> ModelStatus:
         status, engine = self._status, self._engine
-        return replace(status, phase="away") if status.phase == "ready" and engine is not None and engine.is_away else status
+        if status.phase != "ready" or engine is None:
+            return status
+        if (failure := engine.failure) is not None:
+            return replace(status, phase="failed", error=message_for(failure))
+        return replace(status, phase="away") if engine.is_away else status
 
     @property
     def layout(self) -> ImageLayout:
@@ -311,7 +316,7 @@ class EngineProvider:
             note=engine.limits_note,
             layout=engine.layout,
         )
-        logger.info("model %s is ready on %s", engine.model_name, engine.device_name)
+        logger.info("model %s is ready on %s", engine.model_name, engine.device_name or "another server")
         return None
 
     def _give_back_what_was_loaded(self) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import ipaddress
 from dataclasses import dataclass, replace
 
-from ixc.chat.backend_address import shown_address
 from ixc.errors import CheckpointError
 from ixc.models.presets import PRESETS, find_model
 from ixc.settings import Settings
@@ -30,7 +29,7 @@ def offered_models(settings: Settings) -> tuple[OfferedModel, ...]:
     """
     keys = [settings.model]
     if settings.backend:  # which model answers is the backend's affair
-        return (OfferedModel(shown_address(settings.backend), settings.model),)
+        return (OfferedModel("Another server", settings.model),)
     if settings.models:
         keys += [key.strip() for key in settings.models.split(",") if key.strip()]
     elif is_loopback(settings.host):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
@@ -14,6 +15,7 @@ from ixc.application.engine_provider import EngineProvider
 from ixc.application.session import SessionStore
 from ixc.application.traffic import Traffic
 from ixc.application.waiting import WaitingLine
+from ixc.chat.interface import ReadAheadOutcome
 from ixc.chat.request import ChatRequest, StopFlag
 
 logger = logging.getLogger(__name__)
@@ -21,7 +23,7 @@ logger = logging.getLogger(__name__)
 _STANDS_STILL_S = 0.8
 """An image, a budget and a conversation that nobody has changed for so long are read."""
 _MAX_PAGES = 64
-"""That wait for it, or are known to have been read for; of more the oldest are not."""
+"""That wait for it, or are known to be read for in vain; of more the oldest are not."""
 _LOOK_EVERY_S = 0.25
 """How often one whose model is busy looks again."""
 
@@ -35,7 +37,7 @@ class _Wish:
 @dataclass(frozen=True, slots=True)
 class _Reading:
     request: ChatRequest
-    stop: StopFlag
+    stop: _WhileIdle
 
 
 class _WhileIdle(StopFlag):
@@ -49,11 +51,17 @@ class _WhileIdle(StopFlag):
     def is_set(self) -> bool:
         return self._event.is_set() or self._gives_way()
 
+    @property
+    def was_set(self) -> bool:
+        """By hand: nobody wants it any more."""
+        return self._event.is_set()
+
 
 class ReadAhead:
     """Reads for one page at a time, the longest waiting first, only while no question of anybody else is under way.
 
-    A question of the same page does not stop it: what is being read is what that question begins with. Thread-safe.
+    A question of the same page does not stop it, unless it begins with something else, which the engine sees. What gave way is
+    taken up again. Thread-safe.
     """
 
     def __init__(
@@ -69,15 +77,17 @@ class ReadAhead:
         self._changed = threading.Condition()
         self._wishes: dict[str, _Wish] = {}
         self._reading: _Reading | None = None
-        self._was_read: dict[str, tuple[object, ...]] = {}
-        """Of each page what was read last: a cache that has no room for it is not filled again and again."""
+        self._in_vain: dict[str, tuple[object, ...]] = {}
+        """Of each page what the engine had no room for: that is not read again and again."""
+        self.num_ended: Counter[ReadAheadOutcome] = Counter()
+        """Since the start, by what came of it."""
         self._thread: threading.Thread | None = None
 
     def soon(self, request: ChatRequest) -> None:
         """Read for the next question, which has no words yet, unless the page shows something else in a moment."""
         session = request.session_id
         with self._changed:
-            if self._was_read.get(session) == self._beginning(request):
+            if self._in_vain.get(session) == self._beginning(request):
                 self._wishes.pop(session, None)
                 return
             if (reading := self._reading) and reading.request.session_id == session:
@@ -86,8 +96,7 @@ class ReadAhead:
                 reading.stop.set()
             self._wishes.pop(session, None)
             # Without its images: the store, which bounds them, has them when it is this page's turn.
-            self._wishes[session] = _Wish(replace(request, images={}), time.monotonic() + self._stands_still_s)
-            _keep_newest(self._wishes)
+            self._wish(replace(request, images={}))
             if self._thread is None:
                 self._thread = threading.Thread(target=self._work, name="ixc-read-ahead", daemon=True)
                 self._thread.start()
@@ -97,7 +106,7 @@ class ReadAhead:
         """The page was closed, or shows no image any more."""
         with self._changed:
             self._wishes.pop(session_id, None)
-            self._was_read.pop(session_id, None)
+            self._in_vain.pop(session_id, None)
             if (reading := self._reading) and reading.request.session_id == session_id:
                 reading.stop.set()
 
@@ -111,16 +120,25 @@ class ReadAhead:
     def _work(self) -> None:
         while True:
             reading = self._next()
+            request, outcome = reading.request, None
             try:
-                self._read(reading.request, reading.stop)
+                outcome = self._read(request, reading.stop)
             except Exception:
                 logger.exception("reading ahead failed")
             with self._changed:
-                if not reading.stop.is_set:
-                    self._was_read[reading.request.session_id] = self._beginning(reading.request)
-                    _keep_newest(self._was_read)
+                if outcome is not None:
+                    self.num_ended[outcome] += 1
+                if outcome is ReadAheadOutcome.IN_VAIN:
+                    self._in_vain[request.session_id] = self._beginning(request)
+                    _keep_newest(self._in_vain)
+                elif outcome is ReadAheadOutcome.GAVE_WAY and not reading.stop.was_set:
+                    self._wish(request)
                 self._reading = None
                 self._changed.notify_all()
+
+    def _wish(self, request: ChatRequest) -> None:
+        self._wishes[request.session_id] = _Wish(request, time.monotonic() + self._stands_still_s)
+        _keep_newest(self._wishes)
 
     def _next(self) -> _Reading:
         with self._changed:
@@ -130,7 +148,7 @@ class ReadAhead:
                     self._changed.wait()
                 elif (remaining_s := wish.due_s - time.monotonic()) > 0:
                     self._changed.wait(remaining_s)
-                elif self._is_busy(session):
+                elif self._line.num_inside or self._is_busy(session):
                     self._changed.wait(_LOOK_EVERY_S)
                 else:
                     del self._wishes[session]
@@ -146,14 +164,17 @@ class ReadAhead:
         own = self._store.is_answering(session)
         return self._line.num_inside > own or not self._provider.wait(0) or self._traffic.is_stopping
 
-    def _read(self, request: ChatRequest, stop: StopFlag) -> None:
+    def _read(self, request: ChatRequest, stop: StopFlag) -> ReadAheadOutcome | None:
+        """None: there is no model, or the page is gone."""
         if self._provider.engine is None or not self._is_shown(request):
-            return
+            return None
         images = self._store.images(request.session_id)
         with self._provider.borrowed() as engine:
-            engine.read_ahead(replace(request, images=images), stop)
+            outcome = engine.read_ahead(replace(request, images=images), stop)
             if not self._is_shown(request):  # closed meanwhile: nothing may be kept of it
                 engine.forget(request.session_id)
+                return None
+        return outcome
 
     def _is_shown(self, request: ChatRequest) -> bool:
         """Whether the page is still there, with that image."""

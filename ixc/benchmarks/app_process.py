@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import platform
+import random
 import socket
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 
@@ -18,6 +20,8 @@ import httpx
 from ixc.cores import usable_cores
 
 _START_TIMEOUT_S = 120.0
+_PORTS = (20_000, 32_000)
+"""Below those that Linux and macOS hand out."""
 
 
 class AppProcess:
@@ -121,10 +125,11 @@ def _is_setting(variable: str) -> bool:
 
 
 def free_port() -> int:
-    """A port that nothing listens on at this moment."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    """A port that nothing listens on at this moment, and that no system hands out by itself before the app has it."""
+    while True:
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", random.randrange(*_PORTS)))  # noqa: S311  nothing to guess
+            return probe.getsockname()[1]
 
 
 def describe_hardware() -> str:

@@ -84,10 +84,7 @@ def concurrency_figures(
 
 
 def describe_conversations(num_users: int, repeats: int) -> dict[str, object]:
-    """How the figures of several conversations were got.
-
-    Results without it are of one run in which all asked about one picture, the official code's two answers timed once.
-    """
+    """How the figures of several conversations were got."""
     return {
         "users": num_users,
         "pictures": num_users,

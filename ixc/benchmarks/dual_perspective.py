@@ -9,7 +9,6 @@ tower grows with its layers and the enhancement does not. ``--layers 24`` measur
 from __future__ import annotations
 
 import argparse
-import json
 import statistics
 import sys
 import time
@@ -22,14 +21,12 @@ import torch
 from torch import Tensor
 from tqdm import trange
 
-from ixc.benchmarks.app_process import describe_hardware
-from ixc.benchmarks.measuring import Figure, Target, load_average, synchronize, table
+from ixc.benchmarks.measuring import Figure, Target, synchronize, table, write_result
 from ixc.benchmarks.out_file import check_out
 from ixc.chat.loading import VIEWS_PER_PASS
 from ixc.errors import SettingsError
 from ixc.models.inf_llava import InfLlavaConfig, InfLlavaForCausalLM
 from ixc.models.inf_llava.configuration import CLIP_VIT_L_336
-from ixc.out_files import write_whole
 
 TARGET = Target(1.8, is_ratio=True)
 RELEASED_LAYERS = CLIP_VIT_L_336["num_hidden_layers"]
@@ -70,10 +67,11 @@ def main(arguments: list[str] | None = None) -> int:
     except SettingsError as error:
         parser.error(str(error))
     report = measure(options.layers, options.repeats, device)
-    sys.stdout.write(table(report.pop("table")) + "\n")
+    figures = report.pop("figures")
+    sys.stdout.write(table(figures) + "\n")
     sys.stdout.write(f"largest difference between the two: {report['largest_difference']:.1e} (limit 1e-6)\n")
     if options.out:
-        write_whole(options.out, json.dumps(report, indent=1) + "\n")
+        write_result(options.out, report, figures)
     return 0
 
 
@@ -95,16 +93,14 @@ def measure(num_layers: int, repeats: int, device: torch.device) -> dict[str, ob
             kept.append(_see(model, square, views_per_pass, all_views=all_views)[1])
     figures = _figures(_medians(measured[False]), _medians(measured[True]), num_layers)
     return {
-        "table": figures,
-        "figures": [figure.as_json() for figure in figures],
+        "figures": figures,
         "largest_difference": (full - short).abs().max().item(),
         "vision_layers": num_layers,
         "views_per_pass": views_per_pass,
         "clock": "CPU time of the process" if device.type == "cpu" else "wall clock",
         "repeats": repeats,
-        "hardware": torch.cuda.get_device_name(device) if device.type == "cuda" else describe_hardware(),
+        **({"hardware": torch.cuda.get_device_name(device)} if device.type == "cuda" else {}),
         "threads": torch.get_num_threads(),
-        "load_average": load_average(),
     }
 
 

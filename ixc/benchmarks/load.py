@@ -19,12 +19,16 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import pairwise
+from pathlib import Path
 
 import httpx
 from PIL import Image, ImageDraw, ImageFont
 
 from ixc.benchmarks.app_process import AppProcess, describe_hardware, settings_of_the_shell
+from ixc.benchmarks.measuring import Figure, write_result
+from ixc.benchmarks.out_file import check_out
 from ixc.benchmarks.page_client import PageClient
+from ixc.errors import SettingsError
 
 _QUESTION = "What does the sign say?"
 _ANSWER_TOKENS = 16
@@ -271,13 +275,36 @@ def report_text(report: LoadReport) -> str:
     return "\n".join([*lines, *(f"NO  {complaint}" for complaint in report.complaints[:10])])
 
 
+def figures(report: LoadReport) -> list[Figure]:
+    """What is written of a run."""
+    num_answers, first_words = report.total("latencies_s"), report.all("first_words_s")
+    shares = (("median", 0.5), ("p95", 0.95)) if first_words else ()
+    quarters = [Figure(f"memory, quarter {n}", each.resident_mb, "MB") for n, each in enumerate(report.quarters, start=1)]
+    return [
+        Figure("answers", num_answers, "answers"),
+        Figure("answers a second", num_answers / report.seconds, "a second"),
+        *(Figure(f"first words, {name}", _percentile(first_words, share), "s") for name, share in shares),
+        Figure("refused kindly", report.total("num_refused"), "questions"),
+        Figure("errors", report.total("errors"), "errors"),
+        Figure("cross-talk", report.total("crossed"), "answers"),
+        *quarters,
+        Figure("memory at last", report.memory[-1].resident_mb, "MB"),
+    ]
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description="Many users at once, without a browser.")
     parser.add_argument("--users", type=int, default=50)
     parser.add_argument("--seconds", type=float, default=300.0)
     parser.add_argument("--max-waiting", type=int, default=20, help="IXC_MAX_WAITING of the app (default: %(default)s)")
     parser.add_argument("--model", default="ixc-nano")
+    parser.add_argument("--out", type=Path, help="also write the figures as JSON")
     args = parser.parse_args(argv)
+    try:
+        if args.out:
+            check_out(args.out)
+    except SettingsError as error:
+        parser.error(str(error))
     chosen = {"IXC_MODEL": args.model, "IXC_MAX_WAITING": str(args.max_waiting)}
     with AppProcess(settings_of_the_shell() | chosen) as app:
         if app.wait_for_model() != "ready":
@@ -285,6 +312,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             return 1
         report = run_load(app, args.users, args.seconds, args.max_waiting)
     sys.stdout.write(report_text(report) + "\n")
+    if args.out:
+        asked = {"model": args.model, "users": args.users, "seconds": args.seconds, "max_waiting": args.max_waiting}
+        write_result(args.out, asked, figures(report))
     return 1 if report.complaints else 0
 
 

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import os
 import statistics
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
 
 import psutil
 import torch
+
+from ixc.benchmarks.app_process import describe_hardware
+from ixc.out_files import write_whole
 
 try:
     import resource
@@ -133,6 +139,13 @@ def load_average() -> float | None:
         return round(os.getloadavg()[0], 2)
     except OSError:
         return None
+
+
+def write_result(path: Path, result: Mapping[str, object], figures: Sequence[Figure]) -> None:
+    """As JSON, with the day, and with this machine and its load where ``result`` does not name them. Raises OSError."""
+    own = {"hardware": describe_hardware(), "date": datetime.now(UTC).date().isoformat(), "load_average": load_average()}
+    found = {"figures": [figure.as_json() for figure in figures]}
+    write_whole(path, json.dumps({**own, **result, **found}, indent=1) + "\n")
 
 
 def table(figures: list[Figure]) -> str:

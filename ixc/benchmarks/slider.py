@@ -12,18 +12,24 @@ import logging
 import statistics
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
 from ixc.benchmarks.app_process import AppProcess, describe_hardware, settings_of_the_shell
+from ixc.benchmarks.measuring import Figure, Target, write_result
+from ixc.benchmarks.out_file import check_out
 from ixc.benchmarks.page_client import PageClient
 from ixc.chromium import launch_options
+from ixc.errors import SettingsError
+from ixc.settings import Settings
 
 logger = logging.getLogger(__name__)
 
 IMAGE_WIDTH_PX, IMAGE_HEIGHT_PX = 3840, 2160
 MAX_BUDGET = 64
+TIME_TARGET, SIZE_TARGET = Target(150), Target(20)
 
 # Runs in the page: move the slider as a drag does, and wait until the overlay of that budget is on the screen.
 _MOVE_IN_PAGE = """async (budget) => {
@@ -105,14 +111,32 @@ def _line(name: str, times_ms: list[float]) -> str:
     return f"{name:<28} median {median:6.1f} ms   p95 {p95:6.1f} ms   max {max(times_ms):6.1f} ms   {len(times_ms)} moves"
 
 
+def figures(http_ms: list[float], browser_ms: list[float] | None, sizes_kb: list[float]) -> list[Figure]:
+    """What is written; nothing of the browser where there is none. The 95th percentile and the largest size have a limit."""
+    found = []
+    for name, times_ms, target in (("HTTP", http_ms, None), ("browser", browser_ms, TIME_TARGET)):
+        if times_ms:
+            found.append(Figure(f"{name}, median", statistics.median(times_ms), "ms"))
+            found.append(Figure(f"{name}, p95", percentile(times_ms, 0.95), "ms", target=target))
+    found.append(Figure("on the wire, median", statistics.median(sizes_kb), "KB"))
+    return [*found, Figure("on the wire, largest", max(sizes_kb), "KB", target=SIZE_TARGET)]
+
+
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=1, help="how often to go through all budgets (default 1)")
     parser.add_argument("--model", help="the model whose costs are shown (default: the app's)")
+    parser.add_argument("--out", type=Path, help="also write the figures as JSON")
     args = parser.parse_args(argv)
+    try:
+        if args.out:
+            check_out(args.out)
+    except SettingsError as error:
+        parser.error(str(error))
     picture = test_picture()
     out = sys.stdout.write
-    with AppProcess(settings_of_the_shell() | ({"IXC_MODEL": args.model} if args.model else {})) as app:
+    settings = {"IXC_MODEL": Settings().model} | settings_of_the_shell() | ({"IXC_MODEL": args.model} if args.model else {})
+    with AppProcess(settings) as app:
         phase = app.wait_for_model()
         out(f"slider move to new plan, {IMAGE_WIDTH_PX}x{IMAGE_HEIGHT_PX} picture; {describe_hardware()}; model {phase}\n")
         times_ms, sizes = measure_http(app.url, picture, args.rounds)
@@ -124,6 +148,9 @@ def main(argv: list[str] | None = None) -> int:
             (_line("browser, slider to overlay", in_browser) if in_browser else "browser: Chromium or Playwright missing")
             + "\n"
         )
+    if args.out:
+        moved = {"model": settings["IXC_MODEL"], "image": f"{IMAGE_WIDTH_PX}x{IMAGE_HEIGHT_PX}", "moves": len(times_ms)}
+        write_result(args.out, moved, figures(times_ms, in_browser, kb))
     return 0
 
 

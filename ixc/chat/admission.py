@@ -62,7 +62,7 @@ class Admission:
         self._make_room = make_room
 
     def admit(self, request: ChatRequest) -> EncodedPrompt:
-        """The prompt of ``request``. Raises EmptyQuestion, ImageError, ConversationTooLong or OutOfMemory."""
+        """The prompt of ``request``. Raises EmptyQuestion, ImageError or ConversationTooLong."""
         if not request.question.strip():
             raise EmptyQuestion("Type a question first.")
         self._check_letters(request)
@@ -72,7 +72,6 @@ class Admission:
                 f"The conversation has {len(encoded):,} tokens and the model takes {self._max_context_tokens:,}; lower the max "
                 "patches or begin a new chat."
             )
-        self._check_memory(encoded, request)
         return encoded
 
     def encode(self, request: ChatRequest) -> EncodedPrompt:
@@ -111,7 +110,11 @@ class Admission:
         needed = self._memory_bytes(prompt, num_beams, held, num_answer_tokens)
         return None if free is None or needed <= free else (needed, free)
 
-    def _check_memory(self, prompt: EncodedPrompt, request: ChatRequest) -> None:
+    def check_memory(self, prompt: EncodedPrompt, request: ChatRequest) -> None:
+        """Make room for the answer to ``request``, whose prompt this is. Raises OutOfMemory.
+
+        Asked when nothing else runs: what another pass holds is neither free nor kept.
+        """
         num_beams, held = request.generation.num_beams, self._held(request.session_id, prompt)
         num_answer_tokens = _num_answer_tokens(request)
         if (shortage := self.shortage(prompt, num_beams, held, num_answer_tokens)) is None:

@@ -18,7 +18,10 @@ def is_address(text: str) -> bool:
 
 
 def shown_address(text: str) -> str:
-    """The address without a name and a password (``http://name:password@host``): visitors and logs see it."""
-    scheme, found, rest = text.partition("://")
+    """The address without a name and a password (``http://name:password@host``), for whoever runs the app: logs, terminals.
+
+    Visitors never see it: it may be the name and the port of a machine that they know nothing of.
+    """
+    scheme, found, rest = text.partition("://") if "://" in text else ("", "", text)
     authority, slash, path = rest.partition("/")
     return f"{scheme}{found}{authority.rpartition('@')[2]}{slash}{path.partition('?')[0]}"

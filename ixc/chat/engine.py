@@ -9,7 +9,7 @@ import time
 import traceback
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -17,19 +17,12 @@ from torch import Tensor
 from ixc.chat.admission import Admission, Held
 from ixc.chat.costs import CostModel
 from ixc.chat.events import Event, Finished, FinishReason, PrefillProgress, TextDelta
-from ixc.chat.interface import ChatEngine, CostEstimate, ModelInfo, PromptPreview
+from ixc.chat.interface import ChatEngine, CostEstimate, ModelInfo, PromptPreview, ReadAheadOutcome
 from ixc.chat.job import Job
 from ixc.chat.kv_cache import ANSWER_ROOM, InPlaceCache
-from ixc.chat.memory import bounded_cache, give_memory_back, is_out_of_memory, make_current
-from ixc.chat.prompt import (
-    EncodedPrompt,
-    ImageSegment,
-    Segment,
-    TextSegment,
-    common_prefix_length,
-    cut_segments,
-    with_generated,
-)
+from ixc.chat.memory import bounded_cache, give_memory_back, is_out_of_memory, is_usable, make_current, wait_for_devices
+from ixc.chat.prefix import Prefix
+from ixc.chat.prompt import EncodedPrompt, ImageSegment, TextSegment, common_prefix_length, cut_segments
 from ixc.chat.prompt_lookup import PromptLookup
 from ixc.chat.request import ChatRequest, StopFlag
 from ixc.chat.runner import ModelRunner, Stopped
@@ -37,7 +30,7 @@ from ixc.chat.sampling import TokenSampler
 from ixc.chat.store import CacheStore
 from ixc.chat.text_stream import TextStream
 from ixc.conversation import ImageView
-from ixc.errors import EngineBusy, IxcError, OutOfMemory
+from ixc.errors import DeviceFailed, EngineBusy, IxcError, OutOfMemory
 from ixc.models.precision import parse_precision, weight_bytes
 from ixc.models.xcomposer2 import XComposer2Processor
 from ixc.settings import Settings
@@ -48,14 +41,9 @@ logger = logging.getLogger(__name__)
 _PREFIX = "prefix"
 _PROBES = ("A", "9")
 """Questions that begin with different tokens, whatever stands before them."""
-_MAX_SPARE = 0.25
-"""Of a kept cache, unused for each position in use: copying it smaller would hold up the answer's end and the next turn."""
-
-
-@dataclass(slots=True)
-class _Prefix:
-    segments: tuple[Segment, ...]
-    cache: InPlaceCache
+_FAILED = "The GPU failed and cannot answer any more; the app has to be started again."
+_IN_USE_S = 300.0
+"""What somebody used so lately is not dropped for a question that nobody has asked yet."""
 
 
 class Engine(ChatEngine):
@@ -89,6 +77,7 @@ class Engine(ChatEngine):
         self._worker = ThreadPoolExecutor(1, "ixc-model", initializer=make_current, initargs=(runner.model.device,))
         self._jobs: list[Job] = []
         self._lock = threading.Lock()
+        self._has_failed = False
         self._closed = threading.Event()
         threading.Thread(target=self._store.expire_until, args=(self._closed,), name="ixc-expiry", daemon=True).start()
 
@@ -98,8 +87,10 @@ class Engine(ChatEngine):
         """Stream the answer's events; see ``ixc.chat.events``.
 
         Ends early, with a Finished event, within one token, vision pass or prefill chunk after ``stop`` is set; closing the
-        iterator sets it. Raises EmptyQuestion, ConversationTooLong, ImageError, EngineBusy or OutOfMemory.
+        iterator sets it. Raises EmptyQuestion, ConversationTooLong, ImageError, EngineBusy, OutOfMemory or DeviceFailed.
         """
+        if (failure := self.failure) is not None:
+            raise failure
         request = self._asked(request)
         job = Job(request, self.admission.admit(request), stop, time.perf_counter())
         with self._lock:
@@ -122,24 +113,29 @@ class Engine(ChatEngine):
         finally:
             stop.set()
 
-    def read_ahead(self, request: ChatRequest, stop: StopFlag) -> None:
+    def read_ahead(self, request: ChatRequest, stop: StopFlag) -> ReadAheadOutcome:
         """See ``ChatEngine``. Does nothing while a question is under way, or if what it reads would not fit into the memory."""
         try:
             prompt = self._beginning(self._asked(request).without_missing_images())
         except IxcError:
-            return
+            return ReadAheadOutcome.IN_VAIN
         held = self._held(request.session_id, prompt, len(prompt))
-        is_worth_it = held.num_tokens < len(prompt) < self.runner.model.config.max_context_tokens
-        if not is_worth_it or self.admission.shortage(prompt, held=held) is not None:
-            return
+        if held.num_tokens == len(prompt):
+            return ReadAheadOutcome.HELD
+        fits = len(prompt) < self.runner.model.config.max_context_tokens and self.admission.shortage(prompt, held=held) is None
+        if not fits:
+            return ReadAheadOutcome.IN_VAIN
         job = Job(request, prompt, stop, time.perf_counter(), only_reads=True)
         with self._lock:
             if self._jobs:
-                return
+                return ReadAheadOutcome.GAVE_WAY
             self._jobs.append(job)
         self._worker.submit(self._work, job)
-        while not isinstance(job.events.get(), Finished | BaseException):
+        while not isinstance(event := job.events.get(), Finished | BaseException):
             pass
+        if isinstance(event, Finished) and event.reason is FinishReason.STOPPED:
+            return ReadAheadOutcome.GAVE_WAY
+        return ReadAheadOutcome.HELD if job.is_kept else ReadAheadOutcome.IN_VAIN
 
     def forget(self, session_id: str) -> None:
         """Free what is kept for a session, also what a running answer would leave behind, and stop that answer."""
@@ -158,11 +154,16 @@ class Engine(ChatEngine):
         """See ``ChatEngine``. The time is for what is not kept of the session."""
         request = self._asked(request).without_missing_images()
         prompt = self.admission.encode(request)
-        places = [index for index, part in enumerate(prompt.segments) if _is_image(part, request.view)]
+        views = [segment.view if isinstance(segment, ImageSegment) else None for segment in prompt.segments]
+        places = [index for index, view in enumerate(views) if view is not None and view == request.view]
         num_before = sum(map(len, prompt.segments[: places[-1]])) if places else 0
         num_after = len(prompt) - num_before - (len(prompt.segments[places[-1]]) if places else 0)
         cost = self.admission.expected(prompt, self._held(request.session_id, prompt))
         return PromptPreview(num_before, num_after, len(request.turns), cost)
+
+    @property
+    def failure(self) -> DeviceFailed | None:
+        return DeviceFailed(_FAILED) if self._has_failed else None
 
     def count_text_tokens(self, text: str) -> int:
         return len(self.processor.tokenizer(text)["input_ids"])
@@ -189,7 +190,7 @@ class Engine(ChatEngine):
 
     def _held(self, session_id: str, prompt: EncodedPrompt, length: int | None = None) -> Held:
         """What the first ``length`` tokens of ``prompt`` would find if they ran now; None: all but the last."""
-        prefix: _Prefix | None = self._store.get(session_id, _PREFIX)
+        prefix: Prefix | None = self._store.get(session_id, _PREFIX)
         views = {segment.view for segment in prompt.segments if isinstance(segment, ImageSegment)}
         there = frozenset(view for view in views if self._store.get(session_id, _image_key(view)) is not None)
         if prefix is None:
@@ -222,13 +223,24 @@ class Engine(ChatEngine):
     def _outcome(self, job: Job) -> Finished | BaseException:
         try:
             with torch.inference_mode():
-                return (self._read if job.only_reads else self._run)(job, time.perf_counter())
+                if job.only_reads:
+                    return self._read(job, time.perf_counter())
+                self.admission.check_memory(job.prompt, job.request)  # now that nothing else holds any for a while
+                return self._run(job, time.perf_counter())
         except BaseException as error:  # noqa: BLE001 - handed to the caller's thread, which raises it
             if not is_out_of_memory(error):
-                return error
+                return self._checked(error)
             logger.warning("out of memory on %s: %s", self.info.device, type(error).__name__)
             traceback.clear_frames(error.__traceback__)  # they hold the tensors of the passes that were under way
         return self._out_of_memory(job)
+
+    def _checked(self, error: BaseException) -> BaseException:
+        """``error``, or that the device is at its end."""
+        if not isinstance(error, RuntimeError) or is_usable(self.runner.model.device):
+            return error
+        logger.critical("%s works no more for this process: start it again", self.info.device, exc_info=error)
+        self._has_failed = True
+        return DeviceFailed(_FAILED)
 
     def _run(self, job: Job, started_s: float) -> Finished:
         session_id, prompt = job.request.session_id, job.prompt
@@ -260,16 +272,25 @@ class Engine(ChatEngine):
         try:
             embeds = self._image_embeds(job, num_cached)
             self.runner.fill_cache(
-                prompt, embeds, prefix.cache, len(prompt), lambda: job.stop.is_set, self._tell_of("prefill", job)
+                prompt, embeds, prefix.cache, len(prompt), lambda: self._is_over(job), self._tell_of("prefill", job)
             )
             reason = FinishReason.END_OF_TURN
         except Stopped:
             pass
         self._keep(job, prefix)
+        wait_for_devices(self.runner.model)  # no token was read that had to be there
         ended_s = time.perf_counter()
         if reason is FinishReason.END_OF_TURN and num_cached == 0:
             self._observe(prompt, ended_s - started_s)
         return Finished(reason, job.stats(num_cached, started_s, None, ended_s))
+
+    def _is_over(self, job: Job) -> bool:
+        """Whether to stop: told to, or reading what the question that came meanwhile does not want, or no longer."""
+        if job.stop.is_set:
+            return True
+        with self._lock:
+            came = [each for each in self._jobs if job.only_reads and each is not job]
+        return not all(each.goes_on_from(job) for each in came)
 
     def _observe(self, prompt: EncodedPrompt, seconds: float) -> None:
         """All of ``prompt`` was read in that time: the next estimates know it."""
@@ -316,29 +337,22 @@ class Engine(ChatEngine):
             job.events.put(TextDelta(text))
         yield None, FinishReason.LENGTH if num_new >= max_new else FinishReason.END_OF_TURN
 
-    def _usable_prefix(self, session_id: str, prompt: EncodedPrompt, length: int) -> _Prefix:
+    def _usable_prefix(self, session_id: str, prompt: EncodedPrompt, length: int) -> Prefix:
         """The session's cache cut to what it shares with the first ``length`` tokens of ``prompt``, or a new one."""
-        prefix: _Prefix | None = self._store.take(session_id, _PREFIX)
+        prefix: Prefix | None = self._store.take(session_id, _PREFIX)
         if prefix is None:
-            return _Prefix((), self.runner.new_cache(len(prompt) + ANSWER_ROOM))
-        wanted = cut_segments(prompt.segments, length)
-        prefix.cache.truncate(common_prefix_length(prefix.segments, wanted))
-        if prefix.cache.capacity < len(prompt):  # growing by itself it would be copied with every chunk
-            prefix.cache.reserve(len(prompt) + ANSWER_ROOM)
+            return Prefix((), self.runner.new_cache(len(prompt) + ANSWER_ROOM))
+        prefix.cut_to(prompt, length)
         return prefix
 
-    def _keep(self, job: Job, prefix: _Prefix) -> None:
+    def _keep(self, job: Job, prefix: Prefix) -> None:
         """Put the cache back with a true description of what it holds, unless its layers disagree about that."""
-        cache = prefix.cache
-        if not cache.is_whole:
+        if not prefix.cache.is_whole:
             logger.warning("a session's keys and values are not kept: the layers hold different numbers of positions")
             return
-        held = with_generated(job.prompt.segments, job.generated_ids)
-        prefix.segments = cut_segments(held, cache.length)
-        cache.truncate(sum(map(len, prefix.segments)))
-        if cache.length:
-            cache.shrink_to_fit(_MAX_SPARE)
-            self._put(job, _PREFIX, prefix, cache.num_bytes)
+        prefix.settle(job.prompt, job.generated_ids)
+        if prefix.cache.length:
+            job.is_kept = self._put(job, _PREFIX, prefix, prefix.cache.num_bytes)
 
     def _image_embeds(self, job: Job, num_cached: int) -> dict[ImageView, Tensor]:
         """Embeddings of the images that lie beyond the cached prefix, from the store or newly computed. Raises Stopped."""
@@ -358,25 +372,23 @@ class Engine(ChatEngine):
             pixels_HWC = job.request.images[view.image_id].pixels_HWC
             tiles_NCHW = torch.from_numpy(self.processor.image_processor.cut(pixels_HWC, segment.plan))
             embeds_TD = self.runner.embed_image(
-                tiles_NCHW, segment.plan.grid, lambda: job.stop.is_set, self._tell_of("vision", job)
+                tiles_NCHW, segment.plan.grid, lambda: self._is_over(job), self._tell_of("vision", job)
             )
             self._put(job, key, embeds_TD, embeds_TD.numel() * embeds_TD.element_size())
         return embeds_TD
 
-    def _put(self, job: Job, key: str, value: object, num_bytes: int) -> None:
+    def _put(self, job: Job, key: str, value: object, num_bytes: int) -> bool:
+        """Whether it is kept."""
+        spared_s = _IN_USE_S if job.only_reads else 0.0
         with self._lock:  # forget() marks the job under the same lock, so that nothing is put back after it
-            if not job.is_forgotten:
-                self._store.put(job.request.session_id, key, value, num_bytes)
+            return not job.is_forgotten and self._store.put(job.request.session_id, key, value, num_bytes, spared_s=spared_s)
 
     def _out_of_memory(self, job: Job) -> OutOfMemory:
-        """Free all that is kept: what it would save next time is less than another failure costs."""
-        self._store.free(math.inf)
+        """Free all that is kept: what it would save next time is less than another failure costs. Of a question, that is."""
+        if not job.only_reads:
+            self._store.free(math.inf)
         give_memory_back()
         return OutOfMemory("The device ran out of memory; lower the max patches or the answer length and ask again.")
-
-
-def _is_image(segment: Segment, view: ImageView | None) -> bool:
-    return isinstance(segment, ImageSegment) and segment.view == view
 
 
 def _image_key(view: ImageView) -> str:

@@ -5,11 +5,13 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
+from enum import StrEnum, auto
 from typing import Protocol, runtime_checkable
 
 from ixc.chat.events import Event
 from ixc.chat.request import ChatRequest, StopFlag
 from ixc.conversation import XCOMPOSER2_CHAT, ChatFormat
+from ixc.errors import IxcError
 from ixc.image_layout import DYNAMIC_PARTITION, ImageLayout
 from ixc.settings import GenerationSettings
 from ixc.single_view import ImagePlan
@@ -21,6 +23,7 @@ class ModelInfo:
 
     name: str
     device: str
+    """Empty: it runs on another server, whose address is nothing for visitors."""
     note: str
     default_generation: GenerationSettings
     default_system: str
@@ -57,6 +60,17 @@ class PromptPreview:
     num_turns: int = 0
     """Earlier questions in it."""
     cost: CostEstimate | None = None
+
+
+class ReadAheadOutcome(StrEnum):
+    """What came of reading ahead."""
+
+    HELD = auto()
+    """All of it is there for the next question."""
+    GAVE_WAY = auto()
+    """To a question, or to whoever stopped it: what is missing can be read later."""
+    IN_VAIN = auto()
+    """There is no room for it, or nothing to read: the same again would come to the same."""
 
 
 @runtime_checkable
@@ -103,12 +117,14 @@ class ChatEngine(Protocol):
         """``request`` with what this model is told of it; ``answer`` does so by itself. Raises TooManyImages."""
         return request.about_one_image() if self.info.sees_one_image else request
 
-    def read_ahead(self, request: ChatRequest, stop: StopFlag) -> None:
+    def read_ahead(self, request: ChatRequest, stop: StopFlag) -> ReadAheadOutcome:
         """Read what all questions that may follow begin with, so that the answer begins sooner; ``request`` has no words yet.
 
-        Returns when it is done, or soon after ``stop`` is set, or at once where nothing is to be gained. Raises nothing of what
-        ``answer`` raises: whoever asks is told. An engine that cannot read ahead does nothing.
+        Returns when it is done, or soon after ``stop`` is set or a question comes that does not begin so, or at once where
+        nothing is to be gained. Raises nothing of what ``answer`` raises: whoever asks is told. Does nothing unless
+        ``reads_ahead``.
         """
+        return ReadAheadOutcome.IN_VAIN
 
     def preview(self, request: ChatRequest) -> PromptPreview:
         """What ``answer`` would get; the question may be empty, and nothing is refused for its length."""
@@ -124,6 +140,11 @@ class ChatEngine(Protocol):
         num_before, num_after = sum(sizes[:place]), sum(sizes[place + 1 :])
         plan = self.layout.plan(request.images[request.view.image_id].size_px, request.view.max_patches)
         return PromptPreview(num_before, num_after, len(request.turns), self.estimate(plan, num_before + num_after))
+
+    @property
+    def failure(self) -> IxcError | None:
+        """Why this engine answers nothing more until the process is started again, if so."""
+        return None
 
     @property
     def is_away(self) -> bool:

@@ -6,7 +6,7 @@ import queue
 from dataclasses import dataclass, field
 
 from ixc.chat.events import AnswerStats, Event
-from ixc.chat.prompt import EncodedPrompt
+from ixc.chat.prompt import EncodedPrompt, common_prefix_length
 from ixc.chat.prompt_lookup import PromptLookup
 from ixc.chat.request import ChatRequest, StopFlag
 
@@ -25,8 +25,16 @@ class Job:
     events: queue.SimpleQueue[Event | BaseException] = field(default_factory=queue.SimpleQueue)
     is_forgotten: bool = False
     """The session ended meanwhile: keep nothing."""
+    is_kept: bool = False
+    """What it has read is there for the session's next question."""
     generated_ids: list[int] = field(default_factory=list)
     lookup: PromptLookup | None = None
+
+    def goes_on_from(self, reading: Job) -> bool:
+        """Whether this question is still wanted, and begins with what is being read for its session."""
+        if self.stop.is_set or self.request.session_id != reading.request.session_id:
+            return False
+        return common_prefix_length(reading.prompt.segments, self.prompt.segments) == len(reading.prompt)
 
     def stats(self, num_cached: int, started_s: float, first_token_s: float | None, ended_s: float) -> AnswerStats:
         """What it took; ``num_cached`` tokens of the prompt were there already."""

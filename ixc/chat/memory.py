@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
+from torch import nn
 
 from ixc.chat.heap import trim_heap
 from ixc.container_memory import container_memory
@@ -54,6 +55,22 @@ def make_current(device: torch.device) -> None:
     """What names no GPU (streams, events, other libraries' kernels) means this one in this thread; in a new one, the first."""
     if device.type == "cuda" and device.index is not None:
         torch.cuda.set_device(device)
+
+
+def wait_for_devices(model: nn.Module) -> None:
+    """Until all that was asked of the GPUs that ``model`` is on is done; a CPU is not ahead of its program."""
+    for device in {parameter.device for parameter in model.parameters()}:
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+
+
+def is_usable(device: torch.device) -> bool:
+    """Whether ``device`` still works for this process: after an illegal access or a hardware error a GPU never does."""
+    try:
+        torch.zeros(1, device=device).item()
+    except RuntimeError:
+        return False
+    return True
 
 
 def give_memory_back() -> None:

@@ -39,6 +39,7 @@ logger = logging.getLogger(__name__)
 
 OnProgress = Callable[[str, float | None], None]
 
+REMOTE_NOTE = "Runs on another server; what it can do depends on the model there."
 _CONNECT_S = 5.0
 _LIST_S = 20.0
 """For the list of models."""
@@ -64,7 +65,7 @@ def connect_engine(
     report, give_up = on_progress or (lambda step, share: None), give_up or threading.Event()
     where = shown_address(settings.backend)
     if not is_address(settings.backend):
-        raise SettingsError(f"IXC_BACKEND must be an http(s) address such as http://127.0.0.1:8000, not {where!r}.")
+        raise SettingsError("IXC_BACKEND must be an http(s) address such as http://127.0.0.1:8000.")
     client = _client(settings)
     logged: set[str] = set()
     while True:
@@ -77,8 +78,8 @@ def connect_engine(
         if awaited not in logged:
             logged.add(awaited)
             logger.info("waiting for the %s at %s: %s", awaited, where, reason)
-        report(f"Waiting for the {awaited} at {where}", None)
-        if give_up.wait(_TRY_AGAIN_S):
+        report(f"Waiting for the {awaited}", None)
+        if give_up.wait(_TRY_AGAIN_S):  # on the command line only: the message is for whoever has set the address
             raise CheckpointError(f"The server at {where} cannot be reached; start it or correct IXC_BACKEND.")
 
 
@@ -102,8 +103,8 @@ def read_info(client: httpx2.Client, settings: Settings) -> ModelInfo | None:
         layout = _layout(own.get("layout"), name)
         return ModelInfo(
             name=str(model.get("name") or name),
-            device=shown_address(settings.backend),
-            note=str(own.get("note") or "Runs on another server; what it can do depends on the model there."),
+            device="",
+            note=str(own.get("note") or REMOTE_NOTE),
             default_generation=GenerationSettings(**(own.get("generation") or {})),
             default_system=str(own.get("system") or ""),
             default_max_patches=min(int(own.get("max_patches") or DEFAULT_MAX_PATCHES), settings.max_patches_limit),
@@ -113,9 +114,8 @@ def read_info(client: httpx2.Client, settings: Settings) -> ModelInfo | None:
             max_context_tokens=_whole(own.get("max_context_tokens") or model.get("max_model_len")),
         )
     except (ValueError, LookupError, TypeError, AttributeError) as error:
-        where = shown_address(settings.backend)
         raise CheckpointError(
-            f"The server at {where} lists no model (status {answer.status_code}); give the address before /v1."
+            f"The server lists no model (status {answer.status_code}); IXC_BACKEND must be its address before /v1."
         ) from error
 
 

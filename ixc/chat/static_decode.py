@@ -107,9 +107,10 @@ class StaticDecoder:
             position += 1
             return self._logits_V
 
+        num_blocks = self._steps_blocks(start + num_steps)
         with _plain_tensors():
             for index, layer in enumerate(cache.layers):
-                self._cache.write(index, layer.keys[0, :, :start], layer.values[0, :, :start])
+                self._cache.write(index, layer.keys[0, :, :start], layer.values[0, :, :start], num_blocks)
             self._cache.position_1.fill_(start)
         try:
             yield step
@@ -161,7 +162,7 @@ def make_static_decoder(model: XComposer2ForCausalLM, capacity: int, mode: Decod
             decoder.prepare()
         except Exception as error:  # noqa: BLE001 - compilers and drivers raise anything; there is always a slower way
             logger.warning("decoding as %s is not possible here: %s: %s", mode, type(error).__name__, _first_line(error))
-            mode = _FALL_BACK[mode]
+            decoder, mode = None, _FALL_BACK[mode]  # its buffers go before the next one takes as much
         else:
             return decoder
     return None

@@ -34,14 +34,22 @@ class CacheStore:
         self._entries: OrderedDict[tuple[str, str], _Entry] = OrderedDict()
         self._lock = threading.Lock()
 
-    def put(self, session_id: str, key: str, value: object, num_bytes: int) -> None:
-        """Drop what was there and keep ``value``, unless it alone is too large; drops others until the limits hold."""
+    def put(self, session_id: str, key: str, value: object, num_bytes: int, *, spared_s: float = 0.0) -> bool:
+        """Drop what was there and keep ``value``, unless it alone is too large; drops others until the limits hold.
+
+        Where that would drop what was used within the last ``spared_s`` seconds, ``value`` is not kept.
+        Returns whether it is.
+        """
         with self._lock:
             self._entries.pop((session_id, key), None)
-            if num_bytes > self._max_bytes:
-                return
+            spared = self._used_since(self._clock() - spared_s) if spared_s else []
+            if num_bytes + sum(self._entries[place].num_bytes for place in spared) > self._max_bytes:
+                return False
+            if len({session for session, _ in spared} | {session_id}) > self._limits.max_sessions:
+                return False
             self._entries[session_id, key] = _Entry(value, num_bytes, self._clock())
             self._enforce()
+            return True
 
     def get(self, session_id: str, key: str) -> Any | None:
         """The value, marked as just used, or None."""
@@ -100,6 +108,9 @@ class CacheStore:
                 "entries": len(self._entries),
                 "bytes": sum(entry.num_bytes for entry in self._entries.values()),
             }
+
+    def _used_since(self, since_s: float) -> list[tuple[str, str]]:
+        return [place for place, entry in self._entries.items() if entry.last_used_s >= since_s]
 
     def _enforce(self) -> None:
         oldest_s = self._clock() - self._limits.max_age_s

@@ -94,7 +94,7 @@ def _ask(
         stats = _stream(engine.answer(request, StopFlag()), status)
         if stats is not None and not args.quiet:
             plan = engine.layout.plan(image.size_px, max_patches)
-            print(_stats_line(stats, plan, f"{engine.model_name}, {engine.device_name}"), file=sys.stderr)
+            print(_stats_line(stats, plan, f"{engine.model_name}, {_where(engine, settings)}"), file=sys.stderr)
 
 
 def _engine(settings: Settings, status: StatusLine) -> ChatEngine:
@@ -108,6 +108,13 @@ def _engine(settings: Settings, status: StatusLine) -> ChatEngine:
     from ixc.chat.loading import load_engine
 
     return load_engine(settings, on_progress=lambda stage, _: status.show(stage))
+
+
+def _where(engine: ChatEngine, settings: Settings) -> str:
+    """Its device, or the address of the server that has it."""
+    from ixc.chat.backend_address import shown_address
+
+    return engine.device_name or shown_address(settings.backend)
 
 
 def _stream(events: Iterable[Event], status: StatusLine) -> AnswerStats | None:

@@ -42,7 +42,7 @@ def add_command(commands: argparse._SubParsersAction) -> None:
 
 def run_sync(args: argparse.Namespace, settings: Settings) -> None:
     """Raises SpaceError when the Spacefile is wrong, or with --check when the README differs."""
-    from ixc.hosting.spacefile import PROJECT, SpaceError, read_spacefile, synced_readme
+    from ixc.hosting.space.spacefile import PROJECT, SpaceError, read_spacefile, synced_readme
 
     project = args.project or PROJECT
     path = project / "README.md"
@@ -61,9 +61,9 @@ def run_deploy(args: argparse.Namespace, settings: Settings) -> None:
     """Raises IxcError."""
     from huggingface_hub import HfApi
 
-    from ixc.hosting.deployment import DeployOptions, describe, plan_deployment
-    from ixc.hosting.space_hub import deploy, secret_values, space_address
-    from ixc.hosting.spacefile import PROJECT, SpaceError, read_spacefile
+    from ixc.hosting.space.deployment import DeployOptions, describe, plan_deployment
+    from ixc.hosting.space.hub import deploy, secret_values, space_address
+    from ixc.hosting.space.spacefile import PROJECT, SpaceError, read_spacefile
 
     project = args.project or PROJECT
     options = DeployOptions(args.to, args.hardware, args.model, args.private, tuple(args.secret))

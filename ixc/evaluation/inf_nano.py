@@ -86,11 +86,10 @@ def main(arguments: list[str] | None = None) -> int:
             return EXIT_INTERRUPTED
         documents = {"num_documents": options.documents, **result.pop("documents")}
         inputs = {f"HD-{n}": f"{plan_dual_perspective(SQUARE_PX, n).input_px} px" for n in DOCUMENT_BUDGETS["inf-nano"]}
-        digest = drawn["documents_digest"]
         own = {
             "model": "inf-nano",
             "seed": SEED,
-            "documents_digest": digest,
+            "documents_digest": drawn["documents_digest"],
             "inputs": inputs,
             **result,
             "documents": documents,
@@ -107,11 +106,14 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _measure(signs: Sequence[Task], tasks: Sequence[Task], kept: KeptFigures) -> dict[str, dict]:
-    """Signs under "budgets" and "ixc-nano", both models' documents under "documents"; what ``kept`` lacks is asked."""
-    found: dict[str, dict] = {"documents": {}}
+    """Signs under "budgets" and "ixc-nano", both models' documents under "documents"; what ``kept`` lacks is asked.
+
+    "weights" has the digest of each model's, by name.
+    """
+    found: dict[str, dict] = {"weights": {}, "documents": {}}
     for name in BUDGETS:
         with closing(load_engine(Settings(model=name))) as engine:
-            weights = weights_fingerprint(engine.runner.model)[:16]  # better ones of the same name are measured again
+            weights = found["weights"][name] = weights_fingerprint(engine.runner.model)
             own = [as_inf_task(task) if name == "inf-nano" else task for task in tasks]
             ask = partial(answer_task, engine)
             signs_read, documents = {}, {}
@@ -120,7 +122,7 @@ def _measure(signs: Sequence[Task], tasks: Sequence[Task], kept: KeptFigures) ->
                 (DOCUMENT_BUDGETS[name], documents, "questions about documents", own, document_figures),
             ):
                 for budget in budgets:
-                    title = f"{name} {weights}, {what} at {budget}"
+                    title = f"{name} {weights}, {what} at {budget}"  # better weights of the same name are measured again
                     if title not in kept.measured:
                         kept.add(title, count([ask(task, budget) for task in asked]))
                     figure = figures[f"HD-{budget}"] = kept.measured[title]

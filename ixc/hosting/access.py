@@ -9,6 +9,7 @@ import hmac
 import logging
 import os
 import stat
+from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -33,7 +34,9 @@ MIN_KEY_CHARS = 16
 _WRONG_LOGIN_COSTS_S = 0.3
 """Wrong passwords are answered one after the other, this far apart, so that nobody tries thousands a second."""
 MAX_GUESSES = 16
-"""So many requests of one address may wait once it has guessed wrong; the next is refused."""
+"""So many requests of one address with one user's name may wait once it has guessed wrong; the next is refused."""
+MAX_GUESSES_OF_ADDRESS = 4 * MAX_GUESSES
+"""With whatever names."""
 _RETRY_AFTER_S = 5
 _login_from: ContextVar[str] = ContextVar("login_from", default="")
 """Where the login page comes from that is being looked at."""
@@ -79,19 +82,25 @@ class Access:
         """
         if (key := self.key_in(authorization)) is not None:
             return key
-        scheme, _, value = authorization.strip().partition(" ")
-        if scheme.lower() == "basic":
-            try:
-                value = base64.b64decode(value, validate=True).decode()
-            except (binascii.Error, UnicodeDecodeError):
-                return None
-        elif scheme.lower() != "bearer":
-            return None
-        name, _, password = value.strip().partition(":")
+        name, password = name_and_password(authorization)
         return name if self.knows(name, password) else None
 
     def __repr__(self) -> str:  # passwords stay out of logs and tracebacks
         return f"Access({', '.join(self.users)})"
+
+
+def name_and_password(authorization: str) -> tuple[str, str]:
+    """Of an ``Authorization`` header, both empty where it has none, as with a key."""
+    scheme, _, value = authorization.strip().partition(" ")
+    if scheme.lower() == "basic":
+        try:
+            value = base64.b64decode(value, validate=True).decode()
+        except (binascii.Error, UnicodeDecodeError):
+            return "", ""
+    elif scheme.lower() != "bearer":
+        return "", ""
+    name, colon, password = value.strip().partition(":")
+    return (name, password) if colon else ("", "")
 
 
 def read_users(path: Path, env: Mapping[str, str] = os.environ) -> Access:
@@ -154,35 +163,41 @@ def _nothing() -> None:
 
 @dataclass(slots=True)
 class _Line:
-    """Requests of one address, from a wrong guess on."""
+    """Requests of one address with one name, from a wrong guess on."""
 
     one_at_a_time: asyncio.Lock = field(default_factory=asyncio.Lock)
     num_inside: int = 0
 
 
 class GuessLines:
-    """While a wrong guess waits for its answer, no password that its address sends is even looked at.
+    """While a wrong guess waits for its answer, no password that its address sends with its name is even looked at.
 
-    Else a thousand guesses at once would tell in a moment which one is right. A key is too long to be found like that, and
-    waits for nothing: where a server in front does not say who asks, as on a Space, all callers have one address.
-    Every wrong guess is logged with its address, and without its name and key.
+    Else a thousand guesses at once would tell in a moment which one is right. Other names do not wait: where a server in front
+    does not say who asks, as on a Space, all callers have one address, and a stranger's guesses would hold up everybody. A key
+    is too long to be found like that, and waits for nothing. Every wrong guess is logged with its address, and without its
+    name and key.
     """
 
     def __init__(self, wrong_costs_s: float = _WRONG_LOGIN_COSTS_S, on_wrong: OnWrong = _nothing) -> None:
         self._wrong_costs_s, self._on_wrong = wrong_costs_s, on_wrong
-        self._lines: dict[str, _Line] = {}
-        """By address; nobody is in here whose guesses are all answered."""
+        self._lines: dict[tuple[str, str], _Line] = {}
+        """By address and name, whether or not anybody has it; those are not in here whose guesses are all answered."""
+        self._num_of_address: Counter[str] = Counter()
 
-    def is_full(self, address: str) -> bool:
-        """Whether as many of this address wait as may."""
-        return address in self._lines and self._lines[address].num_inside >= MAX_GUESSES
+    def is_full(self, address: str, name: str | None = None) -> bool:
+        """Whether as many of this address wait as may, in all or with this name."""
+        line = None if name is None else self._lines.get((address, name))
+        is_line_full = line is not None and line.num_inside >= MAX_GUESSES
+        return is_line_full or self._num_of_address[address] >= MAX_GUESSES_OF_ADDRESS
 
-    async def check(self, address: str, who: Callable[[], str | None]) -> str | None:
-        """What ``who`` tells; at once only for one who is known, from an address that has no wrong guess to wait for."""
-        if address not in self._lines and (known := who()) is not None:
+    async def check(self, address: str, name: str, who: Callable[[], str | None]) -> str | None:
+        """What ``who`` tells; at once only for one who is known, where no wrong guess is to be waited for."""
+        key = (address, name)
+        if key not in self._lines and (known := who()) is not None:
             return known
-        line = self._lines.setdefault(address, _Line())
+        line = self._lines.setdefault(key, _Line())
         line.num_inside += 1
+        self._num_of_address[address] += 1
         try:
             async with line.one_at_a_time:
                 known = who()
@@ -194,7 +209,10 @@ class GuessLines:
         finally:
             line.num_inside -= 1
             if not line.num_inside:
-                del self._lines[address]
+                del self._lines[key]
+            self._num_of_address[address] -= 1
+            if not self._num_of_address[address]:
+                del self._num_of_address[address]
 
 
 class PageLogin:
@@ -209,16 +227,16 @@ class PageLogin:
 
         async def check(name: str, password: str) -> bool:
             address = _login_from.get()
-            if self.lines.is_full(address):  # others came while this one's form was on its way
+            if self.lines.is_full(address, name):  # others came while this one's form was on its way
                 raise HTTPException(429, _TOO_MANY_GUESSES_TEXT, {"Retry-After": str(_RETRY_AFTER_S)})
-            who = await self.lines.check(address, lambda: name if self._access.knows(name, password) else None)
+            who = await self.lines.check(address, name, lambda: name if self._access.knows(name, password) else None)
             return who is not None
 
         return check
 
 
 class LoginAddress:
-    """ASGI middleware: notes for ``login`` where a filled-in page comes from, and refuses it while too many of there wait."""
+    """ASGI middleware: notes for ``login`` where a filled-in page comes from, and refuses it while too many from there wait."""
 
     def __init__(self, app: ASGIApp, login: PageLogin) -> None:
         self._app, self._login = app, login
@@ -258,12 +276,12 @@ class GuardedRoutes:
         if not authorization:
             await _NO_KEY(scope, receive, send)
             return
-        who = self._access.key_in(authorization)
-        if who is None and self._lines.is_full(address):
+        who, (name, _) = self._access.key_in(authorization), name_and_password(authorization)
+        if who is None and self._lines.is_full(address, name):
             await _TOO_MANY_GUESSES(scope, receive, send)
             return
         if who is None:
-            who = await self._lines.check(address, lambda: self._access.who(authorization))
+            who = await self._lines.check(address, name, lambda: self._access.who(authorization))
         if who is None:
             await _NO_KEY(scope, receive, send)
             return

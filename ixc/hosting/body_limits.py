@@ -16,6 +16,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ixc.application.kept_bodies import KEEP_BODY
 from ixc.hosting.body_room import BodyRoom
+from ixc.hosting.early_answers import LingerLimits
 from ixc.hosting.route_path import route_path
 from ixc.serving.callers import is_known, network_of
 from ixc.settings import MEGABYTE, ImageLimits
@@ -48,13 +49,6 @@ class BodyRules:
     """So much of a body is not counted: questions without a large picture always get through."""
     max_wait_to_send_s: float = 120.0
     """For a caller to take some of its answer, once the buffers between are full. Until it is over, its body is held."""
-    max_linger_s: float = 5.0
-    """After an answer that ends the connection, what still comes of the body is read for so long and thrown away.
-
-    Whoever is still sending, as nginx is, would else find the connection broken, and not the answer.
-    """
-    max_linger_pause_s: float = 1.0
-    """Nothing came for so long: the caller has read the answer, or never will."""
     max_parts: int = 200_000
     """Brackets and commas, of which a text that a model can read has fewer, and a picture in base64 none.
 
@@ -86,9 +80,9 @@ class BodyRules:
         return int(self.max_upload_bytes * _BASE64) + self.max_text_bytes
 
     @property
-    def max_linger_bytes(self) -> int:
+    def linger(self) -> LingerLimits:
         """Twice the largest body that is allowed anywhere: a server in front lets no more through."""
-        return 2 * self.max_image_bytes
+        return LingerLimits(2 * self.max_image_bytes)
 
     def room(self) -> BodyRoom:
         """An empty one."""
@@ -123,18 +117,14 @@ class BodyLimits:
             body.leave()
         if body.refusal is not None and not answer.has_begun:
             await body.refusal(scope, receive, answer.send)
-        if answer.awaits_end:
-            await body.read_away()
-            await answer.end()
 
 
 class _Answer:
-    """To one request. One that closes the connection is sent whole at once, and ends when the rest of ``body`` has come."""
+    """To one request with ``body``."""
 
     def __init__(self, body: _Body, send: Send, rules: BodyRules) -> None:
         self._body, self._send, self._rules = body, send, rules
-        self._closes = False
-        self.has_begun = self.is_given_up = self.awaits_end = False
+        self.has_begun = self.is_given_up = False
 
     async def send_unless_refused(self, message: Message) -> None:
         if self._body.refusal is None or self.has_begun:
@@ -143,21 +133,12 @@ class _Answer:
     async def send(self, message: Message) -> None:
         """Raises TimeoutError when the caller takes nothing."""
         self.has_begun = True
-        if message["type"] == "http.response.start":
-            self._closes = any(name.lower() == b"connection" and value == b"close" for name, value in message["headers"])
-        is_last = message["type"] == "http.response.body" and not message.get("more_body", False)
-        if awaits_end := is_last and self._closes and self._body.is_coming:
-            message = {**message, "more_body": True}
         try:
             async with asyncio.timeout(0 if self.is_given_up else self._rules.max_wait_to_send_s):
                 await self._send(message)
         except TimeoutError:
             self.is_given_up = True
             raise
-        self.awaits_end = awaits_end
-
-    async def end(self) -> None:
-        await self._send({"type": "http.response.body", "body": b""})
 
 
 class _Body:
@@ -172,19 +153,13 @@ class _Body:
         self._num_held = 0
         self._started_s = time.monotonic()
         self._num_bytes = self._num_parts = 0
-        self._is_announced = _has_body(scope)
-        self._is_complete = self._is_slow = False
+        self._is_complete = False
         self.refusal: JSONResponse | None = None
 
     def check_announced(self, scope: Scope) -> None:
         for name, value in scope["headers"]:
             if name == b"content-length" and value.isdigit() and int(value) > self._max_bytes:
                 self._refuse_large()
-
-    @property
-    def is_coming(self) -> bool:
-        """Whether there is more of it, and not too slowly."""
-        return self._is_announced and not (self._is_complete or self._is_slow)
 
     async def receive(self) -> Message:
         """The next piece; a disconnect in place of one that breaks a rule."""
@@ -198,7 +173,6 @@ class _Body:
         try:
             message = await asyncio.wait_for(self._receive(), max(0.0, min(rules.max_pause_s, remaining_s)))
         except TimeoutError:
-            self._is_slow = True
             self.refusal = _refusal(408, "The request came too slowly; send it again over a faster connection.")
             return {"type": "http.disconnect"}
         piece = message.get("body", b"")
@@ -213,16 +187,6 @@ class _Body:
             text = "Too many large requests are here at once; try again in a minute."
             self.refusal = _refusal(503, text, {"Retry-After": str(_RETRY_AFTER_S)})
         return message if self.refusal is None else {"type": "http.disconnect"}
-
-    async def read_away(self) -> None:
-        """The rest, kept nowhere; of a slow or an endless one as much as the rules have it."""
-        rules, num_bytes = self._rules, 0
-        with suppress(TimeoutError):
-            async with asyncio.timeout(rules.max_linger_s):
-                while not self._is_complete and num_bytes < rules.max_linger_bytes:
-                    message = await asyncio.wait_for(self._receive(), rules.max_linger_pause_s)
-                    num_bytes += len(message.get("body", b""))
-                    self._is_complete = message["type"] != "http.request" or not message.get("more_body", False)
 
     def leave(self) -> None:
         """The request is over, and what was kept of it gone, unless ``keep`` was called."""
@@ -254,12 +218,6 @@ class _Body:
     def _refuse_large(self) -> None:
         limit = f"{self._max_bytes / MEGABYTE:.0f} MB"
         self.refusal = _refusal(413, f"The request has more than {limit}; send a smaller image or less text.")
-
-
-def _has_body(scope: Scope) -> bool:
-    """Whether one was announced."""
-    told = {name: value for name, value in scope["headers"] if name in (b"content-length", b"transfer-encoding")}
-    return b"transfer-encoding" in told or told.get(b"content-length", b"0") != b"0"
 
 
 def _refusal(status: int, message: str, headers: Mapping[str, str] | None = None) -> JSONResponse:

@@ -14,7 +14,7 @@ _NO_STORE = {"Cache-Control": "no-store"}
 def health_routes(services: Services) -> list[Route]:
     """``/health``: 200 once the model answers; 503 while it loads, after it failed, while its server is lost or the app stops.
 
-    ``/health/live``: 200 as long as the process serves at all, which is what decides about a restart.
+    ``/health/live``: 200 as long as no restart would help; 503 once the GPU has failed for good.
     """
 
     def ready(_: Request) -> JSONResponse:
@@ -22,6 +22,9 @@ def health_routes(services: Services) -> list[Route]:
         return JSONResponse({"status": phase}, status_code=200 if phase == "ready" else 503, headers=_NO_STORE)
 
     def live(_: Request) -> JSONResponse:
-        return JSONResponse({"status": "live"}, headers=_NO_STORE)
+        engine = services.provider.engine
+        has_failed = engine is not None and engine.failure is not None
+        status = "failed" if has_failed else "live"
+        return JSONResponse({"status": status}, status_code=503 if has_failed else 200, headers=_NO_STORE)
 
     return [Route("/health", ready, methods=["GET"]), Route("/health/live", live, methods=["GET"])]

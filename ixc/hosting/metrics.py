@@ -80,6 +80,10 @@ class StateCollector(Collector):
             refused.add_metric([str(status)], num_refused)
         yield refused
         yield CounterMetricFamily("ixc_wrong_guesses", "Wrong keys and passwords", self._refusals.num_wrong_guesses)
+        ahead = CounterMetricFamily("ixc_read_ahead", "Images read before a question, by what came of it", labels=["outcome"])
+        for outcome, num_ended in sorted(services.read_ahead.num_ended.copy().items() if services.read_ahead else ()):
+            ahead.add_metric([outcome], num_ended)
+        yield ahead
         yield GaugeMetricFamily("ixc_open_pages", "Pages open in browsers", self._pages.num_open)
         yield CounterMetricFamily("ixc_page_refusals", "Pages refused because enough were open", self._pages.num_refused)
         yield GaugeMetricFamily("ixc_sessions", "Pages for which the server holds an image", held["sessions"])

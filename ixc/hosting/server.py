@@ -17,10 +17,12 @@ from starlette.types import Scope
 
 from ixc.application.model_choice import is_loopback, offering_one_model
 from ixc.application.services import Services
+from ixc.chat.backend_address import shown_address
 from ixc.errors import SettingsError
 from ixc.hosting.access import GuardedRoutes, LoginAddress, PageLogin
 from ixc.hosting.body_limits import BodyLimits, BodyRules
 from ixc.hosting.connections import bound_connections
+from ixc.hosting.early_answers import EarlyAnswers
 from ixc.hosting.gradio_calls import OnlyUsedCalls
 from ixc.hosting.health import health_routes
 from ixc.hosting.logs import configure_logging, log_answer
@@ -30,9 +32,9 @@ from ixc.hosting.options import ServerOptions, is_zero_gpu
 from ixc.hosting.origins import OnlyOwnPages, Origins
 from ixc.hosting.refusals import CountRefusals, Refusals
 from ixc.hosting.routes import hosted_routes
+from ixc.hosting.space.visitor import VisitorOfGpu
 from ixc.hosting.upload_folder import UploadFolder
 from ixc.hosting.upload_room import UploadLimits, UploadRoom
-from ixc.hosting.visitor import VisitorOfGpu
 from ixc.imaging.large_work import take_pictures_whole
 from ixc.settings import Settings
 from ixc.ui.app import build_app, launch
@@ -95,6 +97,7 @@ def start(settings: Settings, options: ServerOptions, services: Services | None 
     login = PageLogin(options.access, on_wrong=refusals.note_wrong_guess)
     asks_nobody = not options.access.is_guarded and not options.access.asks_programs
     only_local = is_loopback(settings.host) and not options.access.is_guarded
+    body_rules = BodyRules.of(settings.images)
     origins = Origins.of(settings.origins, os.environ, only_local=only_local, asks_nobody=asks_nobody)
 
     def is_page(scope: Scope) -> bool:
@@ -105,11 +108,12 @@ def start(settings: Settings, options: ServerOptions, services: Services | None 
         routes=[*health_routes(services), *for_programs, *for_operators],
         middleware=[
             Middleware(CountRefusals, refusals=refusals),
+            Middleware(EarlyAnswers, limits=body_rules.linger),
             Middleware(OnlyUsedCalls),
             Middleware(GuardedRoutes, access=options.access, routes=guarded, on_wrong=refusals.note_wrong_guess),
             Middleware(OnlyOwnPages, origins=origins),
             Middleware(LoginAddress, login=login),
-            Middleware(BodyLimits, rules=BodyRules.of(settings.images)),
+            Middleware(BodyLimits, rules=body_rules),
             Middleware(CountPages, pages=pages, is_page=is_page),
             Middleware(UploadRoom, uploads=lambda: demo.upload_file_set, limits=UploadLimits(settings.images.max_bytes)),
             *([Middleware(VisitorOfGpu)] if is_zero_gpu(os.environ) else []),
@@ -120,6 +124,8 @@ def start(settings: Settings, options: ServerOptions, services: Services | None 
     )
     origins.allow(share_address or "")
     logger.info("the page is at %s", address)
+    if settings.backend:
+        logger.info("the model is that of %s", shown_address(settings.backend))
     if options.share:
         logger.info("everybody who knows a password can use it at %s", share_address or "no share link: it could not be made")
     if not is_loopback(settings.host) and not options.access.is_guarded:
@@ -169,7 +175,7 @@ def _zero_gpu_services(settings: Settings) -> Services | None:
     """None off ZeroGPU."""
     if not is_zero_gpu(os.environ):
         return None
-    from ixc.hosting.zerogpu import start_services  # loads torch, which the page waits for nowhere else
+    from ixc.hosting.space.zerogpu import start_services  # loads torch, which the page waits for nowhere else
 
     return start_services(settings)
 

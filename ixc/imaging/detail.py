@@ -13,6 +13,11 @@ from ixc.dual_perspective import PADDING_RGB, DualPerspectivePlan
 from ixc.single_view import ImagePlan
 from ixc.tiling import RectPx, SizePx, TilePlan
 
+_MAX_SAMPLES = 512
+"""Places along either side at which detail is looked for: a fixed effort, however large the image."""
+_NEARLY = 0.9
+"""Of places with nearly as much detail as the one with most, the one nearest the middle is taken: text often fills a page."""
+
 _MAX_SHOWN_PX = 640
 """Wider details gain nothing on a screen: a model that enlarges the image shows the same blur in more pixels."""
 
@@ -88,6 +93,48 @@ def _seen(source: _Source, target_px: SizePx, rect: RectPx, kernel: Image.Resamp
     seen = rows.resize((right - left, bottom - top), kernel, box=(0, box.top - y0, right - left, box.bottom - y0))
     covered = RectPx(box.left - source.left, box.top - source.top, box.right - source.left, box.bottom - source.top)
     return SeenDetail(np.asarray(seen), covered)
+
+
+def most_detailed(pixels_HWC: np.ndarray, window_px: SizePx) -> tuple[float, float]:
+    """Where a window of this size shows most detail of uint8 RGB pixels: its centre as (x, y), each a share of the image.
+
+    Detail is the sum of steps between neighbouring pixels, at up to 512 x 512 places. (0.5, 0.5) for an image without any.
+    """
+    height, width, _ = pixels_HWC.shape
+    y_step, x_step = math.ceil(height / _MAX_SAMPLES), math.ceil(width / _MAX_SAMPLES)
+    steps = _pixel_steps(pixels_HWC, y_step, x_step)
+    if not steps.any():
+        return 0.5, 0.5
+    rows = min(max(round(window_px.height / y_step), 1), steps.shape[0])
+    cols = min(max(round(window_px.width / x_step), 1), steps.shape[1])
+    sums = np.pad(steps.cumsum(0).cumsum(1), ((1, 0), (1, 0)))
+    found = sums[rows:, cols:] - sums[rows:, :-cols] - sums[:-rows, cols:] + sums[:-rows, :-cols]
+    middle = (np.array(found.shape) - 1) / 2
+    top, left = _nearest(found >= _NEARLY * found.max(), middle)
+    # And from there to all of it: the middle of the windows around that show most.
+    top, left = max(top - rows, 0), max(left - cols, 0)
+    around = found[top : top + 2 * rows + 1, left : left + 2 * cols + 1]
+    is_best = around == around.max()
+    row, col = _nearest(is_best, np.argwhere(is_best).mean(axis=0))
+    return (left + col + cols / 2) * x_step / width, (top + row + rows / 2) * y_step / height
+
+
+def _pixel_steps(pixels_HWC: np.ndarray, y_step: int, x_step: int) -> np.ndarray:
+    """At every ``y_step``-th row and ``x_step``-th column how far the next pixels, right and below, are from this one."""
+    here_HWC = pixels_HWC[::y_step, ::x_step].astype(np.int16)
+    steps = np.zeros(here_HWC.shape[:2], np.int64)
+    for row, col in ((0, 1), (1, 0)):
+        next_HWC = pixels_HWC[row::y_step, col::x_step].astype(np.int16)
+        rows, cols, _ = next_HWC.shape  # at the right and lower edge there may be no next pixel
+        steps[:rows, :cols] += np.abs(next_HWC - here_HWC[:rows, :cols]).sum(axis=2)
+    return steps
+
+
+def _nearest(is_there: np.ndarray, place: np.ndarray) -> tuple[int, int]:
+    """The (row, column) of those that are there which is nearest to ``place``; the first of several."""
+    places = np.argwhere(is_there)
+    row, col = places[((places - place) ** 2).sum(axis=1).argmin()]
+    return int(row), int(col)
 
 
 def _turned(rect: RectPx) -> RectPx:

@@ -24,8 +24,8 @@ class ModelPreset:
     revision: str = "main"
     layout: ImageLayout = DYNAMIC_PARTITION
     """How it cuts images; of a Hub repository that is not listed here it is only known once the model is loaded."""
-    is_english_only: bool = False
-    """Whether it understands questions in no other language."""
+    is_small: bool = False
+    """Whether it is for demonstration: it understands questions in English only, and reads plain documents only."""
 
 
 NANO = ModelPreset(
@@ -36,7 +36,7 @@ NANO = ModelPreset(
         "A small demonstration model with the architecture of the 7B: asked in English, it reads signs, fields, small tables "
         "and bars, says when the print is too small, and makes mistakes; it does not understand photographs."
     ),
-    is_english_only=True,
+    is_small=True,
 )
 XC2_4KHD_7B = ModelPreset(
     name="4khd-7b",
@@ -60,7 +60,7 @@ INF_NANO = ModelPreset(
         "small documents in 576 tokens, and makes more mistakes than ixc-nano."
     ),
     layout=DUAL_PERSPECTIVE,
-    is_english_only=True,
+    is_small=True,
 )
 _INF_NOTE = "Looks at a square of 1008 pixels two ways, in 576 tokens; it can be wrong, so check what matters."
 INF_LLAVA_8B = ModelPreset(
@@ -79,7 +79,7 @@ INF_STAR_LLAVA_8B = ModelPreset(
 )
 PRESETS = {preset.name: preset for preset in (NANO, INF_NANO, XC2_4KHD_7B, XC2_VL_7B, INF_LLAVA_8B, INF_STAR_LLAVA_8B)}
 _REPOSITORY_ID = re.compile(r"[\w.-]+/[\w.-]+", re.ASCII)
-_UNKNOWN_NOTE = "A model of your own; this program does not know what it can do."
+UNKNOWN_NOTE = "A model of your own; this program does not know what it can do."
 
 
 def find_model(name: str) -> ModelPreset:
@@ -89,9 +89,9 @@ def find_model(name: str) -> ModelPreset:
             return preset
     folder = Path(name).expanduser()
     if folder.is_dir():
-        return ModelPreset(folder.name, folder.name, folder, _UNKNOWN_NOTE, layout=read_layout(folder))
+        return ModelPreset(folder.name, folder.name, folder, UNKNOWN_NOTE, layout=read_layout(folder))
     if _REPOSITORY_ID.fullmatch(name):
-        return ModelPreset(name, name, name, _UNKNOWN_NOTE)
+        return ModelPreset(name, name, name, UNKNOWN_NOTE)
     known = ", ".join(PRESETS)
     raise CheckpointError(f"There is no model {name!r}; give a checkpoint folder, a Hub name, or one of: {known}.")
 

@@ -194,9 +194,10 @@ class TrainingConfig:
 def load_config(path: Path) -> TrainingConfig:
     """Read and check a YAML file. Raises SettingsError naming what is wrong, before any work is done.
 
-    In place of ``model``'s fields it may name another file, from its own folder, that holds them.
+    In place of ``model``'s fields it may name another file, from its own folder, that holds them. ``like`` names one whose
+    settings hold wherever this one has none of its own, within its stages too.
     """
-    raw = read_mapping(path)
+    raw = _with_those_of(path, read_mapping(path))
     if isinstance(raw.get("model"), str):
         raw["model"] = read_mapping(path.parent / raw["model"]).get("model")
     stages = {"language": LanguageConfig, "vision": VisionConfig, "reading": JointConfig, "joint": JointConfig}
@@ -211,6 +212,16 @@ def load_config(path: Path) -> TrainingConfig:
     except SettingsError as error:
         raise SettingsError(f"{path.name}: {error}") from None
     return config
+
+
+def _with_those_of(path: Path, raw: dict[str, object]) -> dict[str, object]:
+    if (name := raw.pop("like", None)) is None:
+        return raw
+    require(isinstance(name, str), f"{path.name}: like must be the name of a file, not {name!r}")
+    base = read_mapping(path.parent / name)
+    require("like" not in base, f"{path.name}: like: {name} may not be like another itself")
+    both = [key for key in raw.keys() & base.keys() if isinstance(raw[key], dict) and isinstance(base[key], dict)]
+    return {**base, **raw, **{key: {**base[key], **raw[key]} for key in both}}
 
 
 def check_run(config: object) -> None:

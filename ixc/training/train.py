@@ -2,8 +2,8 @@
 
 Stages: ``language`` (reads codes), ``vision`` (emits codes), ``reading`` (both together, the tower frozen; only where the
 configuration has it), ``joint`` (end to end). The first two do not depend on each other: run them side by side with ``--stage``
-to use two cores fully. Each resumes where it was killed. ``--stage join`` trains nothing: it writes what these two have learned
-as one model, to be measured or averaged with.
+to use two cores fully. Each resumes where it was killed. Two train nothing, they write a model to be measured or averaged with:
+``--stage start`` what training begins with, ``--stage join`` what language and vision have learned.
 ``torchrun --nproc-per-node 2 -m ixc.training.train ...`` trains with two processes, on a CPU steadier than two threads.
 """
 
@@ -29,17 +29,20 @@ STAGES = {"language": LanguageStage, "vision": VisionStage, "reading": ReadingSt
 
 def main(arguments: list[str] | None = None) -> int:
     parser = training_options("ixc.training.train", __doc__.splitlines()[0])
-    parser.add_argument("--stage", choices=[*STAGES, "join", "all"], default="all")
+    parser.add_argument("--stage", choices=["start", *STAGES, "join", "all"], default="all")
     options = parser.parse_args(arguments)
     return run_training(lambda: run_stages(options.config, options.stage, options.out))
 
 
 def run_stages(config_file: Path, stage: str, out: Path) -> None:
-    """Run one stage, all of them ("all"), or join two. Raises IxcError."""
+    """Run one stage, all of them ("all"), or write what they start with or two have learned. Raises IxcError."""
     config = load_config(config_file)
     if stage in STAGES and not config.trains(stage):
         raise SettingsError(f"{config_file.name} has no {stage} stage; give it one, or leave --stage out.")
     make_out(out)
+    if stage == "start":
+        export_checkpoint(Kit.make(config, out), out / "start" / "model")
+        return
     if stage == "join":
         join(config, out)
         return

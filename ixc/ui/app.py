@@ -28,6 +28,7 @@ from ixc.ui.gradio_guard import forget_mailbox, keep_no_past_events, keep_users_
 from ixc.ui.image_panel import connect_image_panel, event_value, layout_image_panel
 from ixc.ui.model_panel import connect_model, layout_header
 from ixc.ui.pictures import ContentPolicy, picture_route
+from ixc.ui.settings_panel import relabelled
 from ixc.ui.status import status_route
 
 _MAX_QUEUED = 128
@@ -71,7 +72,7 @@ def build_app(settings: Settings, services: Services | None = None) -> gr.Blocks
         connect_chat_panel(chat, image, services)
         connect_compare(compare, services)
         connect_model(demo, header, image, chat, services)
-        _connect_language(header, chat)
+        _connect_language(header, chat, services)
         demo.unload(_forget_session(services, trimmer))
         demo.unload(forget_mailbox(demo))
         add_api(services)
@@ -130,9 +131,8 @@ def _ask_itself_directly(host: str) -> None:
         os.environ[name] = ",".join([*filter(None, [known]), "localhost", "127.0.0.1", "::1", host])
 
 
-def _connect_language(header: Widget, chat: ChatPanel) -> None:
+def _connect_language(header: Widget, chat: ChatPanel, services: Services) -> None:
     """Gradio's own controls are labelled here; everything else is labelled by the page itself."""
-    labelled = chat.settings.labelled
 
     def relabel(event: gr.EventData) -> list[Any]:
         language = event_value(event, "language", str, "en")
@@ -140,9 +140,9 @@ def _connect_language(header: Widget, chat: ChatPanel) -> None:
             label=translate(language, "composer.label"), placeholder=translate(language, "composer.placeholder")
         )
         buttons = [gr.Button(translate(language, "composer.send")), gr.Button(translate(language, "composer.stop"))]
-        return [question, *buttons, *(type(control)(label=translate(language, key)) for key, control in labelled.items())]
+        return [question, *buttons, *relabelled(chat.settings, services.provider, language)]
 
-    outputs = [chat.question, chat.send, chat.stop, *labelled.values()]
+    outputs = [chat.question, chat.send, chat.stop, *chat.settings.labelled.values()]
     header.language(relabel, None, outputs, queue=False, show_progress="hidden", api_visibility="private")
 
 

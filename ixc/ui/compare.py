@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import itertools
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import gradio as gr
@@ -16,7 +16,7 @@ from ixc.dual_perspective import INPUT_SIZES_PX, VIEW_PX
 from ixc.errors import IxcError
 from ixc.image_layout import DUAL_PERSPECTIVE, ImageLayout
 from ixc.imaging.decode import DecodedImage
-from ixc.imaging.detail import detail_png, seen_detail
+from ixc.imaging.detail import detail_png, most_detailed, seen_detail
 from ixc.models.presets import XC2_4KHD_7B, XC2_VL_7B
 from ixc.settings import DEFAULT_MAX_PATCHES
 from ixc.single_view import ImagePlan
@@ -54,10 +54,13 @@ COMPARED = (
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """Where the detail is, as shares of the image, how large, and the budget of the dynamic partition."""
+    """Where the detail is, as shares of the image, how large, and the budget of the dynamic partition.
 
-    x: float = 0.5
-    y: float = 0.5
+    Without ``x`` or ``y`` it is where the image has most of it.
+    """
+
+    x: float | None = None
+    y: float | None = None
     zoom: float = 1.0
     budget: int = DEFAULT_MAX_PATCHES
 
@@ -65,18 +68,29 @@ class Look:
     def from_event(cls, data: Any, limit: int) -> Look:
         """What the page sent; anybody may have sent it. Raises BudgetOutOfRange."""
         data = data if isinstance(data, dict) else {}
-        x, y, zoom = (_number(data.get(name), default) for name, default in (("x", 0.5), ("y", 0.5), ("zoom", 1.0)))
+        x, y = (_share(data.get(name)) for name in ("x", "y"))
+        zoom = _number(data.get("zoom"), 1.0)
         budget = check_budget(data.get("budget", min(DEFAULT_MAX_PATCHES, limit)), limit)
-        return cls(min(max(x, 0.0), 1.0), min(max(y, 0.0), 1.0), min(_ZOOMS, key=lambda each: abs(each - zoom)), budget)
+        return cls(x, y, min(_ZOOMS, key=lambda each: abs(each - zoom)), budget)
 
-    def rect(self, size_px: SizePx) -> RectPx:
+    def placed(self, image: DecodedImage) -> Look:
+        """With a place."""
+        if self.x is not None and self.y is not None:
+            return self
+        x, y = most_detailed(image.pixels_HWC, self._detail_px(image.size_px))
+        return replace(self, x=x, y=y)
+
+    def rect(self, image: DecodedImage) -> RectPx:
         """The detail in whole original pixels, moved so that it lies inside the image."""
+        look, size_px, detail_px = self.placed(image), image.size_px, self._detail_px(image.size_px)
+        left = min(max(round(look.x * size_px.width - detail_px.width / 2), 0), size_px.width - detail_px.width)
+        top = min(max(round(look.y * size_px.height - detail_px.height / 2), 0), size_px.height - detail_px.height)
+        return RectPx(left, top, left + detail_px.width, top + detail_px.height)
+
+    def _detail_px(self, size_px: SizePx) -> SizePx:
         wanted = max(size_px.height, size_px.width) * _DETAIL_SHARE
         width = min(round(min(max(wanted, _MIN_DETAIL_PX), _MAX_DETAIL_PX) * self.zoom), size_px.width)
-        height = min(max(round(width / _DETAIL_ASPECT), 1), size_px.height)
-        left = min(max(round(self.x * size_px.width - width / 2), 0), size_px.width - width)
-        top = min(max(round(self.y * size_px.height - height / 2), 0), size_px.height - height)
-        return RectPx(left, top, left + width, top + height)
+        return SizePx(min(max(round(width / _DETAIL_ASPECT), 1), size_px.height), width)
 
 
 def layout_compare(services: Services) -> Widget:
@@ -120,15 +134,18 @@ class CompareHandlers:
 def compare_page_value(image: DecodedImage, look: Look, limit: int) -> dict[str, Any]:
     """The detail's place, the original's pixels there, and one row for each way of cutting.
 
-    It says what was asked: moves come faster than answers, and the page asks again until it has that of its last one.
+    It says what was asked: moves come faster than answers, and the page asks again until it has that of its last one. And where
+    that is, for a page that asked without a place.
     """
-    rect = look.rect(image.size_px)
+    placed = look.placed(image)
+    rect = placed.rect(image)
     original = image.pixels_HWC[int(rect.top) : int(rect.bottom), int(rect.left) : int(rect.right)]
     return {
         "imageId": image.image_id[:16],
         "size": [image.size_px.width, image.size_px.height],
         "rect": [rect.left, rect.top, rect.right, rect.bottom],
         "askedFor": asdict(look),
+        "place": [placed.x, placed.y],
         "original": _data_address(detail_png(original)),
         "rows": [_row(image, compared, look, rect, limit) for compared in COMPARED],
         "error": None,
@@ -160,6 +177,12 @@ def useful_pixels(plan: ImagePlan) -> int:
 
 def _data_address(png: bytes) -> str:
     return f"data:image/png;base64,{base64.b64encode(png).decode()}"
+
+
+def _share(value: Any) -> float | None:
+    """None for what is no number."""
+    share = _number(value, math.nan)
+    return None if math.isnan(share) else min(max(share, 0.0), 1.0)
 
 
 def _number(value: Any, default: float) -> float:

@@ -130,7 +130,7 @@ def _figures(groups: Any, wanted: str) -> dict[str, float | int] | None:
 
 
 def read_ablation(evaluation: Mapping[str, Any]) -> dict[str, Any] | None:
-    """Variants in rows, budgets in columns (0: the file names none); None without any."""
+    """Variants in rows, budgets in columns (0: the file names none), and whether it is of other weights; None without any."""
     table = evaluation.get("ablation")
     if not isinstance(table, Mapping):
         return None
@@ -147,6 +147,7 @@ def read_ablation(evaluation: Mapping[str, Any]) -> dict[str, Any] | None:
     return {
         "model": str(evaluation.get("model", "")),
         "budgets": columns,
+        "isOfOthers": evaluation.get("ablation_weights") != evaluation.get("weights"),
         "rows": [{"name": name, "shares": [cells.get(budget) for budget in columns]} for name, cells in rows],
     }
 

@@ -22,7 +22,7 @@ from ixc.ui.plan_view import page_key
 logger = logging.getLogger(__name__)
 
 EXAMPLES_FOLDER = ASSETS / "examples"
-_ENGLISH_ONLY = frozenset(preset.title for preset in PRESETS.values() if preset.is_english_only)
+_SMALL = frozenset(preset.title for preset in PRESETS.values() if preset.is_small)
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,10 +35,17 @@ class Example:
     alts: dict[str, str]
     """What is to be seen, for who does not see it."""
     max_patches: int
+    for_small: bool
+    """Whether a small model that comes along reads it. Of the others it shows how they are cut."""
 
     def question(self, language: str, model: str) -> str:
         """In the page's language, or in English if ``model``, called by its title, understands no other."""
-        return self.questions["en"] if model in _ENGLISH_ONLY else self.questions.get(language, self.questions["en"])
+        return self.questions["en"] if is_small(model) else self.questions.get(language, self.questions["en"])
+
+
+def is_small(model: str) -> bool:
+    """Of a model by its title: whether it is one of the small ones, for which not every example is made."""
+    return model in _SMALL
 
 
 @cache
@@ -53,7 +60,7 @@ def load_examples(folder: Path = EXAMPLES_FOLDER) -> tuple[Example, ...]:
         path = folder / entry["file"]
         if path.is_file():
             texts = ({language: entry[f"{kind}_{language}"] for language in LANGUAGES} for kind in ("title", "question", "alt"))
-            examples.append(Example(path, *texts, int(entry["max_patches"])))
+            examples.append(Example(path, *texts, int(entry["max_patches"]), entry["for_small"]))
     return tuple(examples)
 
 
@@ -70,5 +77,12 @@ def example_page_values(folder: Path = EXAMPLES_FOLDER) -> tuple[dict[str, Any],
             key, thumbnail = "", ""
         texts = {f"title_{language}": example.titles[language] for language in LANGUAGES}
         texts |= {f"alt_{language}": example.alts[language] for language in LANGUAGES}
-        values.append({**texts, "imageId": key, "thumbnail": f"data:{PREVIEW_TYPE};base64,{thumbnail}"})
+        shown = {"imageId": key, "thumbnail": f"data:{PREVIEW_TYPE};base64,{thumbnail}", "forSmall": example.for_small}
+        values.append({**texts, **shown})
     return tuple(values)
+
+
+def example_of_page_key(key: str) -> Example | None:
+    """The example whose image the page calls so."""
+    named = zip(load_examples(), example_page_values(), strict=True)
+    return next((example for example, values in named if key and values["imageId"] == key), None)

@@ -42,7 +42,7 @@ def export_json(conversation: Conversation, chosen: AnswerSettings | None, model
     return {
         "version": __version__,
         "exported": now.isoformat(timespec="seconds"),
-        "model": {"name": model.name, "device": model.device},
+        "model": {"name": model.name, "device": _device(model, "en")},
         "settings_now": {**asdict(chosen.generation), "system": chosen.system} if chosen else None,
         "exchanges": [_exchange_json(exchange) for exchange in conversation.exchanges],
     }
@@ -52,7 +52,8 @@ def export_markdown(
     conversation: Conversation, chosen: AnswerSettings | None, model: ModelStatus, now: datetime, language: str
 ) -> str:
     """Questions as quotations, answers as they came, under them figures and settings; the page's settings now at the end."""
-    lines = [f"# 4KHD, {now:%Y-%m-%d %H:%M}", "", " · ".join(part for part in (model.name, model.device) if part), ""]
+    about_model = " · ".join(part for part in (model.name, _device(model, language)) if part)
+    lines = [f"# 4KHD, {now:%Y-%m-%d %H:%M}", "", about_model, ""]
     first_left_out = next((index for index, exchange in enumerate(conversation.exchanges) if exchange.num_left_out), None)
     for index, exchange in enumerate(conversation.exchanges):
         if index == first_left_out:
@@ -68,18 +69,24 @@ def export_markdown(
     return "\n".join(lines)
 
 
+def _device(model: ModelStatus, language: str) -> str:
+    """Where it runs; "" without a model."""
+    is_elsewhere = model.phase in ("ready", "away") and not model.device
+    return translate(language, "model.elsewhere") if is_elsewhere else model.device
+
+
 def _with_fences_closed(answer: str) -> str:
     """An answer that was cut within a block of code would make code of all that follows."""
-    is_open = ""
+    indent = is_open = ""
     for line in answer.splitlines():
-        found = re.match(r" {0,3}(`{3,}|~{3,})(.*)", line)
+        found = re.match(r"( {0,3})(`{3,}|~{3,})(.*)", line)
         if found is None:
             continue
         if not is_open:
-            is_open = found[1]
-        elif found[1].startswith(is_open) and not found[2].strip():
+            indent, is_open = found[1], found[2]  # of one in a list its own: further out it would begin another
+        elif found[2].startswith(is_open) and not found[3].strip():
             is_open = ""
-    return f"{answer}\n{is_open}" if is_open else answer
+    return f"{answer}\n{indent}{is_open}" if is_open else answer
 
 
 def _fence(text: str, least: int) -> str:

@@ -62,7 +62,8 @@ def _let_queue_drop_what_nobody_hears(demo: gr.Blocks) -> None:
 def _share_queue(demo: gr.Blocks) -> None:
     """No network fills Gradio's queue, and what a call in there holds of its request counts until the call has ended."""
     queue = demo._queue
-    push = queue.push
+    push, process = queue.push, queue.process_events
+    let_go: weakref.WeakKeyDictionary[Any, weakref.finalize] = weakref.WeakKeyDictionary()
 
     async def push_in_share(body: Any, request: gr.Request, username: str | None) -> Any:
         def caller_of(user: str | None, asked: Any) -> str | None:
@@ -76,10 +77,20 @@ def _share_queue(demo: gr.Blocks) -> None:
         answer = await push(body=body, request=request, username=username)
         event = queue.event_ids_to_events.get(answer[1]) if answer[0] else None
         if event is not None and KEEP_BODY in request.scope:
-            weakref.finalize(event, request.scope[KEEP_BODY]()).atexit = False
+            let_go[event] = weakref.finalize(event, request.scope[KEEP_BODY]())  # also when it is dropped from the queue
+            let_go[event].atexit = False
         return answer
 
-    queue.push = push_in_share
+    async def process_and_let_go(events: list[Any], *args: Any) -> None:
+        try:
+            await process(events, *args)
+        finally:  # the loops that serve the queue hold the last event that they saw until there is another
+            for event in events:
+                event.data = event.request = None
+                if event in let_go:
+                    let_go[event]()
+
+    queue.push, queue.process_events = push_in_share, process_and_let_go
 
 
 def keep_words_to_users(demo: gr.Blocks) -> None:

@@ -24,7 +24,7 @@ from ixc.imaging.decode import decode_image
 from ixc.imaging.large_work import MAX_WAITING
 from ixc.single_view import ImagePlan
 from ixc.ui.components import Budget, ImageUpload, Widget
-from ixc.ui.examples import load_examples
+from ixc.ui.examples import Example, example_of_page_key, load_examples
 from ixc.ui.pictures import picture_address
 from ixc.ui.plan_view import page_key, plan_page_value
 from ixc.ui.transcript import Conversation
@@ -52,7 +52,7 @@ def layout_image_panel(services: Services) -> ImagePanel:
     settings = services.settings
     return ImagePanel(
         upload=ImageUpload(settings.images, elem_id="ixc-upload"),
-        stage=Widget("stage", {"image": None, "error": None, "number": 0}, events=("remove",), elem_id="ixc-stage"),
+        stage=Widget("stage", {"image": None, "error": None, "number": 0}, events=("remove", "reopen"), elem_id="ixc-stage"),
         examples=Widget("examples", [], events=("pick",), elem_id="ixc-examples"),
         budget=Budget(settings.max_patches_limit, value=services.default_max_patches, elem_id="ixc-budget"),
         plan=_layout_plan(),
@@ -78,6 +78,7 @@ def connect_image_panel(panel: ImagePanel, talk: list[gr.components.Component], 
     opened = (
         panel.upload.upload(handlers.open_upload, [panel.upload, panel.budget, *talk], shown, **opening),
         panel.examples.pick(handlers.open_example, [panel.budget, *talk], [*shown, panel.budget], **opening),
+        panel.stage.reopen(handlers.reopen, [panel.budget, *talk], [*shown, panel.budget], **opening),
     )
     slider: dict[str, Any] = {"trigger_mode": "always_last", **shared}
     panel.budget.input(handlers.follow_slider, [panel.budget, panel.stage, *talk], shown, **slider)
@@ -121,12 +122,33 @@ class ImageHandlers:
         example_budget = min(example.max_patches, self._services.settings.max_patches_limit)
 
         def put() -> HeldImage:
-            return self._services.store.put_image(
-                session_id(request), decode_image(example.path, self._services.settings.images)
-            )
+            return self._put_example(session_id(request), example)
 
         question = example.question(language, self._services.provider.status.name)
         return (*self._answer(put, example_budget, request, talk, question), example_budget)
+
+    def reopen(self, budget: int, event: gr.EventData, request: gr.Request, *talk: Any) -> tuple[Any, Any, Any]:
+        """An image of the conversation, by the page's name for it, at the budget that the page says.
+
+        An example is opened anew where the session no longer holds it: the page was loaded again.
+        """
+        key = event_value(event, "image", str, "")
+        wanted = min(max(event_value(event, "budget", int, budget), 1), self._services.settings.max_patches_limit)
+
+        def put() -> HeldImage:
+            session = session_id(request)
+            own = [image for image_id, image in self._services.store.images(session).items() if page_key(image_id) == key]
+            if own:
+                return self._services.store.put_image(session, own[0])
+            if (example := example_of_page_key(key)) is None:
+                raise image_gone()
+            return self._put_example(session, example)
+
+        stage, plan = self._answer(put, wanted, request, talk)
+        return stage, plan, gr.skip() if stage["error"] else wanted
+
+    def _put_example(self, session: str, example: Example) -> HeldImage:
+        return self._services.store.put_image(session, decode_image(example.path, self._services.settings.images))
 
     def follow_slider(self, budget: int, stage: Any, request: gr.Request, *talk: Any) -> tuple[Any, Any]:
         """The new plan, and its picture where the page shows another.

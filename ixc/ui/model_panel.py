@@ -10,16 +10,21 @@ import gradio as gr
 
 from ixc.application.model_choice import offered_models
 from ixc.application.services import Services
+from ixc.application.strings import DEFAULT_LANGUAGE
 from ixc.errors import IxcError
 from ixc.ui.chat_panel import ChatPanel
 from ixc.ui.components import Widget
-from ixc.ui.examples import example_page_values
+from ixc.ui.examples import example_page_values, is_small
 from ixc.ui.image_panel import ImageHandlers, ImagePanel, session_id
 from ixc.ui.settings_panel import defaults_update
 
 logger = logging.getLogger(__name__)
 
 _LOOK_EVERY_S = 1.0
+_WITH_LANGUAGE = "{ ...header, language: ixc.language }"
+"""The status that the page shows, and the language in which it does."""
+_LOOKING = f"(header, ...others) => [{_WITH_LANGUAGE}, ...others]"
+_CHOOSING = f"(model, header, ...others) => [model, {_WITH_LANGUAGE}, ...others]"
 
 
 def layout_header(services: Services) -> Widget:
@@ -27,10 +32,11 @@ def layout_header(services: Services) -> Widget:
 
 
 def _model_value(services: Services) -> dict[str, object]:
-    """The model's status, the budget that is its own, and whether it is told of one image at a time."""
-    engine = services.provider.engine
+    """The model's status, the budget that is its own, whether it is small, and whether it is told of one image at a time."""
+    engine, status = services.provider.engine, services.provider.status
     sees_one_image = engine is not None and engine.info.sees_one_image
-    return {**services.provider.status.page_value(), "budget": services.default_max_patches, "oneImage": sees_one_image}
+    more = {"budget": services.default_max_patches, "small": is_small(status.name), "oneImage": sees_one_image}
+    return {**status.page_value(), **more}
 
 
 def connect_model(demo: gr.Blocks, header: Widget, image: ImagePanel, chat: ChatPanel, services: Services) -> None:
@@ -42,10 +48,11 @@ def connect_model(demo: gr.Blocks, header: Widget, image: ImagePanel, chat: Chat
         [header, image.budget, chat.conversation, *chat.settings.inputs],
         [header, timer, image.plan, chat.settings.model, *chat.settings.inputs],
     )
-    demo.load(handlers.load, inputs, [image.examples, *outputs], **hidden)
-    timer.tick(handlers.look, inputs, outputs, trigger_mode="once", **hidden)
-    header.refresh(handlers.look, inputs, outputs, trigger_mode="once", **hidden)
-    chat.settings.model.input(handlers.switch, [chat.settings.model, *inputs], outputs, trigger_mode="once", **hidden)
+    demo.load(handlers.load, inputs, [image.examples, *outputs], js=_LOOKING, **hidden)
+    timer.tick(handlers.look, inputs, outputs, js=_LOOKING, trigger_mode="once", **hidden)
+    header.refresh(handlers.look, inputs, outputs, js=_LOOKING, trigger_mode="once", **hidden)
+    choice = chat.settings.model
+    choice.input(handlers.switch, [choice, *inputs], outputs, js=_CHOOSING, trigger_mode="once", **hidden)
 
 
 class ModelHandlers:
@@ -56,23 +63,25 @@ class ModelHandlers:
         self._images = ImageHandlers(services)
         self._num_settings = num_settings
 
-    def load(self, request: gr.Request, _: Any, budget: int, conversation: Any, *settings: Any) -> list[Any]:
+    def load(self, request: gr.Request, known: Any, budget: int, conversation: Any, *settings: Any) -> list[Any]:
         """A page was opened: the examples come first."""
-        return [list(example_page_values()), *self.look(request, None, budget, conversation, *settings)]
+        known = {"language": _language(known)}
+        return [list(example_page_values()), *self.look(request, known, budget, conversation, *settings)]
 
     def look(self, request: gr.Request, known: Any, budget: int, conversation: Any, *settings: Any) -> list[Any]:
         """How far the model is. Once it is there, or there again, its defaults fill the settings and its costs the plan.
 
-        ``known`` is the status that the page shows. Of a model that it knows to be ready the settings are the user's.
+        ``known`` is the status that the page shows, with its language. Of a model that it knows to be ready the settings are
+        the user's.
         """
         status, skipped = self._services.provider.status, [gr.skip()] * self._num_settings
         if status.phase in ("loading", "away"):
             return [_model_value(self._services), gr.Timer(active=True), gr.skip(), gr.skip(), *skipped]
-        shown = self._all(request, budget, conversation, settings, is_loading=False)
+        shown = self._all(request, _language(known), budget, conversation, settings, is_loading=False)
         is_known = isinstance(known, dict) and (known.get("phase"), known.get("key")) == ("ready", status.key)
         return [*shown[: -self._num_settings], *skipped] if is_known else shown
 
-    def switch(self, request: gr.Request, model: Any, _: Any, budget: int, conversation: Any, *settings: Any) -> list[Any]:
+    def switch(self, request: gr.Request, model: Any, known: Any, budget: int, conversation: Any, *settings: Any) -> list[Any]:
         """Another model was chosen. When it takes the place the session's own answer is stopped; others are finished first."""
         services = self._services
         if model in {offered.key for offered in offered_models(services.settings)}:
@@ -84,12 +93,25 @@ class ModelHandlers:
                 if services.provider.status.phase == "loading":  # while it is only downloaded, the old one goes on answering
                     services.store.stop(session_id(request))
         is_loading = services.provider.status.phase in ("loading", "away")
-        return self._all(request, budget, conversation, settings, is_loading=is_loading)
+        return self._all(request, _language(known), budget, conversation, settings, is_loading=is_loading)
 
     def _all(
-        self, request: gr.Request, budget: int, conversation: Any, settings: Sequence[Any], *, is_loading: bool
+        self,
+        request: gr.Request,
+        language: str,
+        budget: int,
+        conversation: Any,
+        settings: Sequence[Any],
+        *,
+        is_loading: bool,
     ) -> list[Any]:
-        update = defaults_update(self._services.provider, settings)
+        update = defaults_update(self._services.provider, settings, language)
         system = update[-1] if isinstance(update[-1], str) else settings[-1]  # else the page's stays
         plan = self._images.replan(budget, request, conversation, system)
         return [_model_value(self._services), gr.Timer(active=is_loading), plan, *update]
+
+
+def _language(known: Any) -> str:
+    """The page's language; the default one where a program asks, which has none."""
+    language = known.get("language") if isinstance(known, dict) else None
+    return language if isinstance(language, str) else DEFAULT_LANGUAGE

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from ixc.chat.interface import ChatEngine, PromptPreview
@@ -11,7 +12,7 @@ from ixc.imaging.overlay import plan_svg
 from ixc.imaging.ribbon import ribbon_svg
 from ixc.plan_cells import cell_rect, plan_cells
 from ixc.single_view import ImagePlan, SingleViewPlan
-from ixc.tiling import Scaling, SizePx, TilePlan, plan_tiles, scaling, suggest_max_patches
+from ixc.tiling import RectPx, SizePx, TilePlan, is_shrunk_at, plan_tiles, scaling, suggest_max_patches
 
 _DRAWN_LAYERS = ("padding", "tiles")
 """The page writes numbers and newline marks itself, so that they keep their size on screen however far one zooms in."""
@@ -74,12 +75,13 @@ def plan_numbers(plan: ImagePlan, limit: int) -> dict[str, Any]:
 
 
 def _suggestion(plan: ImagePlan, limit: int) -> dict[str, Any]:
-    """The budget worth choosing, and whether even that one shrinks the image; None where there are no tiles to choose."""
+    """The budget worth choosing, its visual tokens, and whether even that one shrinks the image; None without tiles."""
     if not isinstance(plan, TilePlan):
         return {"suggested": None}
     suggested = suggest_max_patches(plan.original_px, limit)
-    shrinks = scaling(plan_tiles(plan.original_px, suggested).scale_factor) is Scaling.SHRUNK
-    return {"suggested": suggested, "suggestedShrinks": shrinks}
+    chosen = plan_tiles(plan.original_px, suggested)
+    shrinks = is_shrunk_at(plan.original_px, suggested)
+    return {"suggested": suggested, "suggestedTokens": chosen.num_visual_tokens, "suggestedShrinks": shrinks}
 
 
 def plan_words(plan: ImagePlan) -> dict[str, Any]:
@@ -99,13 +101,21 @@ def plan_words(plan: ImagePlan) -> dict[str, Any]:
 
 
 def cell_numbers(plan: ImagePlan) -> list[list[int]]:
-    """For each cell: left, top, right, bottom in the original image, then its first and last visual token."""
+    """For each cell: left, top, right, bottom in the original image, then its first and last visual token.
+
+    The corners are whole pixels, outwards: a cell that holds any part of a pixel is not empty.
+    """
     cells, numbers = plan_cells(plan), []
     for cell in range(cells.num_cells):
         rect, ranges = cell_rect(plan, cell), cells.token_ranges(cell)
-        corners = [round(rect.left), round(rect.top), round(rect.right), round(rect.bottom)]
+        corners = [0, 0, 0, 0] if rect.is_empty else _outwards(rect)
         numbers.append([*corners, ranges[0].start, ranges[-1].stop - 1])
     return numbers
+
+
+def _outwards(rect: RectPx) -> list[int]:
+    left, top, right, bottom = (round(side, 6) for side in (rect.left, rect.top, rect.right, rect.bottom))
+    return [math.floor(left), math.floor(top), math.ceil(right), math.ceil(bottom)]
 
 
 def room_numbers(plan: ImagePlan, prompt: PromptPreview, engine: ChatEngine | None) -> dict[str, Any] | None:

@@ -11,7 +11,7 @@ import gradio as gr
 from ixc.application.engine_provider import EngineProvider
 from ixc.application.model_choice import OfferedModel, offered_models
 from ixc.application.model_files import bytes_to_download, in_words
-from ixc.application.strings import translate
+from ixc.application.strings import DEFAULT_LANGUAGE, translate
 from ixc.errors import SettingsError
 from ixc.settings import GenerationSettings, Settings
 from ixc.ui.components import Widget
@@ -101,14 +101,24 @@ def layout_settings_panel(settings: Settings) -> SettingsPanel:
     return SettingsPanel(toggle, model, length, temperature, top_p, repetition, beams, seed, system)
 
 
-def defaults_update(provider: EngineProvider, current: Sequence[Any]) -> list[Any]:
+def relabelled(panel: SettingsPanel, provider: EngineProvider, language: str) -> list[Any]:
+    """``SettingsPanel.labelled`` in another language."""
+    return [
+        gr.update(
+            label=translate(language, key), **({"choices": _choices(provider, language)} if control is panel.model else {})
+        )
+        for key, control in panel.labelled.items()
+    ]
+
+
+def defaults_update(provider: EngineProvider, current: Sequence[Any], language: str = DEFAULT_LANGUAGE) -> list[Any]:
     """The chosen model and the running one's own defaults, for ``SettingsPanel.model`` and ``inputs``, now ``current``.
 
     Nothing but the choice changes without a model, and nothing that the user has changed: a value that is no model's default.
     What is left to download of a model is said anew with the choice.
     """
     status = provider.status
-    chosen = gr.update(choices=model_choices(provider.settings), value=status.coming.key if status.coming else status.key)
+    chosen = gr.update(choices=_choices(provider, language), value=status.coming.key if status.coming else status.key)
     if not provider.defaults or provider.engine is None:
         return [chosen, *[gr.skip()] * len(current)]
     *before, own = [_control_values(*defaults) for defaults in provider.defaults]
@@ -117,16 +127,27 @@ def defaults_update(provider: EngineProvider, current: Sequence[Any]) -> list[An
     return [chosen, *(new if free else gr.skip() for new, free in zip(own, is_free, strict=True))]
 
 
-def model_choices(settings: Settings) -> list[tuple[str, str]]:
+def _choices(provider: EngineProvider, language: str) -> list[tuple[str, str]]:
+    """Another server's model, the only one, is called what that server calls it."""
+    if provider.settings.backend and provider.engine is not None:
+        return [(provider.status.name, provider.settings.model)]
+    return model_choices(provider.settings, language)
+
+
+def model_choices(settings: Settings, language: str = DEFAULT_LANGUAGE) -> list[tuple[str, str]]:
     """Title and key of every model that can be chosen; the title says what choosing it downloads."""
-    return [(_title_with_download(settings, model), model.key) for model in offered_models(settings)]
+    return [(_title_with_download(settings, model, language), model.key) for model in offered_models(settings)]
 
 
-def _title_with_download(settings: Settings, model: OfferedModel) -> str:
+def _title_with_download(settings: Settings, model: OfferedModel, language: str) -> str:
+    if settings.backend:
+        return translate(language, "settings.model.elsewhere")
     num_bytes = bytes_to_download(settings, model.key)
     if num_bytes is None:
-        return f"{model.title} (to download)"
-    return f"{model.title} ({in_words(num_bytes)} to download)" if num_bytes else model.title
+        return translate(language, "settings.model.download", model=model.title)
+    if not num_bytes:
+        return model.title
+    return translate(language, "settings.model.download.size", size=in_words(num_bytes), model=model.title)
 
 
 def _control_values(generation: GenerationSettings, system: str) -> list[Any]:

@@ -136,7 +136,7 @@ class QuietEngine:
     """What the provider asks of an engine, and nothing else."""
 
     device_name, limits_note, default_system, layout = "a test", "", "", DYNAMIC_PARTITION
-    is_away = False
+    is_away, failure = False, None
 
     def __init__(self, settings: Settings) -> None:
         self.model_name = settings.model

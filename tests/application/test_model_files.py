@@ -162,7 +162,7 @@ def test_a_choice_says_what_is_still_to_be_downloaded(monkeypatch, tmp_path):
     here = [bytes_to_download(settings, model) for model in ("inf-nano", "nosuch")]
     assert here == [0, 0]
     backend = Settings(model="4khd-7b", backend="http://127.0.0.1:9", models="4khd-7b")
-    assert [title for title, _ in model_choices(backend)] == [backend.backend]  # its models are its own affair
+    assert [title for title, _ in model_choices(backend)] == ["Another server"]  # its models are its own affair
 
 
 def test_a_download_whose_size_nobody_knows_is_said_too(monkeypatch, tmp_path):

@@ -12,7 +12,8 @@ import pytest
 from ixc import errors
 from ixc.application.messages import message_for
 from ixc.application.strings import LANGUAGES, load_strings, translate
-from ixc.models.presets import PRESETS
+from ixc.chat.remote import REMOTE_NOTE
+from ixc.models.presets import PRESETS, UNKNOWN_NOTE
 
 ROOT = Path(__file__).parents[2]
 SCRIPTS = {path.name: path.read_text(encoding="utf-8") for path in (ROOT / "assets" / "ui").glob("*.js")}
@@ -34,8 +35,12 @@ def test_every_model_says_in_chinese_too_what_it_can_do():
     notes = {key.removeprefix(NOTE): note for key, note in CHINESE.items() if key.startswith(NOTE)}
     assert set(notes) == {preset.title for preset in PRESETS.values()}
     for preset in PRESETS.values():
-        assert preset.is_english_only == ("asked in English" in preset.note) == ("请用英文提问" in notes[preset.title])
+        assert preset.is_small == ("asked in English" in preset.note) == ("请用英文提问" in notes[preset.title])
         assert set(re.findall(r"\d+", notes[preset.title])) == set(re.findall(r"\d+", preset.note))
+
+
+def test_what_is_said_of_an_unknown_model_is_what_the_page_translates():
+    assert (ENGLISH["model.unknown"], ENGLISH["model.remote"]) == (UNKNOWN_NOTE, REMOTE_NOTE)
 
 
 @pytest.mark.parametrize("key", sorted(ENGLISH))
@@ -48,6 +53,7 @@ def test_a_sentence_has_the_same_places_in_both_languages(key):
 def test_chinese_is_chinese():
     not_translated = {key for key, text in CHINESE.items() if not re.search(r"[\u4e00-\u9fff]", text)}
     assert not_translated == {
+        "budget.suggested.cost",
         "chat.export.json",
         "chat.export.markdown",
         "chat.note.between",

@@ -42,6 +42,7 @@ def test_the_command_measures_views_in_the_engine_s_batches(narrow, monkeypatch,
     report = json.loads(out.read_text())
     assert report["largest_difference"] <= 1e-6
     assert (report["vision_layers"], report["views_per_pass"]) == (2, 4)
+    assert {"hardware", "date", "load_average"} <= report.keys()
     names = [figure["name"] for figure in report["figures"]]
     assert names[0] == "vision tower, 1 layers run"
     assert names[-1] == "the same, reckoned for the released 23 layers"

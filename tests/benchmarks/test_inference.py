@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import statistics
 import subprocess
 import sys
@@ -13,6 +14,7 @@ import numpy as np
 import pytest
 import torch
 
+from ixc.application.strings import load_strings
 from ixc.benchmarks import concurrency, inference, measuring
 from ixc.benchmarks.baseline import BaselineChat, official_linears
 from ixc.benchmarks.concurrency import Answered, concurrency_figures, most_overtaken
@@ -24,6 +26,7 @@ from ixc.cli import main
 from ixc.imaging.decode import DecodedImage
 from ixc.models.xcomposer2 import VisualSpans, XComposer2ForCausalLM, XComposer2ImageProcessor
 from ixc.tiling import SizePx
+from tests.ui.test_evidence import phrase_key
 
 CPU = torch.device("cpu")
 ROOT = Path(__file__).parents[2]
@@ -210,6 +213,8 @@ def test_the_whole_command_on_a_small_model(tmp_path, capsys):
     for part in ("plan of", "JPEG", "vision tower", "prefill", "first turn", "second turn", "decode", "2 conversations"):
         assert any(part in name for name in names), part
         assert part in shown
+    keys = {f"evidence.speed.figure.{phrase_key(re.sub(r'^HD-[0-9]+ ', '', name))}" for name in names}
+    assert all(keys <= texts.keys() for texts in load_strings().values()), "the Evidence tab shows them"
     assert all(figure["value"] > 0 for figure in result["figures"] if "wait" not in figure["name"])
     (overtaken,) = (figure["value"] for figure in result["figures"] if figure["name"].endswith("answered while one waited"))
     assert overtaken in (0, 1), "of two users only the other can be answered meanwhile, once"

@@ -104,6 +104,11 @@ class Visitor:
         self.page.wait_for_selector("#ixc-choose", state="attached")
         self.page.wait_for_selector(".ixc-example")
 
+    def forget_what_broke_off(self) -> None:
+        """A page that is left while Gradio's script still waits for something has that end in an error of its own."""
+        cut_off = ("AbortError", "Unexpected error Connection errored out")
+        self.errors[:] = [error for error in self.errors if not error.startswith(cut_off)]
+
     def upload(self, path: Path) -> None:
         self.page.set_input_files("#ixc-file", path)
         self.page.wait_for_selector("#ixc-overlay svg")

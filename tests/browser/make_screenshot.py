@@ -18,7 +18,7 @@ TARGET = Path(__file__).parents[2] / "assets" / "ui" / "screenshot.png"
 MAX_BYTES = 400_000
 # What the small model can do: a sign, a label. Then the poster, whose tiles show the idea.
 ASKED_EXAMPLES = (0, 2)
-SHOWN_EXAMPLE, SHOWN_TILE = 4, 11
+SHOWN_EXAMPLE, SHOWN_TILE = 6, 11
 
 
 def main(target: Path = TARGET) -> int:

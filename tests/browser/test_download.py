@@ -56,6 +56,31 @@ def note(user) -> str:
     return pending.inner_text() if pending.is_visible() else ""
 
 
+def test_what_is_to_be_downloaded_is_said_in_the_pages_language(visit, downloading):
+    def offers(title: str) -> None:
+        """Waits until the choice has it."""
+        user.page.click("#ixc-model input")
+        user.page.get_by_role("option", name=title, exact=True).wait_for()
+        user.page.locator("#ixc-model input").blur()
+
+    user = visit(downloading.url, locale="zh-CN")
+    user.page.click("#ixc-settings-button")
+    offers(f"{NOWHERE}（需下载）")
+    look_how_far_it_is(user)
+    offers(f"{NOWHERE}（需下载）")
+    user.page.click('[data-language="en"]')
+    offers(f"{NOWHERE} (to download)")
+    look_how_far_it_is(user)
+    offers(f"{NOWHERE} (to download)")
+    assert user.page.input_value("#ixc-model input") == "here"
+    about = user.page.locator("#ixc-model-note")
+    user.page.click("#ixc-model-chip")
+    assert about.inner_text().startswith("A model of your own; this program does not know what it can do.")
+    user.page.click('[data-language="zh"]')
+    user.page.click("#ixc-model-chip")
+    assert about.inner_text().startswith("你自己的模型；本程序不知道它能做什么。")
+
+
 def test_the_old_model_answers_while_the_new_one_is_downloaded(visit, downloading, hub, small_image):
     hub.stall_on = "model.safetensors"
     user = visit(downloading.url)

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import pytest
 
 from tests.browser.conftest import DESKTOP, PHONE
 
+MEASURED = json.loads((Path(__file__).parents[2] / "assets" / "results" / "inf_nano_eval.json").read_text(encoding="utf-8"))
 # Labels of charts that stick out of their drawing or lie over each other.
 BAD_LABELS = """() => [...document.querySelectorAll('.ixc-chart')].flatMap((chart) => {
   const frame = chart.getBoundingClientRect();
@@ -47,7 +51,7 @@ def test_what_was_asked_stands_over_every_share(visit):
     rows = user.page.locator("#ixc-evidence section", has_text=titles[2]).locator("tbody tr")
     told = {row.locator("th").inner_text(): row.locator("td").all_inner_texts() for row in rows.all()}
     signs = {name: cells[0].split("\u00a0")[0] for name, cells in told.items()}
-    assert signs["inf-nano, 336 px"] == "50"
-    assert signs["ixc-nano, HD-1"] == "77"
+    assert signs["inf-nano, 336 px"] == f"{100 * MEASURED['budgets']['HD-1']['all']['exact']:.0f}"
+    assert signs["ixc-nano, HD-1"] == f"{100 * MEASURED['ixc-nano']['HD-1']['all']['exact']:.0f}"
     assert told["ixc-nano, HD-9"][0] == "–"  # not asked
     assert all("of 175" in cells[1] for cells in told.values())

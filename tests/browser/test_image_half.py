@@ -7,7 +7,7 @@ import time
 
 import httpx
 import pytest
-from PIL import Image
+from PIL import Image, ImageDraw
 
 from tests.browser.conftest import TIMEOUT_MS
 
@@ -80,7 +80,9 @@ def test_suggested_is_the_smallest_budget_that_does_not_shrink(visit, tmp_path):
     user.upload(path)
     user.page.click("#ixc-suggested")
     user.page.wait_for_function("() => ixc.last('plan').plan.budget === 6")
-    assert user.page.locator("#ixc-suggested").inner_text() == "Suggested: 6"
+    assert user.page.locator("#ixc-suggested").inner_text() == "Suggested: 6\n1,045 tokens"  # 144 * (6 + 1) + 12 * (2 + 1) + 1
+    why = "The smallest budget at which the image is not shrunk"
+    assert user.page.get_attribute("#ixc-suggested", "title") == f"{why}: 1,045 visual tokens"
     assert user.fact("grid") == "3 × 2"
     assert "enlarged 1.01×: no detail is gained" in user.page.locator("#ixc-budget-advice").inner_text()
 
@@ -91,8 +93,9 @@ def test_where_every_budget_shrinks_the_image_the_suggestion_says_so(visit, tmp_
     user = visit()
     assert user.page.get_attribute("#ixc-suggested", "title") == "The smallest budget at which the image is not shrunk"
     user.upload(path)
-    assert user.page.locator("#ixc-suggested").inner_text() == "Suggested: 64"
-    assert user.page.get_attribute("#ixc-suggested", "title").startswith("Every budget shrinks this image")
+    assert user.page.locator("#ixc-suggested").inner_text() == "Suggested: 64\n9,469 tokens"
+    title = user.page.get_attribute("#ixc-suggested", "title")
+    assert title == "Every budget shrinks this image; the largest shrinks it least: 9,469 visual tokens"
 
 
 def test_the_help_on_the_budget_stays_in_reach(visit, small_image):
@@ -151,6 +154,7 @@ def test_the_picture_holds_its_place_while_the_slider_moves(visit, wide_image):
 def test_an_example_fills_image_budget_and_question(visit):
     user = visit()
     assert user.page.locator(".ixc-example").count() >= 6
+    assert user.page.locator('.ixc-example[data-beyond="true"]').count() == 0  # those are marked for small models only
     user.page.locator(".ixc-example").nth(0).click()
     user.page.wait_for_selector("#ixc-overlay svg")
     assert user.page.locator("#ixc-question textarea").input_value() == "What does the sign say?"
@@ -292,6 +296,28 @@ def test_the_slider_says_that_the_image_is_gone_and_takes_it_away(visit, app, wi
     assert user.page.locator("#ixc-image-notice p").inner_text() == GONE
     assert not user.page.locator("#ixc-picture").is_visible()
     assert not user.page.locator("#ixc-facts").is_visible()
+
+
+def test_the_comparison_opens_where_the_image_has_detail(visit, tmp_path):
+    picture = Image.new("RGB", (2000, 1000), "white")
+    ImageDraw.Draw(picture).text((1700, 880), "Gate 14", fill="black", font_size=30)
+    picture.save(tmp_path / "corner.png")
+    user = visit()
+    user.upload(tmp_path / "corner.png")
+    user.page.click("#ixc-tab-compare")
+    user.page.wait_for_selector(".ixc-cmp-patches figure")
+    box, frame = (user.page.locator(each).bounding_box() for each in ("#ixc-cmp-box", ".ixc-cmp-frame"))
+    left, right = ((box["x"] + wide - frame["x"]) / frame["width"] for wide in (0, box["width"]))
+    top, bottom = ((box["y"] + high - frame["y"]) / frame["height"] for high in (0, box["height"]))
+    assert left < 1750 / 2000 < right
+    assert top < 900 / 1000 < bottom
+    before = user.page.locator("#ixc-cmp-patches img").first.get_attribute("src")
+    user.page.focus("#ixc-cmp-box")
+    user.page.keyboard.press("ArrowLeft")  # from there
+    user.page.wait_for_function("b => document.querySelector('#ixc-cmp-patches img').getAttribute('src') !== b", arg=before)
+    moved = user.page.locator("#ixc-cmp-box").bounding_box()
+    assert (moved["x"] - box["x"]) / frame["width"] == pytest.approx(-0.02, abs=0.002)
+    assert moved["y"] == pytest.approx(box["y"], abs=0.5)
 
 
 def test_the_comparison_says_that_the_image_is_gone_and_takes_it_away(visit, app, wide_image):

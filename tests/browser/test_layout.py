@@ -100,7 +100,7 @@ def test_nothing_lies_over_another_on_a_phone(visit, wide_image, window):
 
 def test_a_question_filled_in_before_its_field_is_seen_is_seen_whole(visit):
     user = visit(viewport=PHONE, **TOUCH)
-    user.page.locator(".ixc-example").nth(4).click()
+    user.page.get_by_role("button", name="4K poster").click()
     user.page.wait_for_selector("#ixc-overlay svg")
     user.page.click("#ixc-tab-chat")
     field = user.page.locator("#ixc-question textarea")
@@ -109,6 +109,25 @@ def test_a_question_filled_in_before_its_field_is_seen_is_seen_whole(visit):
     user.page.wait_for_function(
         "() => { const f = document.querySelector('#ixc-question textarea'); return f.scrollHeight <= f.clientHeight + 1; }"
     )
+
+
+@pytest.mark.parametrize("window", [{"width": 1280, "height": 800}, {"width": 1024, "height": 768}, PHONES[1]], ids=str)
+@pytest.mark.parametrize("locale", ["en-US", "zh-CN"])
+def test_what_an_image_costs_stands_in_one_line(visit, wide_image, window, locale):
+    user = visit(viewport=window, locale=locale)
+    user.upload(wide_image)
+    user.set_budget(55)
+    user.page.locator('[data-fact="cost"] dd', has_text="·").wait_for()
+    lines = user.page.evaluate(
+        """() => [...document.querySelectorAll(".ixc-fact dd")].map((number) => {
+          if (number.parentNode.dataset.fact === "cost") number.textContent = "21.6 s · 18.2 GB"; // as of the large model
+          const range = document.createRange();
+          range.selectNodeContents(number);
+          return [range.getClientRects().length, number.scrollWidth <= number.clientWidth];
+        })"""
+    )
+    assert lines == [[1, True]] * 5
+    assert user.page.evaluate("document.documentElement.scrollWidth") <= window["width"]
 
 
 def test_in_the_dark_the_empty_part_of_a_slider_is_dark(visit):

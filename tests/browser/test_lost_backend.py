@@ -13,6 +13,8 @@ def test_the_words_stay_and_retry_gives_the_whole_answer(visit, small_image):
         user = visit(front.url)
         page = user.page
         page.wait_for_selector('#ixc-model-chip[data-phase="ready"]')
+        assert page.locator("#ixc-model-chip").inner_text().endswith("· on another server")
+        assert str(server.port) not in page.locator("body").inner_text()
         user.upload(small_image)
         assert "not known: the model runs elsewhere" in page.locator('[data-fact="cost"]').inner_text()
         user.ask("What does the sign say?")
@@ -36,6 +38,7 @@ def test_the_words_stay_and_retry_gives_the_whole_answer(visit, small_image):
         server.say("The sign ", "says ", "OPEN.", END)
         page.locator(".ixc-failed").get_by_role("button", name="Retry").click()
         page.wait_for_function("() => document.querySelector('.ixc-answered')?.innerText.includes('OPEN')")
+        user.wait_for_answer(1)
         assert user.answers()[-1].removeprefix("Answer:").strip() == "The sign says OPEN."
         assert page.locator(".ixc-exchange").count() == 1
         assert page.locator(".ixc-failed").count() == 0

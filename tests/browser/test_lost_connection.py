@@ -24,11 +24,6 @@ def questions(user) -> list[str]:
     ]
 
 
-def forget_what_broke_off(user) -> None:
-    """A page that is left while Gradio's script still waits for something has that end in an error of its own."""
-    user.errors[:] = [error for error in user.errors if not error.startswith("AbortError")]
-
-
 KEPT = "sessionStorage.getItem('ixc-kept')"
 
 
@@ -86,7 +81,7 @@ def test_what_was_set_comes_back(visit):
     for name, number in (("length", "77"), ("temperature", "0.5"), ("beams", "3")):
         assert user.page.input_value(f"#ixc-{name} input[type=number]") == number
     assert user.page.locator(".ixc-budget-value").inner_text() == "16"
-    forget_what_broke_off(user)
+    user.forget_what_broke_off()
 
 
 def test_who_comes_back_to_the_tab_while_the_app_is_away_keeps_the_page(visit, small_image):
@@ -118,7 +113,7 @@ def test_what_was_cleared_does_not_come_back(visit):
     user.page.wait_for_selector(".ixc-example")
     assert questions(user) == []
     assert user.page.evaluate(KEPT) is None
-    forget_what_broke_off(user)
+    user.forget_what_broke_off()
 
 
 def test_back_and_forward_come_back_to_the_conversation(visit):
@@ -133,7 +128,7 @@ def test_back_and_forward_come_back_to_the_conversation(visit):
     user.limit_answer(3)
     user.ask("two")
     user.wait_for_answer(2)
-    forget_what_broke_off(user)
+    user.forget_what_broke_off()
 
 
 DISCARDED = """
@@ -160,7 +155,7 @@ def test_a_tab_that_the_browser_discarded_comes_back(visit, app):
     user.page.wait_for_selector(".ixc-exchange")
     assert questions(user) == ["one"]
     assert user.page.input_value("#ixc-question textarea") == "a draft"
-    forget_what_broke_off(user)
+    user.forget_what_broke_off()
 
 
 def test_nobody_else_sees_what_a_tab_kept(visit, app):
@@ -185,4 +180,4 @@ def test_nobody_else_sees_what_a_tab_kept(visit, app):
     user.page.wait_for_selector(".ixc-example")
     assert questions(user) == []
     assert user.page.evaluate(KEPT) is None
-    forget_what_broke_off(user)
+    user.forget_what_broke_off()

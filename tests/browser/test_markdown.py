@@ -61,6 +61,56 @@ def test_markdown_shows_lists_tables_and_code(visit):
     assert "<p>2 * 3 * 4</p>" in html
 
 
+DRAWN = """text => {
+  const box = document.createElement('div');
+  box.append(ixc.renderMarkdown(text));
+  return box.innerHTML;
+}"""
+
+
+def test_markdown_shows_lists_in_lists(visit):
+    user = visit()
+    text = "1. one\n   - a\n     more\n     - deep\n   - b\n\n2. two\n   ```py\n   x\n     y\n   ```\n\nend"
+    assert user.page.evaluate(DRAWN, text) == (
+        '<ol start="1"><li>one<ul><li>a<br>more<ul><li>deep</li></ul></li><li>b</li></ul></li>'
+        "<li>two<pre><code>x\n  y</code></pre></li></ol><p>end</p>"
+    )
+    deep = "\n".join(f"{'  ' * level}- <b>{level}</b>" for level in range(300))
+    html = user.page.evaluate(DRAWN, deep)
+    assert html.count("<ul>") < 20
+    assert "&lt;b&gt;299&lt;/b&gt;" in html
+
+
+def test_markdown_shows_quotations(visit):
+    user = visit()
+    text = "It says:\n> **Closed** <b>\nuntil May\n>\n> - x\n>   > y\n\nend"
+    assert user.page.evaluate(DRAWN, text) == (
+        "<p>It says:</p><blockquote><p><strong>Closed</strong> &lt;b&gt;<br>until May</p>"
+        "<ul><li>x<blockquote><p>y</p></blockquote></li></ul></blockquote><p>end</p>"
+    )
+    for amount in ("> 100", ">= 5", "> $1,000", ">", "-"):  # an answer, and no sign of anything
+        assert user.page.evaluate(DRAWN, amount) == f"<p>{amount.replace('>', '&gt;')}</p>"
+
+
+def test_markdown_that_is_still_being_written_never_fails_and_loses_no_word(visit):
+    user = visit()
+    text = "1. one\n   - two\n\n> three\n> - four\n>   ```\n>   five\n>   ```\nsix"
+    lost = user.page.evaluate(
+        """text => [...text].map((_, end) => text.slice(0, end + 1)).filter((part) => {
+          const box = document.createElement('div');
+          box.append(ixc.renderMarkdown(part));
+          const words = (shown) => (shown.match(/[a-z]+/g) ?? []).join(' ');
+          const walker = document.createTreeWalker(box, NodeFilter.SHOW_TEXT);
+          const texts = [];
+          while (walker.nextNode()) texts.push(walker.currentNode.data);
+          return words(texts.join(' ')) !== words(part);
+        })""",
+        text,
+    )
+    assert lost == []
+    assert "six" in user.page.evaluate(DRAWN, text)
+
+
 def test_a_table_keeps_its_columns_and_arabic_runs_from_the_right(visit):
     user = visit()
     lines = ["| Name | Amount |", "|---|---|", "| Kaffee \\| Tee | 12.50 | more |", "| Brot |"]

@@ -31,7 +31,7 @@ def test_a_screen_reader_hears_an_answer_once_when_it_is_there(visit):
     assert said.count(first) == 1
     assert said.count(second) == 1
     assert [text for text in said if first in text or second in text] == [first, second]
-    assert said.count("answering…") == 2
+    assert said.count("answering…") <= 2  # once for each answer that was not there at once, whole
     assert len(said) < 20  # what is counted is not said at each step
     user.page.click("#ixc-new")
     user.page.wait_for_function("() => !document.querySelector('#ixc-said').textContent")

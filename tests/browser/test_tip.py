@@ -12,7 +12,7 @@ def test_a_tile_tells_its_pixels_and_tokens_and_lights_up_in_the_ribbon(visit, w
     tip = user.page.locator("#ixc-tip")
     # Column 4 of 7: padded x 1008 to 1344, times 3840/2352. Row 2 of 3: padded y 336 to 672, less 14, times 1600/980.
     assert "Tile 11 row 2, column 4" in tip.inner_text()
-    assert "x 1646–2194, y 526–1074" in tip.inner_text()
+    assert "x 1645–2195, y 525–1075" in tip.inner_text()
     assert "144 tokens in 12 runs: rows 13–24, columns 37–48" in tip.inner_text()
     # 157 tokens before the local map, 12 rows of 85, then 36 columns; the last is 11 rows of 85 and 11 tokens on; from 1.
     before = user.page.evaluate("ixc.last('plan').text.before")

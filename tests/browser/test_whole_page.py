@@ -133,6 +133,7 @@ def test_theme_can_be_switched(visit):
     user.page.reload()
     user.page.wait_for_selector("#ixc-choose")
     assert user.page.evaluate("document.body.classList.contains('dark')")
+    user.forget_what_broke_off()
 
 
 def test_everything_can_be_reached_with_the_tab_key(visit, small_image):

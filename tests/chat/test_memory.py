@@ -8,9 +8,9 @@ import torch
 
 from ixc.chat import runner
 from ixc.chat.kv_cache import InPlaceCache
-from ixc.chat.memory import is_out_of_memory
+from ixc.chat.memory import is_out_of_memory, is_usable
 from ixc.conversation import Turn
-from ixc.errors import OutOfMemory
+from ixc.errors import DeviceFailed, OutOfMemory
 from ixc.tiling import SizePx, plan_tiles
 from tests.chat.conftest import GREEDY, Chat
 from tests.chat.test_engine import StopAtCheck
@@ -103,6 +103,31 @@ def test_memory_that_ran_out_is_known_by_any_of_its_names(words):
     assert is_out_of_memory(RuntimeError(words))
     assert not is_out_of_memory(RuntimeError("CUDA error: device-side assert triggered"))
     assert not is_out_of_memory(ValueError(words))
+
+
+@pytest.mark.parametrize("still_works", [True, False])
+def test_only_a_device_that_works_no_more_is_the_engines_end(engine, new_chat, landscape, monkeypatch, still_works):
+    """After an illegal access every call fails until the process is started again."""
+
+    def fail(*args, **kwargs):
+        raise RuntimeError("CUDA error: an illegal memory access was encountered")
+
+    monkeypatch.setattr(engine, "_has_failed", False)  # and again at the end
+    monkeypatch.setattr("ixc.chat.engine.is_usable", lambda device: still_works)
+    with monkeypatch.context() as patched:
+        patched.setattr(engine.runner.model.model, "forward", fail)
+        with pytest.raises(RuntimeError if still_works else DeviceFailed, match=r"illegal|started again"):
+            new_chat().ask("What is this?", landscape)
+    assert (engine.failure is None) == still_works
+    if still_works:
+        assert new_chat().ask("What is this?", landscape).text
+    else:
+        with pytest.raises(DeviceFailed):
+            new_chat().ask("What is this?", landscape)
+
+
+def test_a_device_that_works_is_usable():
+    assert is_usable(torch.device("cpu"))
 
 
 def test_a_pass_that_breaks_off_leaves_no_cache_of_unequal_layers(engine, new_chat, landscape, monkeypatch):

@@ -45,6 +45,28 @@ def test_same_logits_as_the_ordinary_forward_and_the_cache_holds_the_answer_afte
 
 
 @torch.no_grad()
+def test_an_answer_that_overflowed_leaves_nothing_to_the_next(model):
+    """Oracle: a decoder that nobody has used. Unused places meet a weight of 0, and 0 times NaN is NaN."""
+    used, fresh = (make_static_decoder(model, 3 * BLOCK_POSITIONS, DecodeMode.STATIC) for _ in range(2))
+    overflowed = InPlaceCache(model.config.num_hidden_layers, 2 * BLOCK_POSITIONS + 50)
+    prefilled(model, overflowed, 2 * BLOCK_POSITIONS + 40)
+    for layer in overflowed.layers:
+        layer.keys.fill_(torch.nan)
+        layer.values.fill_(torch.nan)
+    with used.decoding(overflowed, 6) as step:
+        for _ in range(6):
+            assert step(torch.tensor([5])).isnan().all()
+    for length in (BLOCK_POSITIONS - 3, 7):
+        logits = []
+        for decoder in (used, fresh):
+            cache = InPlaceCache(model.config.num_hidden_layers, length)
+            prefilled(model, cache, length)
+            with decoder.decoding(cache, 6) as step:
+                logits.append(torch.stack([step(torch.tensor([5])).clone() for _ in range(6)]))
+        assert torch.equal(*logits)
+
+
+@torch.no_grad()
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 def test_half_precision_is_as_near_to_float32_as_the_ordinary_forward_is(model, dtype):
     """Oracle: float32. The fixed buffers may err half as much again as the ordinary forward in the same dtype does."""

@@ -116,3 +116,17 @@ def test_never_more_than_the_limits(puts):
         assert report["bytes"] <= 100
         assert report["sessions"] <= 2
         assert store.get(session, key) in (None, (session, key))
+
+
+def test_what_was_used_lately_is_spared_where_asked(clock):
+    store = CacheStore(CacheLimits(max_bytes=100, max_sessions=2), clock)
+    assert store.put("a", "x", 1, 60)
+    clock.now_s = 10
+    assert not store.put("b", "x", 2, 60, spared_s=20)
+    assert store.get("a", "x") == 1
+    assert store.put("b", "x", 2, 30, spared_s=20)
+    assert not store.put("c", "x", 3, 1, spared_s=20), "two sessions at most"
+    clock.now_s = 31
+    assert store.put("c", "x", 3, 60, spared_s=20)
+    assert store.get("a", "x") is None
+    assert store.put("a", "x", 1, 60), "a question asks for no such thing"

@@ -14,7 +14,7 @@ from ixc.evaluation.run import weights_fingerprint
 from ixc.models.presets import NANO
 from ixc.models.xcomposer2 import XComposer2ForCausalLM
 
-CONFIG = Path(ixc.training.__file__).parent / "configs" / "nano_finished.yaml"
+CONFIG = Path(ixc.training.__file__).parent / "configs" / "nano_whole.yaml"
 FIGURES = {"num": 2, "exact": 0.5}
 
 
@@ -80,8 +80,8 @@ def test_checkpoints_of_other_steps_or_weights_or_another_config_are_not_gone_on
     (tmp_path / "out" / "no-newline" / "joint").mkdir(parents=True)
     before = ablate.results.read_bytes()
     changed = tmp_path / "changed.yaml"
-    at_home = f"model: {CONFIG.with_name('nano.yaml')}"
-    changed.write_text(CONFIG.read_text().replace("seed: 13", "seed: 14").replace("model: nano.yaml", at_home))
+    at_home = f"model: {CONFIG.with_name('nano_deeper.yaml')}"
+    changed.write_text(CONFIG.read_text().replace("seed: 47", "seed: 48").replace("model: nano_deeper.yaml", at_home))
     for options, what in (({"steps": 100}, "steps"), ({"steps": 300, "config": changed}, "config")):
         caplog.clear()
         assert ablate(meanwhile=lambda: pytest.fail("it was trained"), **options) == 1

@@ -10,7 +10,8 @@ import torch
 from ixc.evaluation import inf_nano
 from ixc.evaluation.held_out import KNOWN, Task
 from ixc.evaluation.inf_nano import as_inf_task, document_figures
-from ixc.evaluation.nano import Reading
+from ixc.evaluation.nano import Reading, tasks_digest
+from ixc.evaluation.run import weights_fingerprint
 from ixc.tiling import SizePx
 from ixc.training import asking
 
@@ -41,6 +42,12 @@ def test_figures_of_answers_at_one_input():
     assert figures["wrongly_refused"] == 0.3333
 
 
+def weights_of(value: float) -> torch.nn.Module:
+    model = torch.nn.Linear(1, 1, bias=False)
+    torch.nn.init.constant_(model.weight, value)
+    return model
+
+
 @pytest.fixture
 def measured(monkeypatch, tmp_path):
     """The command on two signs and a document, without the models: what was asked, and the question that Ctrl-C comes at."""
@@ -48,9 +55,7 @@ def measured(monkeypatch, tmp_path):
 
     def load_engine(settings):
         loaded.append(settings.model)
-        model = torch.nn.Linear(1, 1, bias=False)
-        torch.nn.init.constant_(model.weight, command.weight)
-        return SimpleNamespace(runner=SimpleNamespace(model=model), close=lambda: None)
+        return SimpleNamespace(runner=SimpleNamespace(model=weights_of(command.weight)), close=lambda: None)
 
     def answer_task(engine, task, max_patches):
         if len(command.asked) == command.interrupted_at:
@@ -63,6 +68,7 @@ def measured(monkeypatch, tmp_path):
 
     loaded = []
     command.asked, command.interrupted_at, command.weight, command.out = [], None, 1.0, tmp_path / "new" / "inf_nano_eval.json"
+    command.tasks = [sign, sign, document]
     monkeypatch.setattr(inf_nano, "load_engine", load_engine)
     monkeypatch.setattr(inf_nano, "answer_task", answer_task)
     monkeypatch.setattr(inf_nano, "make_signs", lambda *_: [sign, sign])
@@ -89,6 +95,8 @@ def test_an_interrupted_run_keeps_every_input_that_it_has_finished(measured, cap
     assert list(measured.out.parent.iterdir()) == [measured.out]
     figures = json.loads(measured.out.read_text())
     assert {"model", "seed", "inputs", "budgets", "ixc-nano", "documents"} <= figures.keys()
+    assert figures["weights"] == dict.fromkeys(("inf-nano", "ixc-nano"), weights_fingerprint(weights_of(1.0)))
+    assert figures["documents_digest"] == tasks_digest(measured.tasks)
     assert figures["inputs"] == {"HD-1": "336 px", "HD-9": "1008 px"}
     assert figures["budgets"]["HD-9"]["all"] == {"num": 2, "exact": 1.0, "exact_strict": 1.0, "character_error_rate": 0.0}
     assert list(figures["documents"]) == ["num_documents", "inf-nano", "ixc-nano"]
@@ -101,6 +109,8 @@ def test_other_weights_are_measured_again(measured):
     measured.interrupted_at, measured.weight = None, 2.0
     assert measured() == 0
     assert measured.asked[3:] == IN_ORDER
+    weights = json.loads(measured.out.read_text())["weights"]
+    assert weights == dict.fromkeys(("inf-nano", "ixc-nano"), weights_fingerprint(weights_of(2.0)))
 
 
 def test_what_would_fail_at_the_end_is_found_before_anything_is_drawn(measured, monkeypatch, tmp_path, caplog):

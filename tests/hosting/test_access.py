@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 import httpx
 import pytest
 from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse
@@ -17,7 +18,7 @@ from starlette.routing import Route
 from starlette.testclient import TestClient
 
 from ixc.errors import SettingsError
-from ixc.hosting.access import MAX_GUESSES, Access, GuardedRoutes, LoginAddress, PageLogin, read_users
+from ixc.hosting.access import MAX_GUESSES, MAX_GUESSES_OF_ADDRESS, Access, GuardedRoutes, LoginAddress, PageLogin, read_users
 from ixc.hosting.options import LogFormat, ServerOptions
 from ixc.serving.callers import line_caller, network_of, note_user, share_caller
 from tests.event_loops import run_apart
@@ -321,6 +322,25 @@ def test_forms_that_were_on_their_way_together_are_no_more_guesses_than_may_wait
             assert len(waiting) == MAX_GUESSES
             for task in waiting:
                 task.cancel()
+
+    run_apart(scene())
+
+
+def test_a_stranger_s_guesses_at_one_name_hold_up_no_other_user_of_the_address():
+    """On a Space all have one address. Names that nobody has are no way around: together they may not be many."""
+
+    async def scene():
+        check, waiting = PageLogin(USERS, wrong_costs_s=NEVER_S).as_function(), []
+
+        async def guess(*names: str) -> None:
+            waiting.extend(asyncio.create_task(check(name, "a guess")) for name in names)
+            await asyncio.sleep(0)  # each begins
+
+        await guess(*["alice"] * MAX_GUESSES)
+        assert await asyncio.wait_for(check("bob", "staple: battery"), 20)
+        await guess(*map(str, range(MAX_GUESSES_OF_ADDRESS - MAX_GUESSES)))
+        with pytest.raises(HTTPException):
+            await check("bob", "staple: battery")
 
     run_apart(scene())
 

@@ -7,7 +7,8 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import replace
 
 import pytest
 from starlette.applications import Starlette
@@ -27,14 +28,13 @@ RULES = BodyRules(
     max_text_bytes=1000,
     max_page_bytes=900,
     max_page_parts=500,
-    max_pause_s=0.3,
-    free_s=0.6,
-    min_bytes_per_s=1_000_000,
     small_bytes=1000,
     num_largest_held=4,
     max_parts=5000,
-    max_wait_to_send_s=0.5,
 )
+HASTY_READER = replace(RULES, max_pause_s=0.3, free_s=0.6, min_bytes_per_s=1_000_000)
+HASTY_WRITER = replace(RULES, max_wait_to_send_s=0.5)
+"""Each for the tests of what it does not wait for: a busy machine may hold up any other for longer."""
 
 
 async def count(request: Request) -> PlainTextResponse:
@@ -74,8 +74,8 @@ async def stream_for_long(_: Request) -> StreamingResponse:
     return StreamingResponse(parts())
 
 
-@pytest.fixture(scope="module")
-def address() -> Iterator[tuple[str, int]]:
+@contextmanager
+def served(rules: BodyRules) -> Iterator[tuple[str, int]]:
     routes = [
         Route("/v1/held", hold, methods=["POST"]),
         Route("/v1/flood", flood, methods=["POST"]),
@@ -84,9 +84,27 @@ def address() -> Iterator[tuple[str, int]]:
         Route("/long", stream_for_long),
     ]
     guard = Middleware(GuardedRoutes, access=Access(keys=(KEY,)), routes=[guarded])
-    app = Starlette(routes=routes, middleware=[guard, Middleware(BodyLimits, rules=RULES)])
+    app = Starlette(routes=routes, middleware=[guard, Middleware(BodyLimits, rules=rules)])
     with Server(app) as server:
         yield server.address
+
+
+@pytest.fixture(scope="module")
+def address() -> Iterator[tuple[str, int]]:
+    with served(RULES) as address:
+        yield address
+
+
+@pytest.fixture(scope="module")
+def hasty_reader() -> Iterator[tuple[str, int]]:
+    with served(HASTY_READER) as address:
+        yield address
+
+
+@pytest.fixture
+def hasty_writer() -> Iterator[tuple[str, int]]:
+    with served(HASTY_WRITER) as address:
+        yield address
 
 
 def connect(address, path: str, headers: str) -> socket.socket:
@@ -153,9 +171,9 @@ def test_a_body_of_unknown_length_is_cut_off(address):
 
 
 @pytest.mark.parametrize("is_dripping", [False, True])
-def test_a_body_that_never_comes_is_given_up(address, is_dripping):
+def test_a_body_that_never_comes_is_given_up(hasty_reader, is_dripping):
     """Silent after the headers; or a byte every now and then, which no pause gives away."""
-    with connect(address, "/gradio_api/upload", "Content-Length: 1000") as peer:
+    with connect(hasty_reader, "/gradio_api/upload", "Content-Length: 1000") as peer:
         peer.settimeout(0.1)
         deadline_s, answer = time.monotonic() + 10, b""
         while not answer and time.monotonic() < deadline_s:
@@ -201,18 +219,18 @@ def test_large_bodies_from_one_address_fit_into_memory_together(address, path, k
         assert answer_to(peer).startswith(b"HTTP/1.1 200")
 
 
-def test_callers_who_never_read_their_answers_are_given_up(address):
+def test_callers_who_never_read_their_answers_are_given_up(hasty_writer):
     """Else two of them would hold the room of a network for ever."""
     largest, deadline_s = 4_001_000, time.monotonic() + 20
     headers = f"Connection: close\r\nContent-Length: {largest}"
     with ExitStack() as stack:
         for _ in range(2):
-            peer = stack.enter_context(connect(address, "/v1/flood", headers))
+            peer = stack.enter_context(connect(hasty_writer, "/v1/flood", headers))
             peer.sendall(b" " * largest)
             assert peer.recv(12) == b"HTTP/1.1 200"  # and no more
         answer = b""
         while not answer.startswith(b"HTTP/1.1 200") and time.monotonic() < deadline_s:
-            with connect(address, "/v1/chat/completions", headers) as peer, suppress(ConnectionError):
+            with connect(hasty_writer, "/v1/chat/completions", headers) as peer, suppress(ConnectionError):
                 peer.sendall(b" " * largest)
                 answer = answer_to(peer)
     assert answer.startswith(b"HTTP/1.1 200"), answer[:200]
@@ -227,10 +245,13 @@ def test_a_caller_who_reads_slowly_gets_the_whole_answer():
                 await send({"type": "http.response.body", "body": b"x", "more_body": number < 14})
 
         async def take_slowly(message):
-            await asyncio.sleep(0.05)
+            now_s[0] += 0.9 * RULES.max_wait_to_send_s
+            for _ in range(3):
+                await asyncio.sleep(0)  # whatever is due by now happens
             taken.append(message)
 
-        taken = []
+        taken, now_s = [], [0.0]
+        asyncio.get_running_loop().time = lambda: now_s[0]
         scope = {"type": "http", "path": "/v1/x", "headers": [], "client": ("198.51.100.1", 1)}
         await BodyLimits(answer, RULES)(scope, asyncio.Event().wait, take_slowly)
         assert len(taken) == 15
@@ -286,7 +307,7 @@ def test_room_is_for_all_callers_and_for_each():
     assert not room.take("a", 1)
 
 
-def test_an_answer_may_take_as_long_as_it_likes(address):
-    with socket.create_connection(address, timeout=20) as peer:
+def test_an_answer_may_take_as_long_as_it_likes(hasty_reader):
+    with socket.create_connection(hasty_reader, timeout=20) as peer:
         peer.sendall(b"GET /long HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
         assert answer_to(peer).endswith(b"0\r\n\r\n")

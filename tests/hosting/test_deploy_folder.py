@@ -17,9 +17,9 @@ from ixc.application.model_choice import offered_models
 from ixc.cli import build_parser
 from ixc.hosting.access import Access
 from ixc.hosting.body_limits import BodyRules
-from ixc.hosting.hardware import Kind
 from ixc.hosting.options import ServerOptions
 from ixc.hosting.server import settings_for_visitors
+from ixc.hosting.space.hardware import Kind
 from ixc.settings import ImageLimits, Settings
 
 ROOT = Path(__file__).parents[2]

@@ -2,8 +2,45 @@
 
 from __future__ import annotations
 
+import json
+
+import pytest
+
+from ixc.benchmarks import load
 from ixc.benchmarks.app_process import AppProcess
 from ixc.benchmarks.load import LoadReport, MemorySample, Tally, report_text, run_load
+
+
+def test_the_figures_are_written_with_what_was_asked(monkeypatch, tmp_path):
+    tallies = (Tally([2.0, 1.0, 3.0], [0.5, 0.25, 0.75], num_refused=4), Tally([1.0], [0.1]))
+    memory = tuple(MemorySample(number, 100.0 + number) for number in range(4))
+    report = LoadReport("a machine", 2, 8.0, 2, tallies, memory, {"in_line": 0})
+    monkeypatch.setattr(load, "run_load", lambda *_: report)
+    out = tmp_path / "new" / "load.json"
+    assert load.main(["--users", "2", "--seconds", "8", "--max-waiting", "2", "--out", str(out)]) == 0
+    result = json.loads(out.read_text())
+    assert (result["model"], result["users"], result["seconds"], result["max_waiting"]) == ("ixc-nano", 2, 8, 2)
+    assert {"hardware", "date", "load_average"} <= result.keys()
+    assert {figure["name"]: figure["value"] for figure in result["figures"]} == {
+        "answers": 4,
+        "answers a second": 0.5,
+        "first words, median": 0.5,
+        "first words, p95": 0.75,
+        "refused kindly": 4,
+        "errors": 0,
+        "cross-talk": 0,
+        "memory, quarter 1": 100,
+        "memory, quarter 2": 101,
+        "memory, quarter 3": 102,
+        "memory, quarter 4": 103,
+        "memory at last": 103,
+    }
+
+
+def test_where_nothing_can_be_written_nothing_is_measured(capsys):
+    with pytest.raises(SystemExit):
+        load.main(["--out", "."])
+    assert "is a folder; give a file" in capsys.readouterr().err
 
 
 def test_more_users_than_places_get_answers_or_kind_words():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import socket
 from collections.abc import Iterator
 from contextlib import nullcontext
 
@@ -191,6 +192,16 @@ def test_no_website_uses_the_server_through_its_neighbours_browsers(on_the_netwo
     allowed = ask("http://chat.lan")
     assert allowed.status_code != 403
     assert allowed.headers["access-control-allow-origin"] == "http://chat.lan"
+
+
+def test_a_server_in_front_that_sends_the_whole_picture_first_reads_the_refusal(on_the_network):
+    """As nginx does; where the server hangs up on it, its visitors see 502."""
+    url, num_bytes = httpx.URL(on_the_network.url), 20_000_000
+    head = f"POST /gradio_api/upload HTTP/1.1\r\nHost: ixc.lan\r\nOrigin: http://evil.example\r\nContent-Length: {num_bytes}"
+    with socket.create_connection((url.host, url.port), timeout=20) as peer:
+        peer.sendall(f"{head}\r\n\r\n".encode())
+        peer.sendall(b" " * num_bytes)
+        assert peer.recv(12) == b"HTTP/1.1 403"
 
 
 def test_a_page_elsewhere_is_not_told_that_it_may_name_the_host_itself(on_the_network):

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from ixc.application.model_choice import offered_models
+from ixc.chat.backend_address import shown_address
 from ixc.chat.events import Finished, FinishReason
 from ixc.chat.remote import connect_engine
 from ixc.chat.remote_messages import encode_image
@@ -93,8 +94,9 @@ def test_a_password_in_the_address_is_used_and_shown_to_nobody(caplog):
             engine = connect_engine(settings)
         engine.close()
     assert Flaky.known_as == "Basic " + base64.b64encode(b"alice:s3cret").decode()
-    shown = f"http://127.0.0.1:{port}/v1"
-    assert (engine.info.device, offered_models(settings)[0].title) == (shown, shown)
+    assert (engine.info.device, offered_models(settings)[0].title) == ("", "Another server")
+    assert shown_address(settings.backend) == f"http://127.0.0.1:{port}/v1"
+    assert shown_address("alice:s3cret@host") == "host"
     assert "s3cret" not in caplog.text
     with pytest.raises(SettingsError) as refusal:
         connect_engine(Settings(backend="ftp://alice:s3cret@host"))
@@ -133,7 +135,13 @@ def test_stop_and_forgetting_do_not_wait_for_a_silent_server(image):
         Flaky.behaviour = "silent"
         Flaky.released.clear()
         stop = StopFlag()
-        threading.Timer(0.2, engine.forget, ["session"]).start()
+
+        def forget_once_asked() -> None:
+            while not engine.memory_report()["requests"]:
+                time.sleep(0.01)
+            engine.forget("session")
+
+        threading.Thread(target=forget_once_asked, daemon=True).start()
         events = list(engine.answer(question(image), stop))  # the server is silent until after it
         assert [event.reason for event in events] == [FinishReason.STOPPED]
         Flaky.released.set()

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from ixc.dual_perspective import plan_dual_perspective
-from ixc.imaging.detail import seen_detail
+from ixc.imaging.detail import most_detailed, seen_detail
 from ixc.imaging.resize import resize_and_pad, squash
 from ixc.single_view import SingleViewPlan
 from ixc.tiling import RectPx, SizePx, plan_tiles
@@ -68,3 +68,28 @@ def test_one_pixel_stripes_survive_tiles_and_die_in_one_view():
 def test_a_rectangle_outside_the_image_is_refused(rect):
     with pytest.raises(ValueError, match="no part of an image of 30x20"):
         seen_detail(np.zeros((20, 30, 3), np.uint8), plan_tiles(SizePx(20, 30), 1), rect)
+
+
+@pytest.mark.parametrize("side", ["left", "right"])
+def test_the_place_with_most_detail_is_where_the_words_are(side):
+    pixels = np.full((3000, 4000, 3), 250, np.uint8)
+    pixels[1200:1800, 1800:2200] = 128  # a plain area in the middle
+    words = np.s_[2700:2760, 3500:3800] if side == "right" else np.s_[2700:2760, 200:500]
+    pixels[words] = np.random.default_rng(0).integers(0, 2, (60, 300, 1)) * 250
+    x, y = most_detailed(pixels, SizePx(90, 400))
+    assert (
+        abs(x * 4000 - (3650 if side == "right" else 350)) <= 50 + 8
+    )  # they fill 300 of its 400 columns and 60 of its 90 rows
+    assert abs(y * 3000 - 2730) <= 15 + 6
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 2000), (2000, 1), (513, 511)])
+def test_an_image_without_detail_is_looked_at_in_the_middle(size):
+    assert most_detailed(np.full((*size, 3), 9, np.uint8), SizePx(1, 1)) == (0.5, 0.5)
+
+
+def test_where_all_is_alike_the_place_is_near_the_middle():
+    stripes = np.zeros((600, 900, 3), np.uint8)
+    stripes[:, ::2] = 255
+    x, y = most_detailed(stripes, SizePx(60, 90))
+    assert (x, y) == (pytest.approx(0.5, abs=0.01), pytest.approx(0.5, abs=0.01))

@@ -108,7 +108,7 @@ def test_a_model_that_was_just_trained_answers_as_the_finished_one_does(tiny_con
 
 def test_answers_are_the_apps_own(tmp_path):
     """Oracle: the engine, with the shipped weights, whose answers end."""
-    config = dataclasses.replace(load_config(CONFIG), start_from=str(NANO.source))
+    config = dataclasses.replace(load_config(CONFIG.with_name("nano_whole.yaml")), start_from=str(NANO.source))
     kit = Kit.make(config, tmp_path)
     kit.model.eval()
     with closing(load_engine(dataclasses.replace(Settings(), model="ixc-nano"), measure=False)) as engine:

@@ -22,6 +22,8 @@ SIZES_PX = {  # width, height
     "sign.png": (900, 300),
     "label.png": (900, 300),
     "delivery.png": (2000, 1334),
+    "menu.png": (1200, 1200),
+    "boarding_pass.png": (1500, 900),
     "receipt.jpg": (1200, 2400),
     "poster.webp": (3840, 2160),
     "infographic.webp": (816, 5133),
@@ -36,7 +38,7 @@ FONTS_SHA256 = {
     "sign": "0d977336a6d5fba34eab8e3199eb218327161b5143749f802982c2bc34df0c96",
     "sign-serif": "e2fd85eba2de65ac270d1cdb1685e252eb827f600850cf62af2d20c41b22e945",
 }
-KEYS = {"file", "title_en", "title_zh", "question_en", "question_zh", "max_patches", "alt_en", "alt_zh"}
+KEYS = {"file", "title_en", "title_zh", "question_en", "question_zh", "max_patches", "alt_en", "alt_zh", "for_small"}
 
 
 def has_the_fonts():
@@ -61,7 +63,7 @@ def test_the_manifest_names_every_picture_once():
 @pytest.mark.parametrize("entry", ENTRIES, ids=lambda entry: entry["file"])
 def test_an_entry_is_complete(entry):
     assert set(entry) == KEYS
-    assert all(entry[key].strip() == entry[key] != "" for key in KEYS - {"max_patches"})
+    assert all(entry[key].strip() == entry[key] != "" for key in KEYS - {"max_patches", "for_small"})
     for key in ("title", "question", "alt"):
         assert any("\u4e00" <= letter <= "\u9fff" for letter in entry[f"{key}_zh"]), "the Chinese text has no Chinese"
         assert entry[f"{key}_en"].isascii()

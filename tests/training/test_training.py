@@ -8,6 +8,7 @@ from functools import partial
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS
 from transformers.models.llama.modeling_llama import eager_attention_forward
@@ -289,6 +290,14 @@ def test_both_parts_can_be_written_as_one_model(tiny_config, fonts, tmp_path, mo
     written = XComposer2ForCausalLM.from_pretrained(tmp_path / "joined" / "model").state_dict()
     for name, key in (("language", "model.layers.0.attention.wo.weight"), ("vision", "vision_proj.0.weight")):
         assert torch.equal(written[key].float(), load_checkpoint(tmp_path / name)["model"][key]), key
+
+
+def test_what_training_starts_with_can_be_written(tiny_config, tmp_path, monkeypatch):
+    monkeypatch.setattr(train, "load_config", lambda path: tiny_config)
+    assert train.main(["--config", "any.yaml", "--out", str(tmp_path), "--stage", "start"]) == 0
+    written = load_file(tmp_path / "start" / "model" / "model.safetensors")
+    for key, value in Kit.make(tiny_config, tmp_path / "other").model.state_dict().items():
+        assert torch.equal(written[key], value), key
 
 
 def test_patch_filters_start_orthogonal():

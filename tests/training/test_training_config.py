@@ -18,6 +18,31 @@ def test_the_configurations_that_come_along_can_be_used(path):
     assert config.joint.num_steps > 0
 
 
+def test_a_configuration_like_another_says_only_what_differs(tmp_path):
+    base = yaml.safe_load(CONFIG.read_text(encoding="utf-8"))
+    (tmp_path / "base.yaml").write_text(yaml.safe_dump(base), encoding="utf-8")
+    own = {"like": "base.yaml", "seed": 5, "joint": {"num_steps": 3000}, "model": {"rope_theta": 500_000.0}}
+    (tmp_path / "own.yaml").write_text(yaml.safe_dump(own), encoding="utf-8")
+    config, before = load_config(tmp_path / "own.yaml"), load_config(CONFIG)
+    assert config.model == {**before.model, "rope_theta": 500_000.0}
+    joint = dataclasses.replace(before.joint, num_steps=3000)
+    assert config == dataclasses.replace(before, seed=5, joint=joint, model=config.model)
+
+
+@pytest.mark.parametrize(
+    ("like", "message"),
+    [
+        (3, "own.yaml: like must be the name of a file, not 3"),
+        ("none.yaml", "none.yaml cannot be read as YAML"),
+        ("own.yaml", "own.yaml: like: own.yaml may not be like another itself"),
+    ],
+)
+def test_a_configuration_like_nothing_is_refused(tmp_path, like, message):
+    (tmp_path / "own.yaml").write_text(yaml.safe_dump({"like": like, "seed": 5}), encoding="utf-8")
+    with pytest.raises(SettingsError, match=message):
+        load_config(tmp_path / "own.yaml")
+
+
 @pytest.mark.parametrize(
     ("place", "value", "message"),
     [

@@ -23,7 +23,7 @@ def wide() -> DecodedImage:
 
 
 def test_what_each_way_of_cutting_keeps_of_the_papers_example(wide):
-    value = compare_page_value(wide, Look(budget=55), 64)
+    value = compare_page_value(wide, Look(0.5, 0.5, budget=55), 64)
     single, tiles, small, trained = value["rows"]
     assert [row["plan"]["tokens"] for row in value["rows"]] == [1225, 8137, 576, 576]
     assert [row["views"] for row in value["rows"]] == [1, 56, 10, 10]
@@ -65,7 +65,7 @@ def test_an_enlarged_image_gains_no_detail():
 @pytest.mark.parametrize("size", [SizePx(1, 1), SizePx(20_000, 1), SizePx(3, 4000)])
 def test_any_event_gives_a_detail_inside_the_image(data, size):
     look = Look.from_event(data, 64)
-    rect = look.rect(size)
+    rect = look.rect(DecodedImage.from_pixels(np.zeros((size.height, size.width, 3), np.uint8)))
     assert isinstance(rect, RectPx)
     assert 0 <= rect.left < rect.right <= size.width
     assert 0 <= rect.top < rect.bottom <= size.height
@@ -83,3 +83,17 @@ def test_a_hostile_budget_is_refused():
 )
 def test_offered_are_the_named_budgets_or_the_largest_there_is(limit, offered):
     assert offered_budgets(limit) == offered
+
+
+def test_a_comparison_without_a_place_opens_where_the_detail_is_and_says_where():
+    pixels = np.full((1000, 2000, 3), 255, np.uint8)
+    pixels[800:830, 1700:1800] = np.random.default_rng(0).integers(0, 256, (30, 100, 3), dtype=np.uint8)
+    image = DecodedImage.from_pixels(pixels)
+    asked = {"x": None, "y": None, "zoom": 1, "budget": 9}
+    value = compare_page_value(image, Look.from_event(asked, 64), 64)
+    assert value["askedFor"] == asked
+    left, top, right, bottom = value["rect"]
+    assert left <= 1700 < 1800 <= right
+    assert top <= 800 < 830 <= bottom
+    x, y = value["place"]
+    assert compare_page_value(image, Look(x, y, budget=9), 64)["rect"] == value["rect"]

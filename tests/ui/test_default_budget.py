@@ -21,7 +21,7 @@ class NineTiles:
 
     model_name, device_name, limits_note = "nine", "a test", ""
     default_generation, default_system, layout = None, "", EngineProvider(Settings()).layout
-    is_away, default_max_patches = False, 9
+    is_away, failure, default_max_patches = False, None, 9
 
 
 def services(load=lambda *_: NineTiles()) -> Services:

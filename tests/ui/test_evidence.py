@@ -120,6 +120,8 @@ def test_ablations_come_with_or_without_budgets():
         {"name": "full", "shares": [0.9]},
         {"name": "no newline", "shares": [0.8]},
     ]
+    assert not read_ablation({"ablation": {"full": {"exact": 0.9}}, "weights": "a", "ablation_weights": "a"})["isOfOthers"]
+    assert read_ablation({"ablation": {"full": {"exact": 0.9}}, "weights": "a", "ablation_weights": "b"})["isOfOthers"]
     table = read_ablation(
         {"ablation": {"full": {"HD-9": {"exact": 0.9}, "HD-16": {"all": {"exact": 0.95}}}, "bare": {"HD-9": {"exact": 0.7}}}}
     )

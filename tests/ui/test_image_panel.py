@@ -109,6 +109,51 @@ def test_a_page_that_shows_another_image_than_is_held_gets_that_one(image):
     assert stage["image"]["id"] == plan["imageId"] != shown["image"]["id"]
 
 
+def test_an_image_of_the_conversation_comes_back_at_its_budget(image):
+    shared = services()
+    shown = stage_value(shared.store.put_image("anna", image))
+    shared.store.put_image("anna", DecodedImage.from_pixels(np.ones((50, 50, 3), np.uint8)))
+    handlers = ImageHandlers(shared)
+    stage, plan, budget = handlers.reopen(9, event(image=shown["image"]["id"], budget=4), PAGE)
+    assert stage["image"] == shown["image"]
+    assert (plan["imageId"], plan["plan"]["budget"], budget) == (shown["image"]["id"], 4, 4)
+    assert shared.store.current("anna").image is image
+    *_, budget = handlers.reopen(9, event(image=shown["image"]["id"], budget="x"), PAGE)  # anybody may have sent it
+    assert budget == 9
+    *_, budget = handlers.reopen(9, event(image=shown["image"]["id"], budget=10**9), PAGE)
+    assert budget == 64
+
+
+@pytest.mark.parametrize("key", ["", "0" * 16, None, 3])
+def test_an_image_of_the_conversation_that_is_no_longer_held_is_missed_and_the_shown_one_stays(image, key):
+    shared = services()
+    shown = stage_value(shared.store.put_image("anna", image))
+    shared.store.put_image("bert", DecodedImage.from_pixels(np.full((50, 50, 3), 7, np.uint8)))
+    stage, plan, budget = ImageHandlers(shared).reopen(9, event(image=key, budget=4), PAGE)
+    assert (stage["image"], stage["error"]) == (shown["image"], GONE)
+    assert is_skipped(plan)
+    assert is_skipped(budget)
+
+
+def test_an_example_comes_back_to_a_page_that_was_loaded_again():
+    shared = services()
+    handlers = ImageHandlers(shared)
+    shown, *_ = handlers.open_example(9, event(index=3, language="en"), PAGE)
+    shared.store.close("anna")
+    again = SimpleNamespace(session_hash="anna again")
+    stage, plan, budget = handlers.reopen(9, event(image=shown["image"]["id"], budget=4), again)
+    assert (stage["image"]["id"], stage["error"]) == (shown["image"]["id"], None)
+    assert (plan["imageId"], plan["plan"]["budget"], budget) == (shown["image"]["id"], 4, 4)
+    assert shared.store.current("anna again").image.image_id.startswith(shown["image"]["id"])
+
+
+def test_an_image_of_another_page_does_not_come_back(image):
+    shared = services()
+    key = stage_value(shared.store.put_image("bert", image))["image"]["id"]
+    stage, *_ = ImageHandlers(shared).reopen(9, event(image=key, budget=4), PAGE)
+    assert (stage["image"], stage["error"]) == (None, GONE)
+
+
 def test_the_numbers_are_those_of_the_next_question_in_the_conversation(image):
     """``NamedEngine`` has a token a letter."""
     shared = two_models()

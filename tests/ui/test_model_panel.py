@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 from types import SimpleNamespace
 
+import gradio as gr
 import pytest
+from huggingface_hub import constants
 
 from ixc.application.engine_provider import EngineProvider
 from ixc.application.services import Services
@@ -13,6 +15,7 @@ from ixc.application.session import SessionStore
 from ixc.application.waiting import WaitingLine
 from ixc.settings import GenerationSettings, Settings
 from ixc.ui.model_panel import ModelHandlers
+from ixc.ui.settings_panel import layout_settings_panel, relabelled
 
 PAGE = SimpleNamespace(session_hash="anna")
 UNTOUCHED = [1024, 1.0, 0.8, 1.005, 1, "", ""]
@@ -26,7 +29,7 @@ class Polite:
     model_name, device_name, limits_note = "polite", "a test", ""
     info = SimpleNamespace(sees_one_image=False)
     default_generation, default_system = GenerationSettings(max_new_tokens=300, do_sample=False), "Be kind."
-    layout, is_away, default_max_patches = EngineProvider(Settings()).layout, False, 9
+    layout, is_away, failure, default_max_patches = EngineProvider(Settings()).layout, False, None, 9
 
 
 @pytest.fixture
@@ -59,3 +62,34 @@ def test_who_comes_back_to_a_model_keeps_an_emptied_system_prompt(handlers):
     known = json.loads(json.dumps(handlers.look(PAGE, None, 9, None, *UNTOUCHED)[0]))
     assert told(handlers.look(PAGE, known, 9, None, *EMPTIED)) == [None] * len(EMPTIED)
     assert handlers.look(PAGE, known, 9, None, *EMPTIED)[0]["phase"] == "ready"
+
+
+def test_what_a_model_downloads_is_said_in_the_pages_language(monkeypatch, tmp_path):
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+    provider = EngineProvider(Settings(models="4khd-7b,inf-llava-8b"), lambda *_: Polite())
+    provider.start()
+    assert provider.wait(10)
+    handlers = ModelHandlers(Services(provider.settings, provider, SessionStore(), WaitingLine(1)), len(UNTOUCHED))
+    in_chinese = ["ixc-nano", "InternLM-XComposer2-4KHD 7B（需下载 17.2 GB）", "INF-LLaVA 8B（需下载）"]
+    in_english = ["ixc-nano", "InternLM-XComposer2-4KHD 7B (17.2 GB to download)", "INF-LLaVA 8B (to download)"]
+    for known, titles in (({"language": "zh"}, in_chinese), ({"language": "en"}, in_english), (None, in_english)):
+        for shown in (
+            handlers.load(PAGE, known, 9, None, *UNTOUCHED)[1:],
+            handlers.look(PAGE, known, 9, None, *UNTOUCHED),
+            handlers.switch(PAGE, "nosuch", known, 9, None, *UNTOUCHED),
+        ):
+            choice = shown[-len(UNTOUCHED) - 1]
+            assert [title for title, _ in choice["choices"]] == titles
+    with gr.Blocks():
+        panel = layout_settings_panel(provider.settings)
+    chosen, *_ = relabelled(panel, provider, "zh")
+    assert ([title for title, _ in chosen["choices"]], chosen["label"]) == (in_chinese, "模型")
+
+
+def test_another_server_is_called_so_in_the_pages_language_until_its_model_is_known():
+    provider = EngineProvider(Settings(backend="http://127.0.0.1:9"), lambda *_: Polite())
+    with gr.Blocks():
+        panel = layout_settings_panel(provider.settings)
+    assert [title for title, _ in panel.model.choices] == ["Another server"]
+    chosen, *_ = relabelled(panel, provider, "zh")
+    assert [title for title, _ in chosen["choices"]] == ["另一台服务器"]

@@ -25,9 +25,14 @@ def test_the_plan_of_the_papers_example():
     assert (plan["original"], plan["resized"], plan["padded"]) == ([3840, 1600], [2352, 980], [2352, 1008])
     assert plan["padding"] == [0, 14, 0, 14]
     # Tile 11: padded x 1008 to 1344 and y 336 to 672 less 14, times 3840/2352; token 157 + 12 * 85 + 36 and 946 on.
-    assert value["tiles"][10] == [1646, 526, 2194, 1074, 1213, 2159]
+    assert value["tiles"][10] == [1645, 525, 2195, 1075, 1213, 2159]
     assert value["imageId"] == "0123456789abcdef"
     assert value["cost"] is None
+
+
+def test_a_tile_that_holds_a_part_of_a_pixel_is_not_empty():
+    value = plan_page_value(plan_tiles(SizePx(2, 2), 25), "f" * 64, 64, PromptPreview(), None)
+    assert [tile[:4] for tile in value["tiles"][:5]] == [[0, 0, 1, 1], [0, 0, 1, 1], [0, 0, 2, 1], [1, 0, 2, 1], [1, 0, 2, 1]]
 
 
 # 300 x 200 is enlarged at once. 64 tiles hold at most 8 x 8 of 336 pixels: 2688 of 9000. Less than 1.005 times is no shrinking.

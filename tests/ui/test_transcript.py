@@ -215,6 +215,7 @@ def test_a_seed_that_is_no_whole_number_is_refused(seed):
         ("~~~~\n```\na", "~~~~\n```\na\n~~~~"),
         ("```\nwhole\n```", "```\nwhole\n```"),
         ("````\n```\nstill", "````\n```\nstill\n````"),
+        ("- one\n  ```\n  a", "- one\n  ```\n  a\n  ```"),
         ("`one`, ``` in a line", "`one`, ``` in a line"),
     ],
 )

@@ -21,6 +21,7 @@ from starlette.routing import Mount, Route
 from ixc.errors import SettingsError
 from ixc.hosting.body_limits import BodyLimits, BodyRules
 from ixc.hosting.connections import bound_connections
+from ixc.hosting.early_answers import EarlyAnswers
 from ixc.hosting.replicas.pool import ReplicaPool
 from ixc.hosting.replicas.proxy import ReplicaProxy
 from ixc.settings import MAX_PORT, ImageLimits
@@ -47,7 +48,7 @@ def replica_app(
         limits=httpx2.Limits(max_connections=None, max_keepalive_connections=0),
         trust_env=False,
     )
-    pool = ReplicaPool(addresses, client)
+    pool, rules = ReplicaPool(addresses, client), BodyRules.of(limits)
 
     @contextlib.asynccontextmanager
     async def watched(_: Starlette) -> AsyncIterator[None]:
@@ -64,7 +65,7 @@ def replica_app(
 
     return Starlette(
         routes=[Route("/health", health, methods=["GET"]), Mount("/v1", ReplicaProxy(pool, client))],
-        middleware=[Middleware(BodyLimits, rules=BodyRules.of(limits))],
+        middleware=[Middleware(EarlyAnswers, limits=rules.linger), Middleware(BodyLimits, rules=rules)],
         lifespan=watched,
     )
 

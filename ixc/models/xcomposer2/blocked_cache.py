@@ -50,8 +50,8 @@ class BlockedLayer:
 
 
 class BlockedCache:
-    """All layers' buffers for ``capacity`` positions (rounded up to whole blocks), zero at first: unused places meet a weight
-    of 0, and 0 times an uninitialised NaN would still be NaN.
+    """All layers' buffers for ``capacity`` positions (rounded up to whole blocks), zero where nothing is: unused places meet a
+    weight of 0, and 0 times NaN, uninitialised or left by an answer that overflowed, would still be NaN.
 
     ``token_1`` and ``position_1`` are the step's input. ``rotary_tables`` (cos and sin of at least so many positions) are kept
     here, since a captured step reads them where they were.
@@ -94,13 +94,15 @@ class BlockedCache:
         num_blocks = place.bias.shape[0]
         return BlockedLayer(self.keys[index][:num_blocks], self.values[index][:num_blocks], place)
 
-    def write(self, index: int, keys_HSD: Tensor, values_HSD: Tensor) -> None:
-        """Put a layer's first S positions in."""
+    def write(self, index: int, keys_HSD: Tensor, values_HSD: Tensor, num_blocks: int) -> None:
+        """Put a layer's first S positions in, and zeros into the rest of as many blocks as will be read."""
         for blocks, states_HSD in ((self.keys[index], keys_HSD), (self.values[index], values_HSD)):
             whole, rest = divmod(states_HSD.shape[1], BLOCK_POSITIONS)
             split = whole * BLOCK_POSITIONS
             blocks[:whole] = states_HSD[:, :split].unflatten(1, (whole, BLOCK_POSITIONS)).transpose(0, 1)
             blocks[whole : whole + 1, :, :rest] = states_HSD[:, split:]
+            blocks[whole : whole + 1, :, rest:] = 0
+            blocks[whole + 1 : num_blocks] = 0
 
     def read(self, index: int, start: int, stop: int) -> tuple[Tensor, Tensor]:
         """A layer's keys and values of positions ``start`` to ``stop``, [1, kv heads, stop - start, head_dim] each."""

@@ -9,9 +9,11 @@ from pathlib import Path
 
 from PIL import Image
 
+from ixc.training.examples.boarding_pass import draw_boarding_pass
 from ixc.training.examples.chart import draw_chart
 from ixc.training.examples.delivery import draw_delivery
 from ixc.training.examples.infographic import draw_infographic
+from ixc.training.examples.menu import draw_menu
 from ixc.training.examples.paper import draw_paper
 from ixc.training.examples.poster import draw_poster
 from ixc.training.examples.receipt import draw_receipt
@@ -39,9 +41,11 @@ class Example:
     """A budget at which the question can be answered from the picture."""
     alt_en: str
     alt_zh: str
+    for_small: bool = False
+    """Whether the small models that come along read it, at this budget."""
 
 
-# First what the small model that comes along reads.
+# First those for the small models.
 EXAMPLES: tuple[tuple[Example, Callable[[], Image.Image]], ...] = (
     (
         Example(
@@ -53,6 +57,7 @@ EXAMPLES: tuple[tuple[Example, Callable[[], Image.Image]], ...] = (
             3,
             "A blue enamel sign with white letters: PLATFORM 7.",
             "蓝底白字的搪瓷牌：PLATFORM 7。",
+            for_small=True,
         ),
         draw_sign,
     ),
@@ -66,6 +71,7 @@ EXAMPLES: tuple[tuple[Example, Callable[[], Image.Image]], ...] = (
             3,
             "A cream paper label with a punched hole and the words Fresh bread.",
             "一张打孔的米色纸标签，上面写着 Fresh bread。",
+            for_small=True,
         ),
         draw_label,
     ),
@@ -79,8 +85,37 @@ EXAMPLES: tuple[tuple[Example, Callable[[], Image.Image]], ...] = (
             25,
             "A delivery note in small print on a large white page: order number, date, customer, city, weight and total.",
             "一张大白页上的小字送货单：订单号、日期、客户、城市、重量和总额。",
+            for_small=True,
         ),
         draw_delivery,
+    ),
+    (
+        Example(
+            "menu.png",
+            "Menu",
+            "菜单",
+            "What is the price of Soup?",
+            "汤多少钱？",
+            9,
+            "A cafe's menu of seven dishes, each with its price in dollars.",
+            "一张咖啡馆菜单，七样餐点及其美元价格。",
+            for_small=True,
+        ),
+        draw_menu,
+    ),
+    (
+        Example(
+            "boarding_pass.png",
+            "Boarding pass",
+            "登机牌",
+            "What is the destination?",
+            "目的地是哪里？",
+            16,
+            "A boarding pass under a blue band: name, from, to, date, gate and seat.",
+            "蓝色抬头的登机牌：姓名、出发地、目的地、日期、登机口和座位。",
+            for_small=True,
+        ),
+        draw_boarding_pass,
     ),
     (
         Example(

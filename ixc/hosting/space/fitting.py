@@ -11,7 +11,7 @@ from transformers import PreTrainedModel
 from ixc.chat.costs import CostModel, kv_bytes_per_token
 from ixc.chat.loading import VIEWS_PER_PASS, prefill_chunk_tokens, static_capacity
 from ixc.chat.static_decode import has_static_step
-from ixc.hosting.hardware import ZERO_GPU_CHUNK_TOKENS, Hardware, Kind
+from ixc.hosting.space.hardware import ZERO_GPU_CHUNK_TOKENS, Hardware, Kind
 from ixc.image_layout import LayoutKind
 from ixc.models.checkpoints import load_processor, read_config
 from ixc.models.families import family_of_config

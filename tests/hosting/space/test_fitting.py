@@ -7,8 +7,8 @@ from safetensors import safe_open
 
 from ixc.chat.costs import CostModel
 from ixc.chat.loading import load_engine
-from ixc.hosting.fitting import memory_need
-from ixc.hosting.hardware import HARDWARE
+from ixc.hosting.space.fitting import memory_need
+from ixc.hosting.space.hardware import HARDWARE
 from ixc.models.presets import PRESETS, ModelPreset, find_model
 from ixc.settings import Settings
 from ixc.tiling import SizePx
@@ -30,7 +30,7 @@ def test_a_cpu_space_needs_what_the_same_model_needs_on_this_cpu(name, monkeypat
             passes.append(sizes)
             super().__init__(model, **sizes)
 
-    for user in ("ixc.hosting.fitting", "ixc.chat.loading"):
+    for user in ("ixc.hosting.space.fitting", "ixc.chat.loading"):
         monkeypatch.setattr(f"{user}.CostModel", Costs)
     need = memory_need(find_model(name), HARDWARE["cpu-basic"])
     assert need.weights == 4 * num_values(find_model(name)), "float32"

@@ -13,10 +13,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ixc.cli import main
-from ixc.hosting.hardware import HARDWARE, Kind
-from ixc.hosting.requirement_check import read_pins, requirement_problems
-from ixc.hosting.space_files import list_space_files
-from ixc.hosting.spacefile import PROJECT, SpaceError, front_matter_text, read_spacefile, split_front_matter, synced_readme
+from ixc.hosting.space.files import list_space_files
+from ixc.hosting.space.hardware import HARDWARE, Kind
+from ixc.hosting.space.requirement_check import read_pins, requirement_problems
+from ixc.hosting.space.spacefile import (
+    PROJECT,
+    SpaceError,
+    front_matter_text,
+    read_spacefile,
+    split_front_matter,
+    synced_readme,
+)
 from ixc.models.presets import PRESETS
 
 README = (PROJECT / "README.md").read_text(encoding="utf-8")

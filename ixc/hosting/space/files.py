@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ixc.hosting.spacefile import SpaceError, Spacefile
+from ixc.hosting.space.spacefile import SpaceError, Spacefile
 
 _MAX_FILE_MB = 200
 """A Space is no place for weights of billions of parameters; those are preloaded from a model repository."""

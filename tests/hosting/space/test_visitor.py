@@ -12,7 +12,7 @@ from starlette.testclient import TestClient
 from ixc.application.event_pump import EventPump
 from ixc.chat.events import AnswerStats, Finished, FinishReason, TextDelta
 from ixc.chat.request import StopFlag
-from ixc.hosting.visitor import VisitorOfGpu
+from ixc.hosting.space.visitor import VisitorOfGpu
 
 
 async def visitor(_) -> PlainTextResponse:

@@ -11,11 +11,11 @@ from huggingface_hub import HfApi, constants
 
 from ixc.cli import main
 from ixc.errors import SettingsError
-from ixc.hosting.deployment import DeployOptions, describe, plan_deployment
-from ixc.hosting.space_hub import deploy
-from ixc.hosting.spacefile import PROJECT, SpaceError, read_spacefile
+from ixc.hosting.space.deployment import DeployOptions, describe, plan_deployment
+from ixc.hosting.space.hub import deploy
+from ixc.hosting.space.spacefile import PROJECT, SpaceError, read_spacefile
 from ixc.models.presets import PRESETS
-from tests.hosting.hub import TOKEN, SpacesHub
+from tests.hosting.space.hub import TOKEN, SpacesHub
 
 SPACE = "alice/demo"
 WEIGHTS = "assets/models/ixc-nano/model.safetensors"
@@ -38,7 +38,7 @@ def hub(monkeypatch):
     monkeypatch.setattr("huggingface_hub.utils._http.time.sleep", lambda seconds: None)
     for name in ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN"):
         monkeypatch.delenv(name, raising=False)
-    monkeypatch.setattr("ixc.hosting.space_hub.get_token", lambda: None)
+    monkeypatch.setattr("ixc.hosting.space.hub.get_token", lambda: None)
     stand_in = SpacesHub()
     yield stand_in
     stand_in.close()

@@ -10,8 +10,8 @@ import httpx2
 from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi, get_token
 from huggingface_hub.errors import HfHubHTTPError, LocalTokenNotFoundError, OfflineModeIsEnabled, RepositoryNotFoundError
 
-from ixc.hosting.deployment import Deployment
-from ixc.hosting.spacefile import SpaceError
+from ixc.hosting.space.deployment import Deployment
+from ixc.hosting.space.spacefile import SpaceError
 
 _MARK = "Spacefile"
 """A Space that holds this file was deployed from a project like this one; others are not touched."""

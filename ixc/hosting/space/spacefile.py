@@ -11,10 +11,10 @@ from typing import Any
 import yaml
 
 from ixc.errors import IxcError
-from ixc.hosting.hardware import HARDWARE, find_hardware
+from ixc.hosting.space.hardware import HARDWARE, find_hardware
 from ixc.models.presets import PRESETS
 
-PROJECT = Path(__file__).resolve().parents[2]
+PROJECT = Path(__file__).resolve().parents[3]
 """The checkout this program runs from."""
 STORAGES = ("none", "small", "medium", "large")
 COLOURS = ("red", "yellow", "green", "blue", "indigo", "purple", "pink", "gray")

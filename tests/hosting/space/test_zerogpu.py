@@ -23,12 +23,12 @@ from ixc.chat.request import ChatRequest, StopFlag
 from ixc.conversation import ImageView
 from ixc.errors import EmptyQuestion, EngineBusy, SettingsError
 from ixc.hosting.options import is_zero_gpu
-from ixc.hosting.zerogpu import Failed, SharedFlags, load_zero_gpu_engine, start_services
+from ixc.hosting.space.zerogpu import Failed, SharedFlags, load_zero_gpu_engine, start_services
 from ixc.imaging.decode import decode_image
 from ixc.settings import GenerationSettings, ImageLimits, Settings
 from tests.checkpoints import REFERENCE, write_chat_checkpoint
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 GREEDY = GenerationSettings(max_new_tokens=12, do_sample=False)
 PICTURES = [REFERENCE / "img_landscape.png", REFERENCE / "img_portrait.png"]
 
@@ -81,9 +81,9 @@ def test_the_page_offers_the_one_model_that_is_loaded(monkeypatch):
     def load(settings: Settings, *_: object, **__: object) -> object:
         loaded.append(settings)
         figures = dict.fromkeys(("model_name", "device_name", "limits_note", "default_system"), "")
-        return SimpleNamespace(**figures, layout=None, default_generation=GREEDY, is_away=False)
+        return SimpleNamespace(**figures, layout=None, default_generation=GREEDY, is_away=False, failure=None)
 
-    monkeypatch.setattr("ixc.hosting.zerogpu.load_zero_gpu_engine", load)
+    monkeypatch.setattr("ixc.hosting.space.zerogpu.load_zero_gpu_engine", load)
     services = start_services(Settings(model="vl-7b", models="4khd-7b", host="127.0.0.1"))
     assert services.provider.wait(10)
     assert [model.key for model in offered_models(services.settings)] == ["vl-7b"]
@@ -93,8 +93,8 @@ def test_the_page_offers_the_one_model_that_is_loaded(monkeypatch):
 def test_the_duration_follows_the_plan(settings, images, monkeypatch):
     engine = load_zero_gpu_engine(settings, spaces.GPU, device="cpu")
     # As if the model were as large as the 7B: the tiny one's answers all cost the least there is.
-    monkeypatch.setattr("ixc.hosting.zerogpu._FLOP_PER_S", 1e9)
-    monkeypatch.setattr("ixc.hosting.zerogpu._TOKEN_OVERHEAD_S", 0.1)
+    monkeypatch.setattr("ixc.hosting.space.zerogpu._FLOP_PER_S", 1e9)
+    monkeypatch.setattr("ixc.hosting.space.zerogpu._TOKEN_OVERHEAD_S", 0.1)
     asked = [engine.duration_s(request(images, budget=budget)) for budget in (1, 4, 10_000)]
     assert 10 < asked[0] < asked[1] < asked[2]
     assert asked[2] == 80, "more is not lent"
@@ -198,7 +198,7 @@ def run_space(settings, scheduler, tmp_path):
         "HOME": str(tmp_path),
         "OMP_NUM_THREADS": "1",
     }
-    command = [sys.executable, "-m", "tests.hosting.zerogpu_space", settings.model, *map(str, PICTURES)]
+    command = [sys.executable, "-m", "tests.hosting.space.zerogpu_space", settings.model, *map(str, PICTURES)]
     with (tmp_path / "errors").open("wb") as errors:
         space = subprocess.Popen(
             command, cwd=ROOT, env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, text=True

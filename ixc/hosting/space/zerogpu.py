@@ -32,7 +32,7 @@ from ixc.chat.loading import VIEWS_PER_PASS, load_engine
 from ixc.chat.request import ChatRequest, StopFlag
 from ixc.chat.runner import ModelRunner
 from ixc.errors import EngineBusy, IxcError, SettingsError
-from ixc.hosting.hardware import ZERO_GPU_CHUNK_TOKENS
+from ixc.hosting.space.hardware import ZERO_GPU_CHUNK_TOKENS
 from ixc.models.precision import Precision, parse_precision, weight_bytes
 from ixc.models.xcomposer2 import XComposer2Processor
 from ixc.settings import CacheLimits, Settings

@@ -7,11 +7,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ixc.hosting.fitting import memory_need
-from ixc.hosting.hardware import Hardware, find_hardware
-from ixc.hosting.requirement_check import read_pins, requirement_problems
-from ixc.hosting.space_files import SpaceFile, list_space_files
-from ixc.hosting.spacefile import SpaceError, Spacefile, front_matter_text, split_front_matter, synced_readme
+from ixc.hosting.space.files import SpaceFile, list_space_files
+from ixc.hosting.space.fitting import memory_need
+from ixc.hosting.space.hardware import Hardware, find_hardware
+from ixc.hosting.space.requirement_check import read_pins, requirement_problems
+from ixc.hosting.space.spacefile import SpaceError, Spacefile, front_matter_text, split_front_matter, synced_readme
 from ixc.models.presets import find_model
 
 _REPOSITORY = re.compile(r"[A-Za-z0-9][\w-]*/[A-Za-z0-9][\w.-]{0,95}", re.ASCII)

@@ -24,7 +24,7 @@ from ixc.chat.events import Finished, TextDelta  # noqa: E402
 from ixc.chat.request import ChatRequest, StopFlag  # noqa: E402
 from ixc.conversation import ImageView, Turn  # noqa: E402
 from ixc.errors import IxcError  # noqa: E402
-from ixc.hosting.zerogpu import load_zero_gpu_engine  # noqa: E402
+from ixc.hosting.space.zerogpu import load_zero_gpu_engine  # noqa: E402
 from ixc.imaging.decode import decode_image  # noqa: E402
 from ixc.settings import GenerationSettings, ImageLimits, Settings  # noqa: E402
 
