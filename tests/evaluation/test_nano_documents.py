@@ -295,8 +295,12 @@ def test_a_result_that_is_a_folder_is_found_at_once(counted, capsys, tmp_path):
 
 
 STOPPED = """
-import os, signal, sys, threading
-from ixc.evaluation import workers
+import os, signal, sys
+from ixc.evaluation import held_out, nano, workers
+from ixc.training.fonts import BUILT_IN
+
+for module in (held_out, nano):
+    module.training_fonts = module.held_out_fonts = lambda: (BUILT_IN,)
 
 class Stopping(workers.Workers):
     def readings(self, tasks, max_patches):
