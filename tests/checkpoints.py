@@ -53,7 +53,8 @@ def write_chat_checkpoint(
 ) -> Path:
     """A loadable folder with the real tokenizer: the tiny reference layers under a vocabulary of 92,544 random rows.
 
-    Its answers are noise that depends on every input token: wrong text shows at once, right text cannot be guessed. With
+    Its answers are noise that depends on every input token: wrong text shows at once, right text cannot be guessed. They go on
+    until they are cut or stopped. With
     ``VL_REFERENCE`` it looks once, at 490 pixels. ``changes`` are the configuration's.
     """
     config = tiny_config(reference)
@@ -65,6 +66,7 @@ def write_chat_checkpoint(
     generator = torch.Generator().manual_seed(seed)
     for key in ("model.tok_embeddings.weight", "output.weight"):
         weights[key] = torch.randn(92544, config.hidden_size, generator=generator)
+    weights["output.weight"][[2, 92542]] = 0.0  # the ends of a turn: noise goes on until it is cut or stopped
     model.load_state_dict(weights, strict=True)
     model.generation_config.eos_token_id = [2, 92542]
     model.save_pretrained(folder)

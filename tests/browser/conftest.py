@@ -110,7 +110,12 @@ class Visitor:
         self.errors[:] = [error for error in self.errors if not error.startswith(cut_off)]
 
     def upload(self, path: Path) -> None:
+        """Choose a file, and wait for the plan of that image: another one may be shown already."""
         self.page.set_input_files("#ixc-file", path)
+        self.page.wait_for_function(
+            """() => document.body.dataset.opening === 'false' && ixc.last('image')
+                && ixc.last('plan')?.imageId === ixc.last('image').id"""
+        )
         self.page.wait_for_selector("#ixc-overlay svg")
 
     def set_budget(self, budget: int) -> None:

@@ -41,6 +41,11 @@ def test_stop_works_before_the_first_token(visit, wide_image):
     user = visit()
     user.upload(wide_image)
     user.set_budget(64)
+    user.page.click("#ixc-settings-button")
+    beams = user.page.locator("#ixc-beams input[type=number]")
+    beams.fill("2")  # nothing is said before the whole search is over: a Stop that comes late is early enough
+    beams.blur()
+    user.page.click("#ixc-settings-button")
     user.ask("What is this?")
     user.page.wait_for_function(  # clicked in the page itself: the little model sees and reads 64 tiles in a second
         """() => {
@@ -150,7 +155,7 @@ def test_text_chat_works_without_an_image(visit):
     user.limit_answer(5)
     user.ask("Say something.")
     user.wait_for_answer(1)
-    assert user.answers()[0].strip()
+    assert user.answers()[0].removeprefix("Answer:").strip()
     assert "HD-" not in user.stats()[0]
 
 
@@ -209,11 +214,16 @@ def test_retry_undo_edit_copy_and_clear(visit):
     user.page.click('[data-action="retry"]')
     user.page.wait_for_function("() => !window.kept.isConnected && document.body.dataset.busy === 'false'")
     assert questions() == ["one, changed"]
+    user.page.evaluate(  # it stands there for a moment only
+        """() => new MutationObserver(() => { window.saidCopied ||= Boolean(document.querySelector('[aria-label="Copied"]')); })
+            .observe(document.body, { subtree: true, attributes: true, attributeFilter: ["aria-label"] })"""
+    )
     user.page.locator('.ixc-answered [data-action="copy"]').click()
-    user.page.wait_for_selector('[aria-label="Copied"]')
+    user.page.wait_for_function("() => window.saidCopied")
     copied = user.page.evaluate("navigator.clipboard.readText()")
     assert copied.strip()
-    assert "".join(copied.split()) == "".join(user.answers()[0].removeprefix("Answer:").split())
+    answer = user.answers()[0].removeprefix("Answer:")
+    assert [sign for sign in copied if sign.isalpha()] == [sign for sign in answer if sign.isalpha()]  # noise may be Markdown
     user.page.click("#ixc-new")
     user.page.wait_for_function("() => document.querySelectorAll('.ixc-exchange').length === 0")
     assert user.page.locator(".ixc-empty").is_visible()
@@ -304,6 +314,13 @@ def test_a_closed_tab_leaves_nothing(visit, app, wide_image):
         return {"sessions": status["sessions"]["sessions"], "in_line": status["in_line"], "engine": status["engine"]["bytes"]}
 
     keeper = visit()  # a tab that only looks on, so that the app is not idle
+    keeper.page.wait_for_function(  # those of the tests before are gone
+        """async () => {
+            const s = await (await fetch('/status')).json();
+            return s.sessions.sessions === 0 && s.in_line === 0;
+        }""",
+        polling=200,
+    )
     before = held()
     user = visit()
     user.upload(wide_image)

@@ -97,6 +97,7 @@ def test_the_old_model_answers_while_the_new_one_is_downloaded(visit, downloadin
     user.ask("What is it?")
     user.wait_for_answer(1)
     assert user.answers()[0].removeprefix("Answer:").strip()
+    user.page.wait_for_function("() => ixc.last('plan').text.turns === 1")  # planned anew after the answer, which hides a tip
     user.page.locator(".ixc-hit").first.hover()
     for _ in range(2):
         look_how_far_it_is(user)

@@ -271,14 +271,15 @@ def test_an_upload_that_fails_says_why_and_the_image_stays(visit, small_image):
     user.errors.clear()  # the browser's own lines about the failures
 
 
-def lose_session(user, app) -> None:
+def lose_session(user) -> None:
     """End the page's session as a broken connection does, while the page stays."""
-    before = app.status()["sessions"]["sessions"]
+    picture = user.page.evaluate("document.querySelector('#ixc-picture').src")
+    assert httpx.get(picture).status_code == 200
     heartbeat = next(url for url in user.requests if "/heartbeat/" in url)
     with httpx.stream("GET", heartbeat):
         pass  # the server frees a session when any of its heartbeats ends
     deadline_s = time.monotonic() + TIMEOUT_MS / 1000
-    while app.status()["sessions"]["sessions"] >= before:
+    while httpx.get(picture).status_code == 200:
         assert time.monotonic() < deadline_s, "the session is still held"
         time.sleep(0.1)
 
@@ -286,10 +287,10 @@ def lose_session(user, app) -> None:
 GONE = "The image is no longer held by the server; upload it again."
 
 
-def test_the_slider_says_that_the_image_is_gone_and_takes_it_away(visit, app, wide_image):
+def test_the_slider_says_that_the_image_is_gone_and_takes_it_away(visit, wide_image):
     user = visit()
     user.upload(wide_image)
-    lose_session(user, app)
+    lose_session(user)
     user.page.focus("#ixc-budget-slider")
     user.page.keyboard.press("End")
     user.page.wait_for_selector(".ixc-drop")
@@ -320,12 +321,12 @@ def test_the_comparison_opens_where_the_image_has_detail(visit, tmp_path):
     assert moved["y"] == pytest.approx(box["y"], abs=0.5)
 
 
-def test_the_comparison_says_that_the_image_is_gone_and_takes_it_away(visit, app, wide_image):
+def test_the_comparison_says_that_the_image_is_gone_and_takes_it_away(visit, wide_image):
     user = visit()
     user.upload(wide_image)
     user.page.click("#ixc-tab-compare")
     user.page.wait_for_selector(".ixc-cmp-patches figure")
-    lose_session(user, app)
+    lose_session(user)
     user.page.focus("#ixc-cmp-box")
     user.page.keyboard.press("ArrowLeft")
     user.page.wait_for_selector(".ixc-cmp-empty")

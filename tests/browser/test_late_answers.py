@@ -33,7 +33,7 @@ def test_a_comparison_after_a_drag_is_of_the_last_place(visit, brighter_to_the_r
     user = visit()
     user.upload(brighter_to_the_right)
     user.page.click("#ixc-tab-compare")
-    user.page.wait_for_selector(".ixc-cmp-patches figure")
+    user.page.wait_for_function("() => document.querySelector('#ixc-cmp-patches img')?.naturalWidth > 0")
     assert not user.page.evaluate(LEFT_EDGE_IS_SHOWN)  # the middle is
     held = Held(user, CALLS, '"zoom"')
     frame = user.page.locator(".ixc-cmp-frame").bounding_box()

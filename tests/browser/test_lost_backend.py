@@ -43,4 +43,5 @@ def test_the_words_stay_and_retry_gives_the_whole_answer(visit, small_image):
         assert page.locator(".ixc-exchange").count() == 1
         assert page.locator(".ixc-failed").count() == 0
         user.screenshot("backend-back")
+        page.context.close()  # before its app goes
     server.kill()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import httpx
 
 from ixc.ui.app import _MAX_GRADIO_SESSIONS
-from tests.browser.conftest import Visitor
+from tests.browser.conftest import Held, Visitor
 
 LATE_END = """
 (() => {
@@ -62,12 +62,11 @@ def test_a_question_accepted_before_the_end_of_the_last_stream_is_known_is_answe
 def test_a_draft_outlives_the_start_of_an_answer_and_a_retry(visit):
     user = visit()
     user.limit_answer(3)
-    held = []
-    user.page.route("**/queue/join*", lambda route: held.append(route), times=1)
-    with user.page.expect_request("**/queue/join*"):
-        user.ask("one")
+    held = Held(user, "**/queue/join*")
+    user.ask("one")
+    held.wait()
     user.page.fill("#ixc-question textarea", "a draft")  # while the question is on its way
-    held[0].continue_()
+    held.let_go()
     user.wait_for_answer(1)
     assert field(user) == "a draft"
     user.page.evaluate("window.kept = document.querySelector('.ixc-exchange')")
