@@ -11,7 +11,7 @@ from urllib.parse import urlparse
 
 import pytest
 from PIL import Image, ImageDraw
-from playwright.sync_api import Browser, BrowserContext, BrowserType, Page, Route
+from playwright.sync_api import Browser, BrowserContext, BrowserType, Page, Route, expect
 
 from ixc.benchmarks.app_process import AppProcess
 from ixc.chromium import launch_options
@@ -24,6 +24,7 @@ FLAGS = (
 )
 TIMEOUT_MS = 1000 * float(os.environ.get("IXC_BROWSER_TIMEOUT_S", "30"))
 """For any one thing to appear; raise it on a machine that is busy with something else."""
+expect.set_options(timeout=TIMEOUT_MS)
 OWN_BUDGET = 25
 DESKTOP = {"width": 1440, "height": 900}
 PHONE = {"width": 390, "height": 844}

@@ -9,6 +9,7 @@ from playwright.sync_api import expect
 
 from ixc.benchmarks.app_process import AppProcess
 from ixc.ui.examples import load_examples
+from tests.browser.conftest import TIMEOUT_MS
 
 EXAMPLES = load_examples()
 ANSWERS = ("PLATFORM 7", "Fresh bread", "Date: 14.03.2026", "Soup $6.80", "To: Lisbon")
@@ -34,13 +35,20 @@ def ask_at(user, budget, question):
 
 
 def choose_example(user, place):
+    before = user.page.evaluate("ixc.last('image')?.id ?? ''")
     user.page.locator(".ixc-example").nth(place).click()
+    user.page.wait_for_function(
+        """before => ixc.last('image') && ixc.last('image').id !== before
+            && ixc.last('plan')?.imageId === ixc.last('image').id""",
+        arg=before,
+    )
     user.page.wait_for_selector("#ixc-overlay svg")
 
 
 def wait_until_read(user):
     """Until the page says that the model has read what it shows."""
-    user.page.locator('[data-fact="cost"]', has_text="the image is read").wait_for()
+    said = user.page.locator('[data-fact="cost"]', has_text="the image is read")
+    said.wait_for(timeout=4 * TIMEOUT_MS)  # the page looks ever more rarely
 
 
 def test_the_slider_starts_with_the_models_own_budget(visit, nano):

@@ -281,9 +281,9 @@ def test_the_pictures_fit_a_phone_and_are_named(visit, small_app, small_image):
     user = visit(small_app.url, viewport=PHONE)
     show(user, small_image)
     user.page.click("#ixc-tab-chat")
+    user.limit_answer(4)
     user.ask("What is this?")
     user.page.locator(".ixc-asked-image").wait_for()
-    user.page.click("#ixc-stop")
     user.wait_for_answer(1)
     assert user.page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
     assert user.page.locator(".ixc-asked-image figcaption").text_content().startswith("About the image: 300 × 200")

@@ -10,6 +10,7 @@ def test_a_tile_tells_its_pixels_and_tokens_and_lights_up_in_the_ribbon(visit, w
     user.upload(wide_image)
     user.page.hover('.ixc-hit[data-tile="10"]')
     tip = user.page.locator("#ixc-tip")
+    tip.wait_for()
     # Column 4 of 7: padded x 1008 to 1344, times 3840/2352. Row 2 of 3: padded y 336 to 672, less 14, times 1600/980.
     assert "Tile 11 row 2, column 4" in tip.inner_text()
     assert "x 1645–2195, y 525–1075" in tip.inner_text()
@@ -30,6 +31,7 @@ def test_the_tip_stays_with_its_tile_while_the_page_scrolls(visit, wide_image):
     user.upload(wide_image)
     user.page.tap('.ixc-hit[data-tile="9"]')
     tip, tile = user.page.locator("#ixc-tip"), user.page.locator('.ixc-hit[data-tile="9"]')
+    tip.wait_for()
 
     def distance() -> float:
         return tip.bounding_box()["y"] - tile.bounding_box()["y"]
@@ -51,6 +53,7 @@ def test_a_stretch_of_the_ribbon_lights_up_its_tile(visit, wide_image):
     token = 157 + 13 * 85 + 2 * 12 + 6  # second row of tiles, third column: tile 9, counted from 0
     user.page.mouse.move(ribbon["x"] + ribbon["width"] * (before + token + 0.5) / total, ribbon["y"] + ribbon["height"] * 0.3)
     assert user.page.locator(".ixc-hit.ixc-lit").get_attribute("data-tile") == "9"
+    user.page.locator("#ixc-tip").wait_for()
     assert "Tile 10 row 2, column 3" in user.page.locator("#ixc-tip").inner_text()
 
 
@@ -116,4 +119,5 @@ def test_tiles_can_be_walked_with_the_keyboard(visit, wide_image):
     user.page.keyboard.press("ArrowRight")
     user.page.keyboard.press("ArrowDown")
     assert user.page.evaluate("document.activeElement.getAttribute('aria-label')") == "Tile 9: row 2, column 2"
+    user.page.locator("#ixc-tip").wait_for()
     assert "Tile 9" in user.page.locator("#ixc-tip").inner_text()

@@ -76,12 +76,13 @@ def test_phone(visit, wide_image):
     assert overflow() <= 0
     user.screenshot("phone-image")
     user.page.tap('.ixc-hit[data-tile="3"]')
+    user.page.locator("#ixc-tip").wait_for()
     assert "Tile 4 row 1, column 4" in user.page.locator("#ixc-tip").inner_text()
     box = user.page.locator("#ixc-tip").bounding_box()
     assert box["x"] >= 0
     assert box["x"] + box["width"] <= PHONE["width"]
     user.page.tap("#ixc-to-chat")
-    assert not user.page.locator("#ixc-stage").is_visible()
+    user.page.locator("#ixc-stage").wait_for(state="hidden")
     user.set_budget(2)
     user.limit_answer(8)
     user.ask("What is this?")
@@ -92,6 +93,7 @@ def test_phone(visit, wide_image):
     user.screenshot("phone-chat")
     # Nothing on the image's tab sticks out sideways either, however far one scrolls.
     user.page.tap("#ixc-tab-image")
+    user.page.locator("#ixc-stage").wait_for()
     wide = user.page.evaluate(
         """() => [...document.querySelectorAll('#ixc-image-pane *')]
             .filter((node) => node.checkVisibility() && !node.closest('.ixc-examples, .ixc-canvas, .ixc-tip, svg'))
@@ -131,7 +133,7 @@ def test_theme_can_be_switched(visit):
     user.page.click('[data-t-label="app.theme"]')
     assert user.page.evaluate("document.body.classList.contains('dark')")
     user.page.reload()
-    user.page.wait_for_selector("#ixc-choose")
+    user.page.wait_for_selector(".ixc-example")
     assert user.page.evaluate("document.body.classList.contains('dark')")
     user.forget_what_broke_off()
 
