@@ -19,8 +19,10 @@ SAID = """(() => {
 
 def test_a_screen_reader_hears_an_answer_once_when_it_is_there(visit):
     user = visit(init_script=SAID)
-    user.limit_answer(40)
+    user.limit_answer(4096)  # it goes on until it is stopped
     user.ask("one")
+    user.page.wait_for_function("() => window.said.includes('answering…')")
+    user.page.keyboard.press("Escape")
     user.wait_for_answer(1)
     user.limit_answer(3)
     user.ask("two")
@@ -31,7 +33,7 @@ def test_a_screen_reader_hears_an_answer_once_when_it_is_there(visit):
     assert said.count(first) == 1
     assert said.count(second) == 1
     assert [text for text in said if first in text or second in text] == [first, second]
-    assert said.count("answering…") <= 2  # once for each answer that was not there at once, whole
+    assert said.count("answering…") in (1, 2)  # a short answer may be there at once, whole
     assert len(said) < 20  # what is counted is not said at each step
     user.page.click("#ixc-new")
     user.page.wait_for_function("() => !document.querySelector('#ixc-said').textContent")
