@@ -105,7 +105,7 @@
         button.setAttribute("aria-pressed", String(button.dataset.language === language));
       }
       // Gradio's own controls get their labels from the server.
-      host.trigger("language", { language });
+      host.trigger("language");
     });
   };
 

@@ -22,7 +22,7 @@
 
     let value = host.props.value;
     let shown = []; // what each child of the log was drawn from
-    let lastFinished = null; // the number of the last value in which nothing was being written
+    let lastFinished = 0; // the number of the last value in which nothing was being written
     let follows = true; // stay at the end unless the reader scrolled up
     const user = window.gradio_config?.username ?? null;
     let kept = null; // from the page before this one, until the server has it
@@ -321,7 +321,7 @@
     hear("language", () => { showEmpty(); draw(); if (!notice.hidden) showNotice(value.error); });
     hear("pane", () => { if (follows) scrollDown(); });
     follow(host, (next) => {
-      if (next.number === lastFinished) return; // delivered again at the end of its stream
+      if (next.number <= lastFinished) return; // delivered again at the end of its stream, or overtaken
       if (!next.live) lastFinished = next.number;
       const isOver = !next.live && (value.live || value.exchanges.length !== next.exchanges.length);
       value = next;

@@ -25,8 +25,8 @@ from ixc.ui.compare import connect_compare, layout_compare
 from ixc.ui.components import Widget
 from ixc.ui.evidence import evidence_page_value
 from ixc.ui.gradio_guard import forget_mailbox, keep_no_past_events, keep_users_apart, keep_words_to_users
-from ixc.ui.image_panel import connect_image_panel, event_value, layout_image_panel
-from ixc.ui.model_panel import connect_model, layout_header
+from ixc.ui.image_panel import connect_image_panel, layout_image_panel
+from ixc.ui.model_panel import WITH_LANGUAGE, connect_model, layout_header, page_language
 from ixc.ui.pictures import ContentPolicy, picture_route
 from ixc.ui.settings_panel import relabelled
 from ixc.ui.status import status_route
@@ -134,8 +134,8 @@ def _ask_itself_directly(host: str) -> None:
 def _connect_language(header: Widget, chat: ChatPanel, services: Services) -> None:
     """Gradio's own controls are labelled here; everything else is labelled by the page itself."""
 
-    def relabel(event: gr.EventData) -> list[Any]:
-        language = event_value(event, "language", str, "en")
+    def relabel(known: Any) -> list[Any]:
+        language = page_language(known)
         question = gr.Textbox(
             label=translate(language, "composer.label"), placeholder=translate(language, "composer.placeholder")
         )
@@ -143,7 +143,8 @@ def _connect_language(header: Widget, chat: ChatPanel, services: Services) -> No
         return [question, *buttons, *relabelled(chat.settings, services.provider, language)]
 
     outputs = [chat.question, chat.send, chat.stop, *chat.settings.labelled.values()]
-    header.language(relabel, None, outputs, queue=False, show_progress="hidden", api_visibility="private")
+    hidden: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
+    header.language(relabel, [header], outputs, js=WITH_LANGUAGE, trigger_mode="always_last", **hidden)
 
 
 def _forget_session(services: Services, trimmer: HeapTrimmer) -> Any:

@@ -174,7 +174,8 @@ class ChatHandlers:
     def clear(self, request: gr.Request) -> list[Any]:
         if self._services.store.is_answering(session_id(request)):
             return [gr.skip()] * 2
-        return [transcript_page_value(None), None]
+        empty = Conversation()  # not None, for which what the page shows would be asked: that may be an answer that came late
+        return [transcript_page_value(empty), empty]
 
     def restore(self, event: gr.EventData, conversation: Conversation | None, request: gr.Request) -> list[Any]:
         """What the tab kept while its page was loaded again, as Gradio's script does after a broken connection."""

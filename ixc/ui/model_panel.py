@@ -23,7 +23,8 @@ logger = logging.getLogger(__name__)
 _LOOK_EVERY_S = 1.0
 _WITH_LANGUAGE = "{ ...header, language: ixc.language }"
 """The status that the page shows, and the language in which it does."""
-_LOOKING = f"(header, ...others) => [{_WITH_LANGUAGE}, ...others]"
+WITH_LANGUAGE = f"(header, ...others) => [{_WITH_LANGUAGE}, ...others]"
+"""For an event whose first input is the header."""
 _CHOOSING = f"(model, header, ...others) => [model, {_WITH_LANGUAGE}, ...others]"
 
 
@@ -48,9 +49,9 @@ def connect_model(demo: gr.Blocks, header: Widget, image: ImagePanel, chat: Chat
         [header, image.budget, chat.conversation, *chat.settings.inputs],
         [header, timer, image.plan, chat.settings.model, *chat.settings.inputs],
     )
-    demo.load(handlers.load, inputs, [image.examples, *outputs], js=_LOOKING, **hidden)
-    timer.tick(handlers.look, inputs, outputs, js=_LOOKING, trigger_mode="once", **hidden)
-    header.refresh(handlers.look, inputs, outputs, js=_LOOKING, trigger_mode="once", **hidden)
+    demo.load(handlers.load, inputs, [image.examples, *outputs], js=WITH_LANGUAGE, **hidden)
+    timer.tick(handlers.look, inputs, outputs, js=WITH_LANGUAGE, trigger_mode="once", **hidden)
+    header.refresh(handlers.look, inputs, outputs, js=WITH_LANGUAGE, trigger_mode="once", **hidden)
     choice = chat.settings.model
     choice.input(handlers.switch, [choice, *inputs], outputs, js=_CHOOSING, trigger_mode="once", **hidden)
 
@@ -65,7 +66,7 @@ class ModelHandlers:
 
     def load(self, request: gr.Request, known: Any, budget: int, conversation: Any, *settings: Any) -> list[Any]:
         """A page was opened: the examples come first."""
-        known = {"language": _language(known)}
+        known = {"language": page_language(known)}
         return [list(example_page_values()), *self.look(request, known, budget, conversation, *settings)]
 
     def look(self, request: gr.Request, known: Any, budget: int, conversation: Any, *settings: Any) -> list[Any]:
@@ -77,7 +78,7 @@ class ModelHandlers:
         status, skipped = self._services.provider.status, [gr.skip()] * self._num_settings
         if status.phase in ("loading", "away"):
             return [_model_value(self._services), gr.Timer(active=True), gr.skip(), gr.skip(), *skipped]
-        shown = self._all(request, _language(known), budget, conversation, settings, is_loading=False)
+        shown = self._all(request, page_language(known), budget, conversation, settings, is_loading=False)
         is_known = isinstance(known, dict) and (known.get("phase"), known.get("key")) == ("ready", status.key)
         return [*shown[: -self._num_settings], *skipped] if is_known else shown
 
@@ -93,7 +94,7 @@ class ModelHandlers:
                 if services.provider.status.phase == "loading":  # while it is only downloaded, the old one goes on answering
                     services.store.stop(session_id(request))
         is_loading = services.provider.status.phase in ("loading", "away")
-        return self._all(request, _language(known), budget, conversation, settings, is_loading=is_loading)
+        return self._all(request, page_language(known), budget, conversation, settings, is_loading=is_loading)
 
     def _all(
         self,
@@ -111,7 +112,7 @@ class ModelHandlers:
         return [_model_value(self._services), gr.Timer(active=is_loading), plan, *update]
 
 
-def _language(known: Any) -> str:
+def page_language(known: Any) -> str:
     """The page's language; the default one where a program asks, which has none."""
     language = known.get("language") if isinstance(known, dict) else None
     return language if isinstance(language, str) else DEFAULT_LANGUAGE

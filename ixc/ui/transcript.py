@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import time
 from collections.abc import Collection
 from dataclasses import asdict, dataclass, fields
 from typing import Any
@@ -16,7 +17,8 @@ from ixc.settings import GenerationSettings
 from ixc.single_view import ImagePlan
 from ixc.ui.plan_view import page_key, plan_words
 
-_numbers = itertools.count(1)
+_numbers = itertools.count(time.time_ns() // 1_000_000)
+"""They rise across restarts too: a page that outlives its server goes by them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,8 +203,9 @@ def transcript_page_value(
 ) -> dict[str, Any]:
     """The whole transcript, and a question for the field if nothing is typed there. Gradio sends only what changed.
 
-    Each has a ``number`` of its own: Gradio delivers the last one again when it closes the stream, which may be after the next
-    question was sent, and by the number the page knows that this is nothing new.
+    Each has a ``number`` of its own, larger than those before: Gradio delivers the last one again when it closes the stream,
+    which may be after the next question was sent, and of two requests the second may be answered first. By the number the page
+    knows what is nothing new.
     """
     return {
         "number": next(_numbers),

@@ -9,9 +9,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from urllib.parse import urlparse
 
+import httpx
 import pytest
 from PIL import Image, ImageDraw
-from playwright.sync_api import Browser, BrowserContext, BrowserType, Page, Route, expect
+from playwright.sync_api import APIResponse, Browser, BrowserContext, BrowserType, Page, Route, expect
 
 from ixc.benchmarks.app_process import AppProcess
 from ixc.chromium import launch_options
@@ -165,12 +166,21 @@ class Visitor:
         self.page.screenshot(path=ARTIFACTS / f"{name}.png")
 
 
-class Held:
-    """The requests to ``address`` with ``part`` in their body: held back until they are let go on."""
+def function_of(event: str, url: str) -> int:
+    """Number of the app's function that answers this event of a widget."""
+    dependencies = httpx.get(f"{url}/config").json()["dependencies"]
+    return next(each["id"] for each in dependencies if event in [name for _, name in each["targets"]])
 
-    def __init__(self, user: Visitor, address: str, part: str = "") -> None:
-        self._user, self._part = user, part
-        self._routes: list[Route] = []
+
+class Held:
+    """The requests to ``address`` with ``part`` in their body: held back until they are let go on.
+
+    ``answers``: the server gets them at once, and what it answers is held back.
+    """
+
+    def __init__(self, user: Visitor, address: str, part: str = "", *, answers: bool = False) -> None:
+        self._user, self._part, self._answers = user, part, answers
+        self._routes: list[tuple[Route, APIResponse | None]] = []
         self._is_open = False
         user.page.route(address, self._meet)
 
@@ -178,7 +188,7 @@ class Held:
         if self._is_open or self._part not in (route.request.post_data or ""):
             route.continue_()
         else:
-            self._routes.append(route)
+            self._routes.append((route, route.fetch() if self._answers else None))
 
     def wait(self) -> None:
         """Until there is one."""
@@ -190,8 +200,8 @@ class Held:
     def let_go(self) -> None:
         self.wait()
         self._is_open = True
-        for route in self._routes:
-            route.continue_()
+        for route, answer in self._routes:
+            route.fulfill(response=answer) if answer else route.continue_()
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from tests.browser.conftest import Held
+from tests.browser.conftest import Held, function_of
 
 
 @pytest.fixture(scope="module")
@@ -111,6 +111,50 @@ def test_of_examples_clicked_in_a_hurry_the_last_is_shown(visit):
         "() => ixc.last('plan')?.plan.budget === 3 && ixc.last('plan').imageId === ixc.last('image').id"
     )
     assert user.page.locator("#ixc-budget-slider").input_value() == "3"
+
+
+def test_an_old_conversation_that_comes_late_is_not_drawn_again(visit, app):
+    user = visit()
+    user.limit_answer(3)
+    for number, question in enumerate(("one", "two"), start=1):
+        user.ask(question)
+        user.wait_for_answer(number)
+    part = f'"fn_index":{function_of("undo", app.url)},'
+    held = Held(user, CALLS, part, answers=True)
+    user.page.click('[data-action="undo"]')
+    held.wait()
+    user.page.click("#ixc-new")
+    user.page.wait_for_function("() => document.querySelectorAll('.ixc-exchange').length === 0")
+    user.page.evaluate(
+        """() => new MutationObserver(() => {
+            window.isBack ||= document.querySelector(".ixc-question")?.innerText.includes("one");
+        }).observe(document.body, { subtree: true, childList: true })"""
+    )
+    with user.page.expect_response(lambda response: part in (response.request.post_data or "")) as late:
+        held.let_go()
+    late.value.finished()
+    user.ask("three")
+    user.wait_for_answer(1)
+    assert not user.page.evaluate("Boolean(window.isBack)")
+
+
+def test_of_languages_clicked_in_a_hurry_the_last_labels_gradios_controls(visit):
+    user = visit()
+    user.page.wait_for_selector('#ixc-model-chip[data-phase="ready"]')
+    user.page.evaluate(
+        """() => {
+            const send = document.querySelector("#ixc-send");
+            window.labels = [];
+            const changes = { subtree: true, characterData: true, childList: true };
+            new MutationObserver(() => labels.push(send.innerText)).observe(send, changes);
+        }"""
+    )
+    held = Held(user, CALLS, '"language":"zh"')
+    user.page.click('[data-language="zh"]')
+    held.wait()
+    user.page.click('[data-language="en"]')
+    held.let_go()
+    user.page.wait_for_function("() => labels.includes('发送') && labels.at(-1) === 'Send'")
 
 
 def test_an_image_that_never_reached_the_server_bars_the_way_to_none(visit, small_image):

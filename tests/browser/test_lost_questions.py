@@ -5,7 +5,7 @@ from __future__ import annotations
 import httpx
 
 from ixc.ui.app import _MAX_GRADIO_SESSIONS
-from tests.browser.conftest import Held, Visitor
+from tests.browser.conftest import Held, Visitor, function_of
 
 LATE_END = """
 (() => {
@@ -169,8 +169,7 @@ def test_a_conversation_that_gradio_has_forgotten_goes_on(visit, app):
 
 def forget_conversations(url: str) -> None:
     """As many other sessions as Gradio keeps put out what it held for the open page."""
-    dependencies = httpx.get(f"{url}/config").json()["dependencies"]
-    undo = next(each["id"] for each in dependencies if "undo" in [event for _, event in each["targets"]])
+    undo = function_of("undo", url)
     with httpx.Client(base_url=url) as client:
         for number in range(_MAX_GRADIO_SESSIONS + 1):
             body = {"fn_index": undo, "data": [None, None], "session_hash": f"other-{number}"}
