@@ -61,12 +61,19 @@ class ModelStatus:
     """Why there is no model; or, when one is ready, why another could not take its place."""
     key: str = ""
     """What the setting calls it: a preset's name, a folder, a Hub repository."""
+    served_as: str = ""
+    """What the other server that runs it calls it, whatever the setting says."""
     layout: ImageLayout = DYNAMIC_PARTITION
     freed: FreedMemory | None = None
     coming: ComingModel | None = None
     """The model that will take this one's place when its files are here."""
     num_switches: int = 0
     """How often another model was chosen. A page that was opened after the last time has no need to hear what came of it."""
+
+    @property
+    def api_name(self) -> str:
+        """What callers of the API name it by, and what its answers are labelled with."""
+        return self.served_as or self.key or self.name
 
     def page_value(self) -> dict[str, object]:
         return {
@@ -315,6 +322,7 @@ class EngineProvider:
             device=engine.device_name,
             note=engine.limits_note,
             layout=engine.layout,
+            served_as=engine.served_as,
         )
         logger.info("model %s is ready on %s", engine.model_name, engine.device_name or "another server")
         return None

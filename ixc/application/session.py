@@ -130,13 +130,16 @@ class SessionStore:
             held = session.images.get(image_id) if session else None
             return held.preview if held else None
 
-    def begin_answer(self, session_id: str) -> StopFlag:
-        """Start the session's one answer. Raises EngineBusy while another is being written."""
+    def begin_answer(self, session_id: str, asked_id: str | None = None) -> StopFlag:
+        """Start the session's one answer, about the image ``asked_id``, which stays until its end.
+
+        Raises EngineBusy while another is being written.
+        """
         with self._lock:
             session = self._touch(session_id)
             if session.stop is not None:
                 raise EngineBusy("An answer is still being written; stop it or wait for its end.")
-            session.stop, session.asked_id = StopFlag(), session.current_id
+            session.stop, session.asked_id = StopFlag(), asked_id
             return session.stop
 
     def end_answer(self, session_id: str, stop: StopFlag) -> bool:

@@ -34,6 +34,8 @@ class ModelInfo:
     """Whether its training showed one image in each conversation: it is then told of no other."""
     max_context_tokens: int | None = None
     """Of prompt and answer together; None: not known."""
+    served_as: str = ""
+    """What the other server that runs it calls it; empty where it runs here."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,6 +181,10 @@ class ChatEngine(Protocol):
     def chat_format(self) -> ChatFormat:
         """How the model is prompted."""
         return self.info.chat_format
+
+    @property
+    def served_as(self) -> str:
+        return self.info.served_as
 
     @property
     def layout(self) -> ImageLayout:

@@ -112,6 +112,7 @@ def read_info(client: httpx2.Client, settings: Settings) -> ModelInfo | None:
             chat_format=LLAMA3_CHAT if layout.kind is LayoutKind.DUAL_PERSPECTIVE else XCOMPOSER2_CHAT,
             sees_one_image=_sees_one_image(own.get("sees_one_image"), name),
             max_context_tokens=_whole(own.get("max_context_tokens") or model.get("max_model_len")),
+            served_as=name,
         )
     except (ValueError, LookupError, TypeError, AttributeError) as error:
         raise CheckpointError(

@@ -119,6 +119,11 @@ class CacheStore:
         while sum(entry.num_bytes for entry in self._entries.values()) > self._max_bytes:
             self._entries.popitem(last=False)
         while len({session_id for session_id, _ in self._entries}) > self._limits.max_sessions:
-            first_session = next(iter(self._entries))[0]
-            for place in [place for place in self._entries if place[0] == first_session]:
+            idlest = self._idlest_session()
+            for place in [place for place in self._entries if place[0] == idlest]:
                 del self._entries[place]
+
+    def _idlest_session(self) -> str:
+        """The one whose newest entry is the oldest: entries of an image that was changed lie about in busy ones too."""
+        *_, idlest = dict.fromkeys(session_id for session_id, _ in reversed(self._entries))
+        return idlest

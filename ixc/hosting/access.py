@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import binascii
 import hmac
 import logging
 import os
@@ -95,7 +94,7 @@ def name_and_password(authorization: str) -> tuple[str, str]:
     if scheme.lower() == "basic":
         try:
             value = base64.b64decode(value, validate=True).decode()
-        except (binascii.Error, UnicodeDecodeError):
+        except ValueError:  # not base64, not UTF-8, or not even ASCII
             return "", ""
     elif scheme.lower() != "bearer":
         return "", ""

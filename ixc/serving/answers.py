@@ -104,10 +104,10 @@ class Answering:
         return await readers.run(caller, lambda: {image_id: image.decode() for image_id, image in images.items()})
 
     def check_model(self, named: str) -> None:
-        """Raises ModelNotFound unless ``named`` is what the model here is called, in the settings or on the screen."""
+        """Raises ModelNotFound unless ``named`` is what the model here is called, in the API's list or on the screen."""
         status = self.services.provider.status
-        if named not in (status.key, status.name):
-            raise ModelNotFound(named, status.key)
+        if named not in (status.api_name, status.name):
+            raise ModelNotFound(named, status.api_name)
 
     def pump(self, asked: ChatCompletion, request: Request | None, *, by_no_other: bool = False) -> EventPump:
         """Start the answer to what ``request`` asked. Conversations of different callers that begin alike stay apart.

@@ -118,7 +118,7 @@ class ImageTools:
         provider = self._services.provider
         parts = [{"type": "image_url", "image_url": {"url": image_url}}, {"type": "text", "text": question}]
         body = {
-            "model": provider.status.key or provider.status.name,
+            "model": provider.status.api_name,
             "messages": [{"role": "user", "content": parts}],
             "max_patches": max_patches,
             "max_tokens": max_tokens,

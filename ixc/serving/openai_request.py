@@ -36,6 +36,7 @@ _REFUSED_UNLESS: Mapping[str, tuple[Any, ...]] = {
     "top_k": (-1, 0),
     "min_p": (0,),
     "min_tokens": (0,),
+    "max_new_tokens": (),
     "ignore_eos": (False,),
     "stop_token_ids": ([],),
     "structured_outputs": ({},),
@@ -234,7 +235,11 @@ def _generation(body: Mapping[str, Any]) -> dict[str, Any]:
         kinds["max_new_tokens"] = ("max_tokens", int)
     named = {field: _number(body, name, kind, None) for field, (name, kind) in kinds.items()}
     given = {field: value for field, value in named.items() if value is not None}
-    GenerationSettings(**given)  # refuses what is out of range, whatever the model's own settings are
+    try:
+        GenerationSettings(**given)  # refuses what is out of range, whatever the model's own settings are
+    except SettingsError as error:
+        length, _ = kinds["max_new_tokens"]  # as the caller has called it
+        raise SettingsError(str(error).replace("max_new_tokens", length)) from None
     return given
 
 

@@ -77,7 +77,7 @@ class OpenAiCalls:
     def _model(self) -> dict[str, object]:
         status = self._services.provider.status
         return {
-            "id": status.key or status.name,
+            "id": status.api_name,
             "object": "model",
             "created": 0,
             "owned_by": "ixc",

@@ -229,7 +229,7 @@ class ChatHandlers:
                 self._view(session, asking),
                 model=self._services.provider.status.name,
             )
-            stop = services.store.begin_answer(session)
+            stop = services.store.begin_answer(session, asked.view.image_id if asked.view else None)
             ticket = services.line.enter(page_caller(request.username, getattr(request.client, "host", "")))
         except Exception as error:  # noqa: BLE001  every refusal becomes a sentence under the transcript
             if stop is not None:

@@ -135,7 +135,7 @@ def rng_image() -> DecodedImage:
 class QuietEngine:
     """What the provider asks of an engine, and nothing else."""
 
-    device_name, limits_note, default_system, layout = "a test", "", "", DYNAMIC_PARTITION
+    device_name, limits_note, default_system, served_as, layout = "a test", "", "", "", DYNAMIC_PARTITION
     is_away, failure = False, None
 
     def __init__(self, settings: Settings) -> None:

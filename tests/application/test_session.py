@@ -163,13 +163,26 @@ def test_the_image_of_a_question_that_waits_stays_while_others_are_opened():
     one = image(1, 500, 667)
     store = SessionStore(StoreLimits(max_bytes=int(1.5 * one.pixels_HWC.nbytes), max_images_per_session=1))
     asked = store.put_image("anna", one)
-    stop = store.begin_answer("anna")
+    stop = store.begin_answer("anna", one.image_id)
     store.put_image("anna", image(2, 500, 667))
     store.put_image("anna", image(3, 500, 667))
     assert set(store.images("anna")) == {one.image_id, image(3, 500, 667).image_id}
     store.end_answer("anna", stop)
     store.put_image("anna", image(4, 500, 667))
     assert store.preview(asked.token) is None
+
+
+def test_a_question_about_an_earlier_image_keeps_that_one_and_not_the_one_that_is_shown():
+    """As Retry and Edit ask it."""
+    one, two = image(1, 500, 667), image(2, 500, 667)
+    store = SessionStore(StoreLimits(max_bytes=int(2.5 * one.pixels_HWC.nbytes)))
+    store.put_image("anna", one)
+    store.put_image("anna", two)
+    store.begin_answer("anna", one.image_id)
+    store.put_image("ben", image(3, 500, 667))
+    assert set(store.images("anna")) == {one.image_id, two.image_id}  # what a page shows is kept too
+    store.put_image("anna", image(4, 500, 667))
+    assert set(store.images("anna")) == {one.image_id, image(4, 500, 667).image_id}
 
 
 def test_age_and_number_of_sessions_are_bounded():

@@ -80,6 +80,14 @@ def test_sessions_beyond_the_limit_go_whole(clock):
     assert store.get("a", "x") is None
 
 
+def test_the_session_that_goes_is_the_idlest_whatever_old_entries_another_has(clock):
+    """Who changed the image leaves the old one's entry behind, and may have asked a second ago."""
+    store = CacheStore(CacheLimits(max_sessions=3), clock)
+    for session, key in (("busy", "the image before"), ("idle", "x"), ("other", "x"), ("busy", "x"), ("new", "x")):
+        store.put(session, key, session, 1)
+    assert [store.get(session, "x") for session in ("busy", "idle", "other", "new")] == ["busy", None, "other", "new"]
+
+
 def test_room_is_made_by_what_was_used_longest_ago_but_not_by_ones_own(clock):
     store = CacheStore(CacheLimits(), clock)
     for session in "abc":

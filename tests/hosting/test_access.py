@@ -44,6 +44,7 @@ def basic(text: str) -> str:
         (basic("carol:correct horse"), False),
         (basic("alice"), False),
         ("Basic %%%", False),
+        ("Basic \xe9\xe9", False),
         ("Basic " + base64.b64encode(b"\xff\xfe").decode(), False),
         ("Digest alice:correct horse", False),
         ("", False),

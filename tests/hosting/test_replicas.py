@@ -45,7 +45,7 @@ class Replica:
         self.seen: list[Request] = []
         self.app = Starlette(
             routes=[
-                Route("/health", lambda _: JSONResponse({}, self.status)),
+                Route("/health", lambda _: JSONResponse({}, self.status, {"Set-Cookie": "who=a-check; Path=/"})),
                 Route("/v1/models", lambda _: JSONResponse({"data": [{"id": name}]}, headers={"X-Own": "kept"})),
                 Route("/v1/chat/completions", self.answer, methods=["POST"]),
             ]
@@ -60,7 +60,8 @@ class Replica:
         if body.get("slow"):
             await asyncio.Event().wait()
         if not body.get("stream"):
-            return JSONResponse({"name": self.name, "query": str(request.url.query)})
+            cookie = {"Set-Cookie": "who=somebody-before; Path=/"}
+            return JSONResponse({"name": self.name, "query": str(request.url.query)}, headers=cookie)
         return StreamingResponse(self._words(request, body), media_type="text/event-stream")
 
     async def _words(self, request: Request, body: dict) -> Iterator[str]:
@@ -137,10 +138,23 @@ def test_requests_and_answers_pass_unchanged_but_for_the_hop(proxy, replicas):
         assert first_bytes(proxy, b"GET " + outside + b" HTTP/1.1").startswith(b"HTTP/1.1 404")
 
 
-def first_bytes(proxy: httpx.Client, request: bytes) -> bytes:
+def test_nothing_is_added_to_a_request_not_even_anothers_cookie(proxy, replicas):
+    """What stands before a server may tell callers apart by cookies, and packs answers for who is said to unpack them."""
+    body = json.dumps(conversation(1)).encode()
+    for _ in range(2):
+        first_bytes(proxy, b"POST /v1/chat/completions HTTP/1.1\r\nContent-Length: %d" % len(body), body)
+    *_, seen = [request for replica in replicas.values() for request in replica.seen]
+    assert set(seen.headers) == {"host", "content-length", "x-forwarded-for", "accept-encoding"}
+    assert seen.headers["accept-encoding"] == "identity"
+    proxy.post("/v1/chat/completions", json=conversation(1), headers={"Accept-Encoding": "zstd", "Cookie": "own=1"})
+    *_, seen = [request for replica in replicas.values() for request in replica.seen]
+    assert (seen.headers["accept-encoding"], seen.headers["cookie"]) == ("zstd", "own=1")
+
+
+def first_bytes(proxy: httpx.Client, request: bytes, body: bytes = b"") -> bytes:
     """Of the answer to a request that no client would send."""
     with socket.create_connection((proxy.base_url.host, proxy.base_url.port), PATIENCE_S) as peer:
-        peer.sendall(request + b"\r\nHost: x\r\n\r\n")
+        peer.sendall(request + b"\r\nHost: x\r\n\r\n" + body)
         return peer.recv(100)
 
 

@@ -19,7 +19,7 @@ from tests.event_loops import run_apart
 class NineTiles:
     """What the provider asks of an engine whose checkpoint says HD-9."""
 
-    model_name, device_name, limits_note = "nine", "a test", ""
+    model_name, device_name, limits_note, served_as = "nine", "a test", "", ""
     default_generation, default_system, layout = None, "", EngineProvider(Settings()).layout
     is_away, failure, default_max_patches = False, None, 9
 

@@ -26,7 +26,7 @@ EMPTIED = [300, 0.0, 0.8, 1.005, 1, "", ""]
 class Polite:
     """What the provider asks of an engine whose checkpoint brings a system prompt and a length."""
 
-    model_name, device_name, limits_note = "polite", "a test", ""
+    model_name, device_name, limits_note, served_as = "polite", "a test", "", ""
     info = SimpleNamespace(sees_one_image=False)
     default_generation, default_system = GenerationSettings(max_new_tokens=300, do_sample=False), "Be kind."
     layout, is_away, failure, default_max_patches = EngineProvider(Settings()).layout, False, None, 9

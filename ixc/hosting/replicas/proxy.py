@@ -79,12 +79,15 @@ class ReplicaProxy:
         await _refusal(503, message, "no_replica")(request.scope, request.receive, send)
 
     def _forwarded(self, request: Request, body: bytes, address: str) -> httpx2.Request:
+        """What the caller sent, and nothing of the client's own: who did not ask for a packed answer gets a plain one."""
         headers = [(name, value) for name, value in request.headers.raw if name not in _OF_THE_CONNECTION]
         headers.append((b"x-forwarded-for", _host(request).encode()))
+        if "accept-encoding" not in request.headers:
+            headers.append((b"accept-encoding", b"identity"))
         path = request.scope.get("raw_path") or request.url.path.encode()
         query = request.scope.get("query_string") or b""
         target = address + (path + (b"?" + query if query else b"")).decode("ascii", "replace")
-        return self._client.build_request(request.method, target, headers=headers, content=body or None)
+        return httpx2.Request(request.method, target, headers=headers, content=body or None)
 
     async def _relay(self, answer: httpx2.Response, address: str, send: Send) -> None:
         """Returning without the end of the body, when the server is lost, makes uvicorn break the caller's connection off."""

@@ -9,6 +9,7 @@ import signal
 import socket
 import sys
 from collections.abc import AsyncIterator, Sequence
+from http.cookiejar import CookieJar, DefaultCookiePolicy
 
 import httpx2
 import uvicorn
@@ -47,6 +48,7 @@ def replica_app(
         # No limit here: each server has its own line. A connection that was closed to stop an answer is not used again.
         limits=httpx2.Limits(max_connections=None, max_keepalive_connections=0),
         trust_env=False,
+        cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),  # one caller's are nothing for the next, nor for a check
     )
     pool, rules = ReplicaPool(addresses, client), BodyRules.of(limits)
 

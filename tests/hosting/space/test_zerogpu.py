@@ -80,7 +80,7 @@ def test_the_page_offers_the_one_model_that_is_loaded(monkeypatch):
 
     def load(settings: Settings, *_: object, **__: object) -> object:
         loaded.append(settings)
-        figures = dict.fromkeys(("model_name", "device_name", "limits_note", "default_system"), "")
+        figures = dict.fromkeys(("model_name", "device_name", "limits_note", "default_system", "served_as"), "")
         return SimpleNamespace(**figures, layout=None, default_generation=GREEDY, is_away=False, failure=None)
 
     monkeypatch.setattr("ixc.hosting.space.zerogpu.load_zero_gpu_engine", load)
