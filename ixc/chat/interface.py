@@ -184,6 +184,7 @@ class ChatEngine(Protocol):
 
     @property
     def served_as(self) -> str:
+        """What the other server that runs it calls it; empty where it runs here."""
         return self.info.served_as
 
     @property

@@ -172,7 +172,7 @@ def test_the_image_of_a_question_that_waits_stays_while_others_are_opened():
     assert store.preview(asked.token) is None
 
 
-def test_a_question_about_an_earlier_image_keeps_that_one_and_not_the_one_that_is_shown():
+def test_a_question_about_an_earlier_image_keeps_that_one_till_its_end():
     """As Retry and Edit ask it."""
     one, two = image(1, 500, 667), image(2, 500, 667)
     store = SessionStore(StoreLimits(max_bytes=int(2.5 * one.pixels_HWC.nbytes)))
