@@ -12,9 +12,10 @@ import numpy as np
 from ixc.tiling import SizePx, plan_tiles
 from ixc.training.cells import LEGIBLE_PX
 from ixc.training.conversations import DOUBTFUL_PX, Asked, Paper, draw_paper, local_scale
+from ixc.training.fixed_answers import FIXED_ANSWERS
 from ixc.training.fonts import held_out_fonts, training_fonts
 from ixc.training.layout import Document
-from ixc.training.lessons import FIXED_ANSWERS, enlarge
+from ixc.training.lessons import enlarge
 from ixc.training.painting import paint_file
 from ixc.training.records import CHARTS
 from ixc.training.sheets import HELD_OUT_LAYOUTS, LAYOUTS

@@ -11,7 +11,7 @@ from ixc.training.attention import Attended, watching
 from ixc.training.config import StageConfig
 from ixc.training.initial_language import binding_layer, pointing_layers
 from ixc.training.lessons import NO_LABEL
-from ixc.training.pointers import pointing_loss
+from ixc.training.pointers import NOWHERE, pointing_loss
 from ixc.training.tile_sense import TileSense, hidden_after
 from ixc.training.value_sense import ValueSense
 
@@ -50,9 +50,11 @@ def answer_loss(
     is_answer = batch["labels"][:, 1:] != NO_LABEL
     loss, metrics = _said(model.output(hidden_BSD[:, :-1][is_answer]).float(), batch)
     taught: list[tuple[float, Part]] = []
-    for layer in (early, late) if config.pointing_weight else ():
+    # What is found by way of something else cannot be known yet by the early layer: taught it, it guessed the column.
+    early_tokens = batch["pointed_tokens"].masked_fill(batch["naming_tokens"] != NOWHERE, NOWHERE)
+    for layer, tokens in ((early, early_tokens), (late, batch["pointed_tokens"])) if config.pointing_weight else ():
         if (attended := seen[layer]) is not None:
-            pointed = pointing_loss(attended, batch["pointed_tokens"], batch["pointed_heads"], batch["weights"])
+            pointed = pointing_loss(attended, tokens, batch["pointed_heads"], batch["weights"])
             taught.append((config.pointing_weight, _named(f"pointed_right_{layer}", *pointed)))
     for name, layer in (("bound", binding), ("naming", binding + 1)) if config.binding_weight else ():
         if (attended := seen[layer]) is not None:

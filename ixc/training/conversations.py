@@ -14,9 +14,10 @@ from ixc.tiling import SizePx, TilePlan, plan_tiles
 from ixc.training import asking
 from ixc.training.cells import LEGIBLE_PX, MARK_COLOURS, MARK_FORMS
 from ixc.training.charts import lay_out_chart
+from ixc.training.fixed_answers import kind_answer
 from ixc.training.fonts import FontFile
 from ixc.training.layout import Document, Figure, finish_for, lay_out_sign
-from ixc.training.records import CHARTS, KIND_NAMES, Question, Record, draw_chart, draw_fields, draw_notice, draw_table
+from ixc.training.records import CHARTS, Question, Record, draw_chart, draw_fields, draw_notice, draw_table
 from ixc.training.sheets import LAYOUTS, draw_style, lay_out_sheet
 from ixc.training.wording import Split
 
@@ -27,10 +28,11 @@ DOUBTFUL_PX = 0.8 * LEGIBLE_PX
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """A question about a document; ``lines`` are the indices of the lines it takes to answer."""
+    """A question about a document; ``lines`` and ``marks`` are the indices of the lines and shapes it takes to answer."""
 
     question: Question
     lines: tuple[int, ...]
+    marks: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,12 +51,13 @@ class Paper:
 
 @dataclass(frozen=True, slots=True)
 class Exchange:
-    """A question in words, its answer at one budget, its task, and the indices of the lines it is answered from."""
+    """A question in words, its answer at one budget, its task, and the indices of the lines and shapes it is answered from."""
 
     task: str
     question: str
     answer: str
     lines: tuple[int, ...] = ()
+    marks: tuple[int, ...] = ()
 
 
 def draw_paper(
@@ -63,7 +66,7 @@ def draw_paper(
     """A document of ``kind``, one of ``KINDS``."""
     if kind == "sign":
         document = lay_out_sign(rng, fonts, split)
-        questions = [Question("sign", asking.READ, document.text, ()), Question("kind", asking.KIND, _kind_answer(kind), ())]
+        questions = [Question("sign", asking.READ, document.text, ()), Question("kind", asking.KIND, kind_answer(kind), ())]
         return Paper(kind, document, tuple(Asked(question, (0,)) for question in questions))
     if kind == "photograph":
         document = _photograph(rng)
@@ -98,7 +101,8 @@ def converse(rng: np.random.Generator, paper: Paper, plan: TilePlan, max_turns: 
                 continue
             answer, task, lines = asking.too_small(budget_for(plan.original_px, smallest)), "too small", ()
             has_refused = True
-        exchanges.append(Exchange(task, asked.question.in_words(rng, is_first=not exchanges), answer, lines))
+        words = asked.question.in_words(rng, is_first=not exchanges)
+        exchanges.append(Exchange(task, words, answer, lines, asked.marks))
         if len(exchanges) == max_turns:
             break
     if exchanges and rng.random() < 0.04:
@@ -129,10 +133,6 @@ def _draw_record(rng: np.random.Generator, split: Split, kind: str) -> Record:
     return draw_fields(rng, split, kind)
 
 
-def _kind_answer(kind: str) -> str:
-    return f"This is {KIND_NAMES[kind]}."
-
-
 _PAINTS = {
     "red": (215, 35, 35),
     "green": (35, 150, 60),
@@ -160,22 +160,23 @@ def _draw_shapes(rng: np.random.Generator) -> Paper:
         figures.append(Figure(form, (left, top, left + side, top + side), paint, (colour, form)))
     background = tuple(int(v) for v in rng.integers(235, 256, 3))
     document = Document(size_px, background, (), "", finish=finish_for(rng, 20), figures=tuple(figures))
-    return Paper("shapes", document, tuple(Asked(question, ()) for question in _shape_questions(rng, figures)))
+    return Paper("shapes", document, tuple(_ask_about_shapes(rng, figures)))
 
 
-def _shape_questions(rng: np.random.Generator, figures: Sequence[Figure]) -> list[Question]:
+def _ask_about_shapes(rng: np.random.Generator, figures: Sequence[Figure]) -> list[Asked]:
     forms = [figure.mark[1] for figure in figures]
-    questions = [
-        Question("shapes", asking.COUNT, str(len(figures)), (), names={"name": "shapes"}),
-        Question("kind", asking.KIND, _kind_answer("shapes"), ()),
+    asked = [
+        Asked(Question("shapes", asking.COUNT, str(len(figures)), (), names={"name": "shapes"}), ()),
+        Asked(Question("kind", asking.KIND, kind_answer("shapes"), ()), ()),
     ]
     for form in sorted({*forms, str(rng.choice(MARK_FORMS))}):  # a set has another order in every process
-        questions.append(Question("shapes", asking.COUNT, str(forms.count(form)), (), names={"name": f"{form}s"}))
-    for figure in figures:
+        asked.append(Asked(Question("shapes", asking.COUNT, str(forms.count(form)), (), names={"name": f"{form}s"}), ()))
+    for index, figure in enumerate(figures):
         colour, form = figure.mark
         if forms.count(form) == 1:
-            questions.append(Question("shapes", asking.COLOUR, colour.capitalize(), (), names={"name": form}))
-    return questions
+            question = Question("shapes", asking.COLOUR, colour.capitalize(), (), names={"name": form})
+            asked.append(Asked(question, (), (index,)))
+    return asked
 
 
 def _photograph(rng: np.random.Generator) -> Document:

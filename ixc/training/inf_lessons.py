@@ -19,11 +19,11 @@ from ixc.training.asking import TOO_SMALL, TOO_SMALL_AT_336
 from ixc.training.cells import CELL_PX, HUGE_PX, LEGIBLE_PX, Glyphs, cell_slots, cell_targets
 from ixc.training.codebook import Codebook
 from ixc.training.conversations import DOUBTFUL_PX, Asked, Exchange, Paper, converse
+from ixc.training.fixed_answers import FIXED_ANSWERS
 from ixc.training.fonts import FontFile
 from ixc.training.kinds import KIND_SHARES
 from ixc.training.lessons import (
     ENOUGH_SHARE,
-    FIXED_ANSWERS,
     GREETING_SHARE,
     MAX_TURNS,
     NO_LABEL,

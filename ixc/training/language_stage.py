@@ -23,7 +23,7 @@ from ixc.training.lessons import MAX_DRAWS, Lesson, LessonIds, Row, collate, dra
 from ixc.training.pointers import NOWHERE, Places, visual_places
 from ixc.training.stages import Batch, Kit, bfloat16, generator_for
 
-LENGTHS = (0, 256, 384, 512, 640, 1100, 1850, 3200)
+LENGTHS = (0, 256, 384, 512, 640, 1100, 1850, 3200, 4200)
 """A batch holds lessons whose numbers of tokens lie between the same two of these; longer ones are left out."""
 
 

@@ -15,8 +15,9 @@ import torch
 from ixc.conversation import TURN_END, ImageView, build_prompt, render_chat
 from ixc.models.xcomposer2 import VisualSpans, XComposer2Processor
 from ixc.tiling import TilePlan, plan_tiles
-from ixc.training.bindings import Binding, bindings_of, bound_tokens, naming_tokens
+from ixc.training.bindings import Binding, bindings_of, bound_tokens, naming_tokens, ways_to
 from ixc.training.conversations import Exchange, Paper, budget_for, converse, draw_paper
+from ixc.training.fixed_answers import FIXED_ANSWERS, letter_weights
 from ixc.training.fonts import FontFile
 from ixc.training.kinds import KIND_SHARES
 from ixc.training.layout import Document
@@ -37,13 +38,14 @@ ENLARGED_SHARE, MOST_ENLARGED = 0.4, 3.2
 122 lessons at 9 tiles had a text too small for them, and nothing taught the model to ask for more."""
 MOST_PADDED = 1.7
 JUMP_WEIGHT = 3.0
-"""Weight of the characters that decide where to read: an answer's first, and those that stand elsewhere than the one before."""
+"""Weight of what decides where to read: an answer's first character, those that stand elsewhere than the one before, and what
+follows a text that is over."""
 ENOUGH_SHARE = 0.65
 """Share of lessons at a budget that is surely enough; at the others many a text is too small."""
 FIXED_SHARE = 0.15
 """Share of questions with fixed answers that are kept where looking up is to be learned."""
-FIXED_ANSWERS = ("kind", "absent", "too small", "photograph", "beyond")
-"""Tasks whose answers are one of a few sentences, learned long before any looking up."""
+MOST_SPACIOUS = 4
+"""Times as many patches as its text needs that a short lesson gets at most: larger text is read in the global view."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,8 +69,8 @@ def draw_lesson(
 ) -> Lesson:
     """A lesson at one of ``budgets``, mostly one at which the whole document can be read.
 
-    ``only_lookups``: always at the smallest of them, mostly without what is answered with a fixed sentence, and on no more
-    background than needed.
+    ``only_lookups``: always at one of these, mostly without what is answered with a fixed sentence, and on no more background
+    than needed.
     """
     if not only_lookups and rng.random() < GREETING_SHARE:
         return _greeting(rng)
@@ -77,7 +79,9 @@ def draw_lesson(
         size_px = paper.document.size_px
         needed = budget_for(size_px, paper.smallest_px, sorted(budgets))
         enough = [budget for budget in budgets if budget >= needed]
-        budget = needed if only_lookups else int(rng.choice(enough if rng.random() < ENOUGH_SHARE else budgets))
+        if only_lookups:
+            enough = [budget for budget in enough if budget <= MOST_SPACIOUS * needed] or [needed]
+        budget = int(rng.choice(enough if only_lookups or rng.random() < ENOUGH_SHARE else budgets))
         plan = plan_tiles(size_px, budget)
         exchanges = converse(rng, paper, plan, max_turns)
         if only_lookups:
@@ -145,12 +149,18 @@ def _as_wide_as(rng: np.random.Generator, paper: Paper, other: Document) -> Pape
 
 @dataclass(frozen=True, slots=True)
 class LessonIds:
-    """Token ids before the visual tokens and after them; for the latter the labels, and the document's characters they say."""
+    """Token ids before the visual tokens and after them; for the latter the labels, and the document's characters they say.
+
+    ``ways``: which of the lesson's bindings lead there (``bindings.ways_to``), none where empty. ``given_weights``: of the
+    labels that do not count as much as others do, else 0; none where empty.
+    """
 
     before: list[int]
     after: list[int]
     labels: list[int]
     glyphs: list[int]
+    ways: Sequence[int] = ()
+    given_weights: Sequence[float] = ()
 
     @classmethod
     def of(cls, lesson: Lesson, processor: XComposer2Processor) -> LessonIds:
@@ -159,18 +169,23 @@ class LessonIds:
         parts = build_prompt(processor.default_system, (), lesson.exchanges[0].question, view).parts
         before, *opening = (processor.encode_parts((part,), ()) for part in parts)
         after = list(opening[0]) if opening else []
-        labels, glyphs = [NO_LABEL] * len(after), [NOWHERE] * len(after)
+        labels, glyphs, ways, weights = ([fill] * len(after) for fill in (NO_LABEL, NOWHERE, NOWHERE, 0.0))
         for index, exchange in enumerate(lesson.exchanges):
             if index:
                 question = _encode("\n" + render_chat("", (), exchange.question), processor)
                 after += question
                 labels += [NO_LABEL] * len(question)
                 glyphs += [NOWHERE] * len(question)
+                ways += [NOWHERE] * len(question)
+                weights += [0.0] * len(question)
             answer = _encode(exchange.answer + TURN_END, processor)
             after += answer
             labels += answer
-            glyphs += _sources(lesson, exchange, len(answer))
-        return cls(before, after, labels, glyphs)
+            sources = _sources(lesson, exchange, len(answer))
+            glyphs += sources
+            ways += ways_to(lesson.bindings, exchange.task, sources)
+            weights += letter_weights(exchange.answer) if exchange.task in FIXED_ANSWERS else [0.0] * len(answer)
+        return cls(before, after, labels, glyphs, ways, weights)
 
     def num_tokens(self, num_visual: int) -> int:
         return len(self.before) + num_visual + len(self.after)
@@ -181,13 +196,21 @@ class LessonIds:
         is_first = (labels != NO_LABEL) & (np.append(NO_LABEL, labels[:-1]) == NO_LABEL)
         before = np.append(NOWHERE, glyphs[:-1])
         is_jump = (glyphs != NOWHERE) & ((before == NOWHERE) | (before != glyphs - 1))
-        return np.where(is_first | is_jump, JUMP_WEIGHT, 1.0).astype(np.float32)
+        is_over = (labels != NO_LABEL) & (glyphs == NOWHERE) & (before != NOWHERE)
+        weights = np.where(is_first | is_jump | is_over, JUMP_WEIGHT, 1.0).astype(np.float32)
+        given = np.array(self.given_weights or [0.0] * len(labels), np.float32)
+        return np.where(given > 0, given, weights)
 
 
 def _sources(lesson: Lesson, exchange: Exchange, num_tokens: int) -> list[int]:
-    """For every token of an answer the document's character it is read from; one token is one character, and the turn's end."""
+    """For every token of an answer the document's character it is read from; one token is one character, and the turn's end.
+
+    A colour's first letter is read from the shape, which the document counts after its characters.
+    """
     if lesson.document is None or exchange.task in FIXED_ANSWERS or num_tokens != len(exchange.answer) + 1:
         return [NOWHERE] * num_tokens
+    if exchange.marks:
+        return [len(lesson.document.characters()) + exchange.marks[0]] + [NOWHERE] * (num_tokens - 1)
     return [*answer_glyphs(exchange.answer, lesson.document, exchange.lines), NOWHERE]
 
 
@@ -241,7 +264,7 @@ def collate(rows: Sequence[Row], processor: XComposer2Processor) -> dict[str, ob
             for later, earlier, value in bound_tokens(row.bindings, row.places):
                 bound[index, start + later + 1] = start + earlier
                 values_at[index, start + later] = value
-            naming = naming_tokens(row.bindings, row.places, ids.glyphs)
+            naming = naming_tokens(row.bindings, row.places, ids.glyphs, ids.ways or [NOWHERE] * len(ids.glyphs))
             named[index, after] = torch.from_numpy(np.where(naming >= 0, start + naming, NOWHERE))
     return {
         "input_ids": input_ids,

@@ -71,7 +71,7 @@ def test_a_stage_of_ixc_nano_learns_the_same_there(tiny_config, tmp_path, name):
 
 def test_what_belongs_together_and_how_large_it_is_are_learned_the_same_there(tiny_config, tmp_path):
     """With the layers that it takes, and a few short lessons about charts, which have values."""
-    kinds = dict.fromkeys(KIND_SHARES, 0.0) | {"bar chart": 1.0}
+    kinds = dict.fromkeys(KIND_SHARES, 0.0) | {"line chart": 1.0}
     weights = {"pointing_weight": 0.5, "binding_weight": 0.5, "value_weight": 0.5, "kind_weights": kinds}
     language = dataclasses.replace(tiny_config.language, **weights, num_short_steps=4)
     model = {**tiny_config.model, "num_hidden_layers": binding_layer(PREPARED_DEPTH) + 2}

@@ -7,12 +7,14 @@ import pytest
 import torch
 
 from ixc.training.attention import Attended, fast_attention, watching
+from ixc.training.cells import MARK, MARK_COLOURS, MARK_FORMS
 from ixc.training.conversations import KINDS, draw_paper
+from ixc.training.fixed_answers import FIXED_ANSWERS
 from ixc.training.initial_language import pointing_layers
 from ixc.training.joint_stage import JointStage
 from ixc.training.language_stage import LanguageStage
 from ixc.training.layout import TextLine
-from ixc.training.lessons import FIXED_ANSWERS
+from ixc.training.lessons import NO_LABEL, LessonIds, draw_lesson
 from ixc.training.pointers import NOWHERE, answer_glyphs, pointing_loss
 from ixc.training.stages import Kit
 from ixc.training.wording import CHARACTERS, Split
@@ -70,6 +72,9 @@ def test_what_is_pointed_at_shows_what_is_said(kit, is_short):
             token, slot = batch["pointed_tokens"][row, position], batch["pointed_heads"][row, position]
             read = int(kit.codebook.logits(shown[row, token])[slot].argmax())
             piece = kit.processor.tokenizer.convert_ids_to_tokens(int(batch["labels"][row, position]))
+            if read >= MARK:  # a colour's first letter is read from the shape
+                assert piece == MARK_COLOURS[(read - MARK) // len(MARK_FORMS)][0].upper()
+                continue
             assert CHARACTERS[read - 1] == piece.replace("\u2581", " ")
             num += 1
     assert num > 50
@@ -155,3 +160,39 @@ def test_a_deeper_model_points_with_the_layers_that_did_so_before_it_was_deepene
     assert pointing_layers(6) == (2, 4)
     assert pointing_layers(8) == (3, 6)  # new: 1, before both, and 5, between them
     assert pointing_layers(12) == (4, 8)
+
+
+def test_the_early_layer_is_not_taught_to_look_where_something_else_leads(tiny_config, tmp_path):
+    """Oracle: with every pointed token reached by way of another, only the late layer has a figure."""
+    config = dataclasses.replace(tiny_config, model={**tiny_config.model, "num_hidden_layers": 6})
+    kit = Kit.make(config, tmp_path)
+    stage = LanguageStage(kit)
+    stage.config = dataclasses.replace(stage.config, pointing_weight=1.0)
+    batch = next(each for each in map(stage.make_batch, range(20)) if (each["pointed_tokens"] >= 0).any())
+    early, late = (f"pointed_right_{layer}" for layer in pointing_layers(6))
+    with fast_attention(kit.model.train()):
+        assert {early, late} <= set(stage.loss(batch)[1])
+        figures = set(stage.loss({**batch, "naming_tokens": batch["pointed_tokens"]})[1])
+    assert late in figures
+    assert early not in figures
+
+
+def test_a_colour_is_read_from_the_shape_that_has_it(kit):
+    """Oracle: the boxes of the shapes, in the document's pixels, and the place of the token pointed at."""
+    kinds = dict.fromkeys(KINDS, 0.0) | {"shapes": 1.0}
+    num = 0
+    for seed in range(20):
+        lesson = draw_lesson(np.random.default_rng([21, seed]), (), [4], kinds=kinds)
+        if lesson.document is None:
+            continue
+        figures = lesson.document.figures
+        for exchange in lesson.exchanges:
+            if exchange.task != "shapes" or exchange.answer.isdigit():
+                continue
+            ids = LessonIds.of(dataclasses.replace(lesson, exchanges=(exchange,)), kit.processor)
+            first, *others = (glyph for glyph, label in zip(ids.glyphs, ids.labels, strict=True) if label != NO_LABEL)
+            assert figures[first].mark[0].capitalize() == exchange.answer  # there is no text before the shapes
+            assert figures[first].mark[1] in exchange.question
+            assert set(others) == {NOWHERE}
+            num += 1
+    assert num > 10

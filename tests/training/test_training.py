@@ -17,6 +17,7 @@ from ixc.errors import CheckpointError, SettingsError
 from ixc.models.xcomposer2 import InternLM2Tokenizer, XComposer2ForCausalLM, XComposer2Processor
 from ixc.tiling import Grid
 from ixc.training import train
+from ixc.training.cells import HUGE_PX, LEGIBLE_PX, map_glyphs
 from ixc.training.checkpoints import load_checkpoint
 from ixc.training.codebook import CODE_RMS
 from ixc.training.config import load_config
@@ -105,19 +106,37 @@ def test_labels_fall_on_the_answers_and_their_ends(make_kit, fonts):
 
 
 def test_the_characters_that_decide_where_to_read_count_more(make_kit, fonts):
-    """Oracle: an answer's first character, and each that the document does not show right after the one before it."""
+    """Oracle: an answer's first character, each that the document does not show right after the one before it, and what follows
+
+    a text that is over. Fixed sentences have weights of their own (test_fixed_answers.py).
+    """
     kit = make_kit()
     lessons = [draw_lesson(np.random.default_rng([5, seed]), fonts, [4]) for seed in range(30)]
-    num_jumps = 0
+    num_jumps = num_over = 0
     for ids in (LessonIds.of(lesson, kit.processor) for lesson in lessons if lesson.document is not None):
         before = NO_LABEL, NOWHERE
-        for label, glyph, weight in zip(ids.labels, ids.glyphs, ids.weights(), strict=True):
+        for label, glyph, weight, given in zip(ids.labels, ids.glyphs, ids.weights(), ids.given_weights, strict=True):
             starts = label != NO_LABEL and before[0] == NO_LABEL
             jumps = glyph != NOWHERE and (before[1] == NOWHERE or before[1] + 1 != glyph)
-            assert weight == (JUMP_WEIGHT if starts or jumps else 1.0)
+            is_over = label != NO_LABEL and glyph == NOWHERE and before[1] != NOWHERE
+            assert weight == pytest.approx(given or (JUMP_WEIGHT if starts or jumps or is_over else 1.0))
             num_jumps += jumps and not starts
+            num_over += is_over
             before = label, glyph
     assert num_jumps > 20
+    assert num_over > 20
+
+
+def test_short_lessons_have_more_patches_than_needed_but_not_so_many_that_text_is_too_large_for_them(fonts):
+    """Oracle: the size of the smallest text in the tiles, in pixels."""
+    sizes, budgets = [], set()
+    for seed in range(60):
+        lesson = draw_lesson(np.random.default_rng([8, seed]), fonts, [1, 4, 16, 25], only_lookups=True, kinds={"table": 1.0})
+        sizes.append(map_glyphs(lesson.document.glyphs(), lesson.plan).sizes.min())
+        budgets.add(lesson.plan.max_patches)
+    assert len(budgets) > 1
+    assert min(sizes) >= LEGIBLE_PX
+    assert max(sizes) < HUGE_PX
 
 
 def test_joint_training_rehearses_codes_in_all_processes_at_once(tiny_config, fonts, tmp_path):
