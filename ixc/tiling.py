@@ -332,15 +332,18 @@ def scaling(scale_factor: float) -> Scaling:
 
 
 def suggest_max_patches(original_px: SizePx, limit: int = MAX_SLIDER_PATCHES) -> int:
-    """The smallest budget, at most ``limit``, at which the image is not shrunk; ``limit`` when every budget shrinks it.
+    """The smallest budget, at most ``limit``, at which the image is not shrunk; or where every one shrinks it, that cuts as
+
+    ``limit`` does.
 
     Raises ValueError for a limit that is no whole number or is below 1.
     """
     limit = whole_number(limit, "the limit")
     if limit < 1:
         raise ValueError(f"the limit must be at least 1, not {limit}")
-    for max_patches in range(1, limit + 1):
-        if not is_shrunk_at(original_px, max_patches):
+    grid = plan_tiles(original_px, limit).grid
+    for max_patches in range(1, limit):
+        if not is_shrunk_at(original_px, max_patches) or plan_tiles(original_px, max_patches).grid == grid:
             return max_patches
     return limit
 

@@ -101,7 +101,10 @@ def metrics_route(services: Services, pages: OpenPages, refusals: Refusals) -> R
     services.traffic.listen(AnswerMetrics(registry).observe)
 
     def serve(request: Request) -> Response:
-        encode, content_type = exposition.choose_encoder(request.headers.get("accept", ""))
+        try:
+            encode, content_type = exposition.choose_encoder(request.headers.get("accept", ""))
+        except TypeError:  # of a version that is no number
+            encode, content_type = exposition.choose_encoder("")
         return Response(encode(registry), headers={"Content-Type": content_type, "Cache-Control": "no-store"})
 
     return Route("/metrics", serve, methods=["GET"])

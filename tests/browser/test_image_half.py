@@ -95,7 +95,7 @@ def test_where_every_budget_shrinks_the_image_the_suggestion_says_so(visit, tmp_
     user.upload(path)
     assert user.page.locator("#ixc-suggested").inner_text() == "Suggested: 64\n9,469 tokens"
     title = user.page.get_attribute("#ixc-suggested", "title")
-    assert title == "Every budget shrinks this image; the largest shrinks it least: 9,469 visual tokens"
+    assert title == "Every budget shrinks this image; none shrinks it less: 9,469 visual tokens"
 
 
 def test_the_help_on_the_budget_stays_in_reach(visit, small_image):

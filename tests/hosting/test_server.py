@@ -197,6 +197,14 @@ def test_below_a_path_everything_is_guarded_as_without(below_a_path, prefix):
         assert time.monotonic() < deadline_s
 
 
+@pytest.mark.parametrize("accept", ["application/openmetrics-text; version=abc", "text/plain; version=abc", "a=b;;"])
+def test_metrics_come_in_their_plain_form_where_another_cannot_be_understood(below_a_path, accept):
+    response = httpx.get(f"{below_a_path.url}/metrics", headers={"Accept": accept})
+    assert response.status_code == 200
+    assert response.headers["content-type"].startswith("text/plain")
+    assert "ixc_open_pages" in {family.name for family in text_string_to_metric_families(response.text)}
+
+
 def metrics(app: AppProcess) -> dict[str, float]:
     """Samples by name and labels, read by Prometheus' own parser."""
     families = text_string_to_metric_families(httpx.get(f"{app.url}/metrics", headers={"Accept": "text/plain"}).text)
