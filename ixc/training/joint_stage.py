@@ -24,6 +24,7 @@ from ixc.training.optim import layerwise_decay
 from ixc.training.painting import paint
 from ixc.training.pointers import visual_places
 from ixc.training.stages import Batch, Kit, bfloat16, generator_for
+from ixc.training.tile_sense import tiles_of_tokens
 
 ONE_TILE = Grid(1, 1)
 
@@ -105,8 +106,9 @@ class JointStage:
     def _row(self, lesson: Lesson) -> Row:
         places = visual_places(lesson.document.glyphs(), lesson.plan, self._kit.config.num_slots)
         kept_N = kept_tokens(lesson.plan.grid, self.config.without)
-        ids, plan = LessonIds.of(lesson, self._kit.processor), None if self.config.without else lesson.plan
-        return Row(ids, int(kept_N.sum()), places_among(kept_N, places), plan, lesson.bindings)
+        tiles_N2 = None if self.config.without else tiles_of_tokens(lesson.plan)
+        ids = LessonIds.of(lesson, self._kit.processor)
+        return Row(ids, int(kept_N.sum()), places_among(kept_N, places), tiles_N2, lesson.bindings)
 
     def _picture(self, lesson: Lesson) -> tuple[np.ndarray, np.ndarray]:
         """The lesson's tiles [tiles, 3, 336, 336] and its views' targets."""

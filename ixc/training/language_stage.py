@@ -22,6 +22,7 @@ from ixc.training.fonts import FontFile, training_fonts
 from ixc.training.lessons import MAX_DRAWS, Lesson, LessonIds, Row, collate, draw_lesson
 from ixc.training.pointers import NOWHERE, Places, visual_places
 from ixc.training.stages import Batch, Kit, bfloat16, generator_for
+from ixc.training.tile_sense import tiles_of_tokens, tiles_of_written
 
 LENGTHS = (0, 256, 384, 512, 640, 1100, 1850, 3200, 4200)
 """A batch holds lessons whose numbers of tokens lie between the same two of these; longer ones are left out."""
@@ -56,12 +57,12 @@ class LanguageStage:
         for _ in range(MAX_DRAWS):
             lesson = draw_lesson(rng, self._fonts, self.config.budgets, only_lookups=is_short, kinds=self.config.kind_shares())
             ids = LessonIds.of(lesson, self._kit.processor)
-            codes, places = self._codes(rng, lesson, is_short)
+            codes, places, tiles_N2 = self._codes(rng, lesson, is_short)
             num_tokens = ids.num_tokens(len(codes))
             if not rows:  # the first one decides about the batch
                 shortest, longest = next(((a, b) for a, b in pairwise(LENGTHS) if num_tokens <= b), (0, 0))
             if shortest < num_tokens <= longest:
-                rows.append(Row(ids, len(codes), places, None if is_short else lesson.plan, lesson.bindings))
+                rows.append(Row(ids, len(codes), places, tiles_N2, lesson.bindings))
                 visual.append(codes)
                 if len(rows) >= self.config.tokens_per_batch // longest:
                     break
@@ -79,19 +80,21 @@ class LanguageStage:
             batch = {**batch, "spans": no_spans}
             return answer_loss(model, embeds_BSD, batch, self.config, self.extra)
 
-    def _codes(self, rng: np.random.Generator, lesson: Lesson, is_short: bool) -> tuple[Tensor, Places | None]:
-        """The lesson's visual tokens [N, D] and what stands in them.
+    def _codes(
+        self, rng: np.random.Generator, lesson: Lesson, is_short: bool
+    ) -> tuple[Tensor, Places | None, np.ndarray | None]:
+        """The lesson's visual tokens [N, D], what stands in them, and row and column of the tile that each lies in [N, 2].
 
         Of a short one the written part of the tiles only, without the global view.
         """
         if lesson.document is None:
-            return torch.zeros(0, self._kit.codebook.newline_D.numel()), None
+            return torch.zeros(0, self._kit.codebook.newline_D.numel()), None, None
         book, num_slots = self._kit.codebook, self._kit.config.num_slots
         glyphs, plan = lesson.document.glyphs(), lesson.plan
         if not is_short:
             views = self._misread(rng, view_targets(glyphs, plan, num_slots))
             codes = lay_out_tokens(book.embed(views), plan.grid, book.newline_D, book.separator_D)
-            return codes, visual_places(glyphs, plan, num_slots)
+            return codes, visual_places(glyphs, plan, num_slots), tiles_of_tokens(plan)
         rows, cols = plan.grid.rows * TOKENS_PER_SIDE, plan.grid.cols * TOKENS_PER_SIDE
         placed = map_glyphs(glyphs, plan)
         cells = self._misread(rng, cell_targets(placed, num_slots, rows, cols))
@@ -99,11 +102,12 @@ class LanguageStage:
         codes = book.embed(views).transpose(1, 2).reshape(rows, cols, -1)
         written = (cells > EMPTY).any(-1)
         if not written.any():
-            return codes[:0].flatten(0, 1), None
+            return codes[:0].flatten(0, 1), None, None
         first, last = _bounds(written.any(1))
         codes = codes[first : last + 1, : min(_bounds(written.any(0))[1] + 2, cols)]
         places = _cropped(*cell_slots(placed, num_slots, rows, cols), cols, first, codes.shape[1] + 1)
-        return torch.cat((codes, book.newline_D.expand(len(codes), 1, -1)), dim=1).flatten(0, 1), places
+        tiles_N2 = tiles_of_written(first, *codes.shape[:2])
+        return torch.cat((codes, book.newline_D.expand(len(codes), 1, -1)), dim=1).flatten(0, 1), places, tiles_N2
 
     def _misread(self, rng: np.random.Generator, targets: np.ndarray) -> Tensor:
         """Targets with some characters mistaken."""

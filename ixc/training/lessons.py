@@ -23,7 +23,7 @@ from ixc.training.kinds import KIND_SHARES
 from ixc.training.layout import Document
 from ixc.training.pointers import NOWHERE, Places, answer_glyphs
 from ixc.training.sheets import pad_to_aspect
-from ixc.training.tile_sense import UNKNOWN, tiles_of_tokens
+from ixc.training.tile_sense import UNKNOWN
 from ixc.training.value_sense import NO_VALUE
 from ixc.training.wording import GREETING_ANSWER, GREETINGS, Split
 
@@ -221,8 +221,8 @@ class Row:
     ids: LessonIds
     num_visual: int = 0
     places: Places | None = None
-    plan: TilePlan | None = None
-    """How the image is cut, where all of its tokens are there."""
+    tiles: np.ndarray | None = None
+    """Row and column of the tile that each visual token lies in, as ``tile_sense.tiles_of_tokens`` tells them, where known."""
     bindings: tuple[Binding, ...] = ()
 
 
@@ -255,8 +255,8 @@ def collate(rows: Sequence[Row], processor: XComposer2Processor) -> dict[str, ob
         labels[index, after] = torch.tensor(ids.labels)
         weights[index, after] = torch.from_numpy(ids.weights())
         spans.append(((start, start + row.num_visual),) if row.num_visual else ())
-        if row.plan is not None:
-            tiles_at[index, start : start + row.num_visual] = torch.from_numpy(tiles_of_tokens(row.plan))
+        if row.tiles is not None:
+            tiles_at[index, start : start + row.num_visual] = torch.from_numpy(row.tiles)
         if row.places is not None:
             places = row.places.of(ids.glyphs)
             pointed_tokens[index, after] = torch.from_numpy(np.where(places.tokens >= 0, start + places.tokens, NOWHERE))

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ixc.tiling import TilePlan
+from ixc.tiling import TOKENS_PER_SIDE, TilePlan
 
 MOST = 8
 """Rows and columns of tiles beyond this many count as the last one."""
@@ -34,6 +34,17 @@ def tiles_of_tokens(plan: TilePlan) -> np.ndarray:
         for tokens in plan.tile_token_ranges(tile):
             tiles_N2[tokens] = place
     return tiles_N2
+
+
+def tiles_of_written(first_row: int, num_rows: int, num_cols: int) -> np.ndarray:
+    """The same of some rows of all tiles' tokens, cut off after ``num_cols`` and ended by newlines: int64 [N, 2].
+
+    Rows of tiles are counted from the first one shown: how many there were above it cannot be seen.
+    """
+    rows_N, cols_N = np.divmod(np.arange(num_rows * (num_cols + 1)), num_cols + 1)
+    rows_N = (first_row + rows_N) // TOKENS_PER_SIDE - first_row // TOKENS_PER_SIDE
+    tiles_N2 = np.minimum(np.stack((rows_N, cols_N // TOKENS_PER_SIDE), axis=1), MOST - 1)
+    return np.where((cols_N == num_cols)[:, None], UNKNOWN, tiles_N2)
 
 
 class TileSense(nn.Module):

@@ -13,7 +13,7 @@ from ixc.tiling import TILE_PX, SizePx, plan_tiles
 from ixc.training.joint_stage import JointStage
 from ixc.training.language_stage import LanguageStage
 from ixc.training.stages import Kit
-from ixc.training.tile_sense import MOST, UNKNOWN, TileSense, hidden_after, tiles_of_tokens
+from ixc.training.tile_sense import MOST, UNKNOWN, TileSense, hidden_after, tiles_of_tokens, tiles_of_written
 
 
 @given(st.integers(40, 900), st.integers(40, 900), st.sampled_from([1, 2, 4, 9, 16, 25]))
@@ -40,6 +40,40 @@ def test_every_token_of_a_tile_has_a_place():
     known = {tuple(place): count for place, count in zip(places.tolist(), counts.tolist(), strict=True)}
     assert known.pop((UNKNOWN, UNKNOWN)) == plan.num_visual_tokens - 144 * plan.num_tiles
     assert known == {divmod(tile, plan.grid.cols): 144 for tile in range(plan.num_tiles)}
+
+
+@given(st.integers(0, 40), st.integers(1, 40), st.integers(1, 120))
+def test_of_a_part_the_tiles_are_counted_from_its_first_row(first_row, num_rows, num_cols):
+    """Oracle: token by token, with a new row after each newline."""
+    expected, row, col = [], first_row, 0
+    for _ in range(num_rows * (num_cols + 1)):
+        is_newline = col == num_cols
+        expected.append([UNKNOWN] * 2 if is_newline else [min(row // 12 - first_row // 12, 7), min(col // 12, 7)])
+        row, col = (row + 1, 0) if is_newline else (row, col + 1)
+    assert tiles_of_written(first_row, num_rows, num_cols).tolist() == expected
+
+
+def test_a_short_lesson_s_tokens_know_the_tiles_that_their_places_belong_to(tiny_config, tmp_path):
+    """Oracle: the codes tell a token's place in its tile; in a row the tile is the next one wherever the places begin anew."""
+    language = dataclasses.replace(tiny_config.language, noise=0.0, num_short_steps=9, budgets=(1, 4, 9), tokens_per_batch=4096)
+    model = {**tiny_config.model, "hidden_size": 192}
+    kit = Kit.make(dataclasses.replace(tiny_config, language=language, model=model), tmp_path)
+    book, widest = kit.codebook, 0
+    places = book.embed(torch.zeros(1, 12, 12, 3, dtype=torch.long))[0]  # empty cells differ by their places alone
+    for batch in map(LanguageStage(kit).make_batch, range(6)):
+        is_visual = batch["input_ids"] == kit.processor.image_token_id
+        tiles, codes = batch["tiles_at"][is_visual].tolist(), batch["visual"]
+        tile, before = 0, -1
+        for (_, col), code in zip(tiles, codes, strict=True):
+            if torch.allclose(code, book.newline_D):
+                assert col == UNKNOWN
+                tile, before = 0, -1
+            elif (nearest := (places - code).square().sum(-1)).min() < 1e-6:
+                place = int(nearest.argmin()) % 12
+                tile, before = tile + (place <= before), place
+                assert col == tile
+                widest = max(widest, tile)
+    assert widest >= 1
 
 
 def test_the_loss_is_that_of_naming_row_and_column():
@@ -73,7 +107,6 @@ def test_the_layer_s_output_is_watched_only_inside(make_kit):
 
 @pytest.mark.parametrize("stage_class", [LanguageStage, JointStage])
 def test_both_stages_teach_it(tiny_config, tmp_path, stage_class):
-    """Of a language lesson all tokens are there only when it is not a short one."""
     language = dataclasses.replace(tiny_config.language, num_short_steps=0, short_share=0.0, tile_weight=0.5)
     joint = dataclasses.replace(tiny_config.joint, tile_weight=0.5, budgets=(4,))
     kit = Kit.make(dataclasses.replace(tiny_config, language=language, joint=joint), tmp_path)
