@@ -106,9 +106,9 @@ class JointStage:
     def _row(self, lesson: Lesson) -> Row:
         places = visual_places(lesson.document.glyphs(), lesson.plan, self._kit.config.num_slots)
         kept_N = kept_tokens(lesson.plan.grid, self.config.without)
-        tiles_N2 = None if self.config.without else tiles_of_tokens(lesson.plan)
+        tiles_N3 = None if self.config.without else tiles_of_tokens(lesson.plan)
         ids = LessonIds.of(lesson, self._kit.processor)
-        return Row(ids, int(kept_N.sum()), places_among(kept_N, places), tiles_N2, lesson.bindings)
+        return Row(ids, int(kept_N.sum()), places_among(kept_N, places), tiles_N3, lesson.bindings)
 
     def _picture(self, lesson: Lesson) -> tuple[np.ndarray, np.ndarray]:
         """The lesson's tiles [tiles, 3, 336, 336] and its views' targets."""

@@ -57,12 +57,12 @@ class LanguageStage:
         for _ in range(MAX_DRAWS):
             lesson = draw_lesson(rng, self._fonts, self.config.budgets, only_lookups=is_short, kinds=self.config.kind_shares())
             ids = LessonIds.of(lesson, self._kit.processor)
-            codes, places, tiles_N2 = self._codes(rng, lesson, is_short)
+            codes, places, tiles_N3 = self._codes(rng, lesson, is_short)
             num_tokens = ids.num_tokens(len(codes))
             if not rows:  # the first one decides about the batch
                 shortest, longest = next(((a, b) for a, b in pairwise(LENGTHS) if num_tokens <= b), (0, 0))
             if shortest < num_tokens <= longest:
-                rows.append(Row(ids, len(codes), places, tiles_N2, lesson.bindings))
+                rows.append(Row(ids, len(codes), places, tiles_N3, lesson.bindings))
                 visual.append(codes)
                 if len(rows) >= self.config.tokens_per_batch // longest:
                     break
@@ -83,7 +83,7 @@ class LanguageStage:
     def _codes(
         self, rng: np.random.Generator, lesson: Lesson, is_short: bool
     ) -> tuple[Tensor, Places | None, np.ndarray | None]:
-        """The lesson's visual tokens [N, D], what stands in them, and row and column of the tile that each lies in [N, 2].
+        """The lesson's visual tokens [N, D], what stands in them, and where each stands [N, 3].
 
         Of a short one the written part of the tiles only, without the global view.
         """
@@ -106,8 +106,8 @@ class LanguageStage:
         first, last = _bounds(written.any(1))
         codes = codes[first : last + 1, : min(_bounds(written.any(0))[1] + 2, cols)]
         places = _cropped(*cell_slots(placed, num_slots, rows, cols), cols, first, codes.shape[1] + 1)
-        tiles_N2 = tiles_of_written(first, *codes.shape[:2])
-        return torch.cat((codes, book.newline_D.expand(len(codes), 1, -1)), dim=1).flatten(0, 1), places, tiles_N2
+        tiles_N3 = tiles_of_written(first, *codes.shape[:2])
+        return torch.cat((codes, book.newline_D.expand(len(codes), 1, -1)), dim=1).flatten(0, 1), places, tiles_N3
 
     def _misread(self, rng: np.random.Generator, targets: np.ndarray) -> Tensor:
         """Targets with some characters mistaken."""

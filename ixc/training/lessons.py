@@ -23,7 +23,7 @@ from ixc.training.kinds import KIND_SHARES
 from ixc.training.layout import Document
 from ixc.training.pointers import NOWHERE, Places, answer_glyphs
 from ixc.training.sheets import pad_to_aspect
-from ixc.training.tile_sense import UNKNOWN
+from ixc.training.tile_sense import UNKNOWN, only_with_text
 from ixc.training.value_sense import NO_VALUE
 from ixc.training.wording import GREETING_ANSWER, GREETINGS, Split
 
@@ -222,7 +222,7 @@ class Row:
     num_visual: int = 0
     places: Places | None = None
     tiles: np.ndarray | None = None
-    """Row and column of the tile that each visual token lies in, as ``tile_sense.tiles_of_tokens`` tells them, where known."""
+    """Where each visual token stands, as ``tile_sense.tiles_of_tokens`` tells it, where all of them are there."""
     bindings: tuple[Binding, ...] = ()
 
 
@@ -234,7 +234,7 @@ def collate(rows: Sequence[Row], processor: XComposer2Processor) -> dict[str, ob
     """Ids, labels and their weights [B, S], padded on the right; the visual spans; and for every label the position in the
 
     sequence that shows what it says, ``pointed_tokens``, with the slot there, ``pointed_heads``: [B, S], else NOWHERE. Also for
-    every visual token the row and column of its tile, ``tiles_at`` [B, S, 2], else UNKNOWN; the position of the token that one
+    every visual token with text where it stands, ``tiles_at`` [B, S, 3], else UNKNOWN; the position of the token that one
     belongs to, ``bound_tokens`` [B, S], which like the pointed ones stands one later, and of what names that which an answer
     goes on to, ``naming_tokens`` [B, S], else NOWHERE; and the value told at a token, ``values_at`` [B, S].
     No attention mask is needed: padding comes last and attention is causal.
@@ -243,7 +243,7 @@ def collate(rows: Sequence[Row], processor: XComposer2Processor) -> dict[str, ob
     input_ids = torch.full((len(rows), length), processor.tokenizer.pad_token_id)
     labels, pointed_tokens, pointed_heads = (torch.full((len(rows), length), fill) for fill in (NO_LABEL, NOWHERE, NOWHERE))
     weights = torch.zeros(len(rows), length)
-    tiles_at = torch.full((len(rows), length, 2), UNKNOWN)
+    tiles_at = torch.full((len(rows), length, 3), UNKNOWN)
     bound, named = torch.full((len(rows), length), NOWHERE), torch.full((len(rows), length), NOWHERE)
     values_at = torch.full((len(rows), length), NO_VALUE)
     spans = []
@@ -255,10 +255,11 @@ def collate(rows: Sequence[Row], processor: XComposer2Processor) -> dict[str, ob
         labels[index, after] = torch.tensor(ids.labels)
         weights[index, after] = torch.from_numpy(ids.weights())
         spans.append(((start, start + row.num_visual),) if row.num_visual else ())
-        if row.tiles is not None:
-            tiles_at[index, start : start + row.num_visual] = torch.from_numpy(row.tiles)
         if row.places is not None:
             places = row.places.of(ids.glyphs)
+            if row.tiles is not None:
+                tiles = only_with_text(row.tiles, row.places.tokens)
+                tiles_at[index, start : start + row.num_visual] = torch.from_numpy(tiles)
             pointed_tokens[index, after] = torch.from_numpy(np.where(places.tokens >= 0, start + places.tokens, NOWHERE))
             pointed_heads[index, after] = torch.from_numpy(places.slots)
             for later, earlier, value in bound_tokens(row.bindings, row.places):
