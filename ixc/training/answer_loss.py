@@ -19,6 +19,10 @@ Part = tuple[Tensor, dict[str, float]]
 """A loss and its figures for the log."""
 
 
+SENSES_LR_SCALE = 10.0
+"""Of the learning rate: heads that start from nothing and know little for long teach little."""
+
+
 class Senses(nn.Module):
     """Heads that read off what the language model knows on the way; they train along and are thrown away."""
 

@@ -13,7 +13,7 @@ from ixc.imaging.resize import cut_tiles, resize_and_pad
 from ixc.models.xcomposer2.vision import make_views, normalise
 from ixc.tiling import Grid
 from ixc.training.ablation import kept_tokens, places_among
-from ixc.training.answer_loss import Senses, answer_loss
+from ixc.training.answer_loss import SENSES_LR_SCALE, Senses, answer_loss
 from ixc.training.cells import view_targets
 from ixc.training.checkpoints import load_result, weights_digest
 from ixc.training.fonts import FontFile, training_fonts
@@ -49,6 +49,8 @@ class JointStage:
         if name.startswith(EYES):
             num_layers = self._kit.model.config.vision_config.num_hidden_layers
             return self.config.vision_lr_scale * layerwise_decay(name, num_layers, self.config.vision_lr_decay)
+        if name.startswith("extra."):
+            return SENSES_LR_SCALE
         return 1.0 if "Plora" in name else self.config.language_lr_scale
 
     def make_batch(self, step: int) -> Batch:

@@ -15,7 +15,7 @@ from torch import Tensor
 from ixc.models.xcomposer2 import VisualSpans
 from ixc.models.xcomposer2.vision import lay_out_tokens
 from ixc.tiling import TOKENS_PER_SIDE
-from ixc.training.answer_loss import Senses, answer_loss
+from ixc.training.answer_loss import SENSES_LR_SCALE, Senses, answer_loss
 from ixc.training.cells import EMPTY, NUM_CHARACTER_CLASSES, cell_slots, cell_targets, map_glyphs, view_targets
 from ixc.training.codebook import CODE_RMS
 from ixc.training.fonts import FontFile, training_fonts
@@ -45,7 +45,9 @@ class LanguageStage:
 
     def learning_rate_scale(self, name: str) -> float:
         """Partial LoRA is for what the vision tower says; it waits for the joint stage."""
-        return 1.0 if name.startswith(("model.", "output.", "extra.")) and "Plora" not in name else 0.0
+        if name.startswith("extra."):
+            return SENSES_LR_SCALE
+        return 1.0 if name.startswith(("model.", "output.")) and "Plora" not in name else 0.0
 
     def make_batch(self, step: int) -> Batch:
         """As many lessons of about one length as ``tokens_per_batch`` allows; ids, labels and ``visual`` [tokens, D]."""

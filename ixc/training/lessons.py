@@ -37,9 +37,9 @@ ENLARGED_SHARE, MOST_ENLARGED = 0.4, 3.2
 """Share of the sheets that lie on more background than they need, and how many times as wide it gets at most. At 2.2 none of
 122 lessons at 9 tiles had a text too small for them, and nothing taught the model to ask for more."""
 MOST_PADDED = 1.7
-JUMP_WEIGHT = 3.0
+JUMP_WEIGHT, FOUND_WEIGHT = 3.0, 8.0
 """Weight of what decides where to read: an answer's first character, those that stand elsewhere than the one before, and what
-follows a text that is over."""
+follows a text that is over; and of what is found by way of something else, which most often goes wrong and is rare."""
 ENOUGH_SHARE = 0.65
 """Share of lessons at a budget that is surely enough; at the others many a text is too small."""
 FIXED_SHARE = 0.15
@@ -198,6 +198,8 @@ class LessonIds:
         is_jump = (glyphs != NOWHERE) & ((before == NOWHERE) | (before != glyphs - 1))
         is_over = (labels != NO_LABEL) & (glyphs == NOWHERE) & (before != NOWHERE)
         weights = np.where(is_first | is_jump | is_over, JUMP_WEIGHT, 1.0).astype(np.float32)
+        if self.ways:
+            weights[np.array(self.ways) != NOWHERE] = FOUND_WEIGHT
         given = np.array(self.given_weights or [0.0] * len(labels), np.float32)
         return np.where(given > 0, given, weights)
 

@@ -28,7 +28,7 @@ from ixc.training.initial_language import LOOKS_BACK
 from ixc.training.joint_stage import JointStage, ReadingStage, join_parts
 from ixc.training.kinds import KIND_SHARES
 from ixc.training.language_stage import LanguageStage
-from ixc.training.lessons import JUMP_WEIGHT, NO_LABEL, LessonIds, draw_lesson, draw_training_paper
+from ixc.training.lessons import FOUND_WEIGHT, JUMP_WEIGHT, NO_LABEL, LessonIds, draw_lesson, draw_training_paper
 from ixc.training.loop import train_stage
 from ixc.training.pointers import NOWHERE
 from ixc.training.stages import Kit
@@ -108,14 +108,18 @@ def test_labels_fall_on_the_answers_and_their_ends(make_kit, fonts):
 def test_the_characters_that_decide_where_to_read_count_more(make_kit, fonts):
     """Oracle: an answer's first character, each that the document does not show right after the one before it, and what follows
 
-    a text that is over. Fixed sentences have weights of their own (test_fixed_answers.py).
+    a text that is over; what is found by way of something else most. Fixed sentences have weights of their own
+    (test_fixed_answers.py).
     """
     kit = make_kit()
     lessons = [draw_lesson(np.random.default_rng([5, seed]), fonts, [4]) for seed in range(30)]
     num_jumps = num_over = 0
     for ids in (LessonIds.of(lesson, kit.processor) for lesson in lessons if lesson.document is not None):
         before = NO_LABEL, NOWHERE
-        for label, glyph, weight, given in zip(ids.labels, ids.glyphs, ids.weights(), ids.given_weights, strict=True):
+        given_weights = [
+            FOUND_WEIGHT if way != NOWHERE else given for way, given in zip(ids.ways, ids.given_weights, strict=True)
+        ]
+        for label, glyph, weight, given in zip(ids.labels, ids.glyphs, ids.weights(), given_weights, strict=True):
             starts = label != NO_LABEL and before[0] == NO_LABEL
             jumps = glyph != NOWHERE and (before[1] == NOWHERE or before[1] + 1 != glyph)
             is_over = label != NO_LABEL and glyph == NOWHERE and before[1] != NOWHERE
