@@ -77,9 +77,11 @@ def bound_tokens(bindings: Sequence[Binding], places: Places) -> Iterator[tuple[
 def ways_to(bindings: Sequence[Binding], task: str, glyphs: Sequence[int]) -> list[int]:
     """For every token of an answer, which says the character ``glyphs`` names or none, the index of the pair that leads to it.
 
-    To the first character of a text that does not stand beside its name, and to that of the highest or lowest's name; else, and
-    wherever the line just said goes on, NOWHERE.
+    To the first character of a text that was asked for and does not stand beside its name, and to that of the highest or
+    lowest's name; else, and wherever the line just said goes on, NOWHERE. In a row that is read the next cell is near.
     """
+    if task == "table row":
+        return [NOWHERE] * len(glyphs)
     ways = {each.first: index for index, each in enumerate(bindings) if not each.is_beside}
     if task == "chart extreme":
         ways |= {each.name: index for index, each in enumerate(bindings)}

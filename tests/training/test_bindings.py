@@ -125,6 +125,7 @@ def test_an_answer_that_goes_on_to_a_text_looks_at_what_names_it():
 
 def test_beside_its_name_a_text_is_found_without_a_detour():
     assert ways_to([Binding(3, 1, 0, 1, is_beside=True)], "table cell", [0, 1, 3]) == [NOWHERE] * 3
+    assert ways_to([Binding(3, 1, 0, 1)], "table row", [0, 1, 3]) == [NOWHERE] * 3  # beside the cell before
 
 
 def test_before_the_highest_is_named_its_value_is_looked_at_where_it_is_known():
