@@ -332,9 +332,9 @@ def scaling(scale_factor: float) -> Scaling:
 
 
 def suggest_max_patches(original_px: SizePx, limit: int = MAX_SLIDER_PATCHES) -> int:
-    """The smallest budget, at most ``limit``, at which the image is not shrunk; or where every one shrinks it, that cuts as
+    """The smallest budget, at most ``limit``, at which the image is not shrunk; where all shrink it, the smallest that cuts
 
-    ``limit`` does.
+    as ``limit`` does.
 
     Raises ValueError for a limit that is no whole number or is below 1.
     """

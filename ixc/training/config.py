@@ -25,7 +25,7 @@ class StageConfig:
     """What every stage has. Learning rates are peaks; ``num_threads`` 0 takes all cores, or its share beside other processes.
 
     ``pointing_weight``: how much it counts that heads look at the characters that an answer is read from, and
-    ``tile_weight``: that the model knows in which tile a visual token lies (no answers, no use); ``binding_weight``: that it
+    ``tile_weight``: that the model knows where a token with text stands (no answers, no use); ``binding_weight``: that it
     finds out which heading a cell belongs to and which name a value; and ``value_weight``: that it knows how large that is.
     """
 

@@ -224,7 +224,7 @@ class Row:
     num_visual: int = 0
     places: Places | None = None
     tiles: np.ndarray | None = None
-    """Where each visual token stands, as ``tile_sense.tiles_of_tokens`` tells it, where all of them are there."""
+    """Where each visual token stands, as ``tile_sense.tiles_of_tokens`` tells it, where that is taught: int64 [N, 3]."""
     bindings: tuple[Binding, ...] = ()
 
 
