@@ -174,10 +174,12 @@ def test_nobody_else_sees_what_a_tab_kept(visit, app):
     user.page.evaluate(
         "for (const name of ['pagehide', 'visibilitychange']) window.addEventListener(name, () => { "
         "const kept = JSON.parse(sessionStorage.getItem('ixc-kept')); "
+        "if (kept) sessionStorage.setItem('test-kept', '1'); "
         "sessionStorage.setItem('ixc-kept', JSON.stringify({ ...kept, user: 'anna' })); })"
     )
     user.page.reload()  # and now nobody is logged in
     user.page.wait_for_selector(".ixc-example")
     assert questions(user) == []
+    assert user.page.evaluate("sessionStorage.getItem('test-kept')") == "1"  # there was something, under that name
     assert user.page.evaluate(KEPT) is None
     user.forget_what_broke_off()

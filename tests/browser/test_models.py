@@ -30,12 +30,26 @@ COLOURS = [
 
 
 @pytest.fixture(scope="module")
-def many_models(tmp_path_factory, chat_checkpoint, browser_type_launch_args) -> Iterator[AppProcess]:
-    """Starts with a folder that says how it cuts but holds no weights; four others can be chosen."""
+def dual(tmp_path_factory) -> Path:
+    """A folder that says how it cuts but holds no weights."""
+    folder = tmp_path_factory.mktemp("weightless") / "dual"
+    folder.mkdir()
+    (folder / "config.json").write_text('{"model_type": "llava_llama"}')
+    return folder
+
+
+@pytest.fixture(scope="module")
+def without_weights(dual, browser_type_launch_args) -> Iterator[AppProcess]:
+    """No test of it chooses a model."""
+    with AppProcess({"IXC_MODEL": str(dual)}) as running:
+        assert running.wait_for_model() == "failed"
+        yield running
+
+
+@pytest.fixture(scope="module")
+def many_models(tmp_path_factory, dual, chat_checkpoint, browser_type_launch_args) -> Iterator[AppProcess]:
+    """Starts without weights; four models can be chosen."""
     folder = tmp_path_factory.mktemp("models")
-    dual = folder / "dual"
-    dual.mkdir()
-    (dual / "config.json").write_text('{"model_type": "llava_llama"}')
     single = write_chat_checkpoint(folder / "single", reference=VL_REFERENCE)
     tiled = folder / "tiled"
     tiled.symlink_to(chat_checkpoint)
@@ -80,8 +94,8 @@ def choose_model(user, name: str) -> None:
     user.page.click("#ixc-settings-button")
 
 
-def test_the_dual_perspective_is_seen_before_any_weights(visit, many_models, nine_colours):
-    user = visit(many_models.url)
+def test_the_dual_perspective_is_seen_before_any_weights(visit, without_weights, nine_colours):
+    user = visit(without_weights.url)
     user.upload(nine_colours)
     user.page.wait_for_selector(".ixc-dual:not([hidden])")
     user.page.wait_for_function(  # drawn: a moment after the picture is there
@@ -111,10 +125,10 @@ def test_the_dual_perspective_is_seen_before_any_weights(visit, many_models, nin
     check_both_themes_and_a_phone(user)
 
 
-def test_the_dual_perspective_is_that_of_the_new_picture(visit, many_models, nine_colours, tmp_path):
+def test_the_dual_perspective_is_that_of_the_new_picture(visit, without_weights, nine_colours, tmp_path):
     plain = tmp_path / "plain.png"
     Image.new("RGB", (900, 900), (10, 200, 90)).save(plain)
-    user = visit(many_models.url)
+    user = visit(without_weights.url)
     user.upload(nine_colours)
     user.page.wait_for_function("() => document.querySelector('#ixc-picture').complete")
     held = Held(user, "**/pictures/*")

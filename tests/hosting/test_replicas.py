@@ -43,14 +43,19 @@ class Replica:
         self.name, self.status = name, 200
         self.left: queue.Queue[str] = queue.Queue()
         self.seen: list[Request] = []
+        self.checks: list[Request] = []
         self.app = Starlette(
             routes=[
-                Route("/health", lambda _: JSONResponse({}, self.status, {"Set-Cookie": "who=a-check; Path=/"})),
+                Route("/health", self.health),
                 Route("/v1/models", lambda _: JSONResponse({"data": [{"id": name}]}, headers={"X-Own": "kept"})),
                 Route("/v1/chat/completions", self.answer, methods=["POST"]),
             ]
         )
         self.server = serve(self.app)
+
+    def health(self, request: Request) -> JSONResponse:
+        self.checks.append(request)
+        return JSONResponse({}, self.status, {"Set-Cookie": "who=a-check; Path=/"})
 
     async def answer(self, request: Request):
         body = await request.json()
@@ -149,6 +154,15 @@ def test_nothing_is_added_to_a_request_not_even_anothers_cookie(proxy, replicas)
     proxy.post("/v1/chat/completions", json=conversation(1), headers={"Accept-Encoding": "zstd", "Cookie": "own=1"})
     *_, seen = [request for replica in replicas.values() for request in replica.seen]
     assert (seen.headers["accept-encoding"], seen.headers["cookie"]) == ("zstd", "own=1")
+
+
+def test_a_check_carries_no_cookie_of_a_caller_or_an_earlier_check(proxy, replicas):
+    for number in range(24):  # to both, each with the answer's cookie
+        ask(proxy, number)
+    before = {name: len(replica.checks) for name, replica in replicas.items()}
+    for name, replica in replicas.items():
+        wait_until(lambda name=name, replica=replica: len(replica.checks) > before[name] + 1, "another check")
+        assert [check for check in replica.checks if "cookie" in check.headers] == []
 
 
 def first_bytes(proxy: httpx.Client, request: bytes, body: bytes = b"") -> bytes:
