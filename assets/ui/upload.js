@@ -108,18 +108,24 @@
       add(file);
     });
 
+    let isCameraAsked = false; // whoever may use it is asked once, however often the button is pressed meanwhile
     async function openCamera() {
+      if (isCameraAsked) return;
+      isCameraAsked = true;
       let stream;
       try {
         stream = await navigator.mediaDevices.getUserMedia({ video: { width: { ideal: 3840 }, height: { ideal: 2160 } } });
       } catch {
         return fail({ code: "IxcError", detail: t("webcam.denied") });
+      } finally {
+        isCameraAsked = false;
       }
       const video = el("video", { autoplay: true, playsinline: true, muted: true });
       video.srcObject = stream;
+      const shoot = el("button", { type: "button", class: "ixc-button ixc-primary", text: t("webcam.take"), disabled: true, onclick: take });
+      video.addEventListener("loadeddata", () => { shoot.disabled = false; shoot.focus(); }); // there is nothing to take before
       const dialog = el("dialog", { class: "ixc-dialog", "aria-label": t("webcam.title") }, video,
-        el("div", { class: "ixc-row" },
-          el("button", { type: "button", class: "ixc-button ixc-primary", text: t("webcam.take"), onclick: take }),
+        el("div", { class: "ixc-row" }, shoot,
           el("button", { type: "button", class: "ixc-button", text: t("webcam.cancel"), onclick: () => dialog.close() })));
       dialog.addEventListener("close", () => { stream.getTracks().forEach((track) => track.stop()); dialog.remove(); });
       document.body.append(dialog);

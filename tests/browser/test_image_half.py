@@ -8,6 +8,7 @@ import time
 import httpx
 import pytest
 from PIL import Image, ImageDraw
+from playwright.sync_api import expect
 
 from tests.browser.conftest import TIMEOUT_MS
 
@@ -192,6 +193,24 @@ def test_the_camera_takes_a_picture(visit):
     user.page.wait_for_selector("#ixc-overlay svg")
     assert user.fact("size").startswith(f"{width} × ")
     assert user.page.locator(".ixc-dialog").count() == 0
+
+
+def test_a_camera_that_shows_nothing_yet_is_opened_once_and_takes_nothing(visit):
+    user = visit(
+        init_script="""navigator.mediaDevices.getUserMedia = () => new Promise((done) => {
+            window.numAsked = (window.numAsked ?? 0) + 1;
+            window.allow = () => done(new MediaStream());
+        })"""
+    )
+    user.page.dblclick("#ixc-camera")
+    user.page.evaluate("window.allow()")
+    take = user.page.get_by_role("button", name="Take the picture")
+    expect(take).to_be_disabled()
+    assert user.page.evaluate("window.numAsked") == 1
+    user.page.evaluate("document.querySelector('.ixc-dialog video').dispatchEvent(new Event('loadeddata'))")
+    expect(take).to_be_focused()
+    user.page.keyboard.press("Escape")
+    expect(user.page.locator(".ixc-dialog")).to_have_count(0)
 
 
 def test_a_very_tall_image_can_be_seen_and_zoomed(visit, tmp_path):
