@@ -244,6 +244,14 @@ def test_a_reader_that_goes_away_is_no_error(image):
     assert process.returncode == 141
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
+def test_an_output_without_room_is_said_in_one_line(image):
+    with Path("/dev/full").open("w") as full:
+        process = start("plan", image, "--json", stdout=full)
+    said = "ixc: The output could not be written: No space left on device; make room and start again.\n"
+    assert (process.communicate(timeout=60)[1], process.returncode) == (said, 1)
+
+
 def test_warnings_of_libraries_are_not_shown(tmp_path):
     path = tmp_path / "damaged.jpg"
     buffer = io.BytesIO()
@@ -329,6 +337,8 @@ def test_ask_finds_mistakes_before_it_loads_a_model(failure, monkeypatch, image,
 
 def test_ask_names_a_model_that_is_not_there(failure, image):
     assert "no-such-model" in failure("ask", image, "What?", "--model", "no-such-model")
+    assert failure("ask", image, "What?", "--model", "a" * 300).endswith("File name too long; give another folder.")
+    assert "cannot be looked for" in failure("ask", image, "What?", "--model", "~no-such-user/model")
 
 
 # --- ixc app ------------------------------------------------------------------------------------------------------------

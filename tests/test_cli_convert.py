@@ -81,6 +81,7 @@ def test_mistakes_are_found_before_anything_is_loaded_or_downloaded(failure, mon
     (tmp_path / "full" / "mine.txt").write_text("keep")
     assert failure(official, tmp_path / "full") == f"The folder {tmp_path / 'full'} is not empty; give a new one."
     assert failure(official, tmp_path / "full" / "mine.txt").endswith("mine.txt is a file; give a new folder.")
+    assert failure(official, tmp_path / ("a" * 300)).endswith("cannot be used: File name too long; give another folder.")
 
 
 def test_a_source_that_is_none(failure, tmp_path):

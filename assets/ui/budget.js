@@ -98,7 +98,7 @@
 
     ixc.replan = () => host.trigger("input");
     ixc.chosenBudget = () => host.props.value;
-    ixc.chooseBudget = set;
+    ixc.chooseBudget = (budget) => set(Math.min(budget || host.props.value, max)); // a page from before may have had more
     slider.addEventListener("input", () => set(Number(slider.value)));
     host.watch("value", () => { isChosen = true; show(); });
     hear("plan", show);

@@ -1,6 +1,6 @@
 // The layout explorer: one detail of the picture as each model gets it, beside what each spends on the whole image.
 (() => {
-  const { t, el, icon, hear, follow, standIn, formatCount, viewWords, errorSentence, serverUrl } = ixc;
+  const { t, el, icon, tell, hear, follow, standIn, passFocus, formatCount, viewWords, errorSentence, drawNotice, serverUrl } = ixc;
   const STEP = 0.02; // of the image, for one press of an arrow key
 
   ixc.compare = (element, host) => {
@@ -20,11 +20,11 @@
     const results = el("div", { class: "ixc-cmp-results" },
       el("div", { class: "ixc-card" }, el("h2", { "data-t": "compare.detail" }), patches, el("p", { class: "ixc-small", "data-t": "compare.note" })),
       el("div", { class: "ixc-card" }, el("h2", { "data-t": "compare.cost" }), table));
-    const notice = el("p", { class: "ixc-notice", role: "alert", hidden: true });
-    const empty = el("div", { class: "ixc-card ixc-cmp-empty" }, notice, el("h2", { "data-t": "compare.empty" }), el("p", { class: "ixc-small", "data-t": "compare.empty.help" }),
+    const notice = el("div", { class: "ixc-notice ixc-cmp-notice", role: "alert", hidden: true });
+    const empty = el("div", { class: "ixc-card ixc-cmp-empty" }, el("h2", { "data-t": "compare.empty" }), el("p", { class: "ixc-small", "data-t": "compare.empty.help" }),
       el("button", { type: "button", class: "ixc-button ixc-primary", "data-t": "compare.choose", onclick: () => ixc.showPane("image") }));
     const work = el("div", { class: "ixc-cmp", hidden: true }, finder, results);
-    element.append(empty, work);
+    element.append(notice, empty, work);
     ixc.translateTree(element);
     standIn(element, "compare");
 
@@ -90,7 +90,10 @@
     function drawBudgets() {
       const offered = [...new Set([...named, look.budget])].sort((a, b) => a - b);
       budgets.replaceChildren(...offered.map((budget) => el("button", { type: "button", class: "ixc-pill", text: String(budget),
-        "aria-pressed": String(budget === look.budget), onclick: () => { ask({ budget }); drawBudgets(); } })));
+        "data-budget": budget, "aria-pressed": String(budget === look.budget), onclick: () => {
+          ask({ budget });
+          passFocus(budgets, drawBudgets, () => budgets.querySelector(`[data-budget="${budget}"]`));
+        } })));
     }
 
     // --- results ------------------------------------------------------------------------------------------------
@@ -149,8 +152,10 @@
       if (look.x == null) [look.x, look.y] = value.place;
       const [left, top, right, bottom] = value.rect;
       zoomLabel.textContent = t("compare.size", { width: right - left, height: bottom - top });
-      zoomButtons[0].disabled = look.zoom === zooms[zooms.length - 1];
-      zoomButtons[1].disabled = look.zoom === zooms[0];
+      passFocus(finder, () => {
+        zoomButtons[0].disabled = look.zoom === zooms[zooms.length - 1];
+        zoomButtons[1].disabled = look.zoom === zooms[0];
+      }, () => zoomButtons.find((button) => !button.disabled));
       placeBox(look);
       drawPatches();
       drawTable();
@@ -168,10 +173,7 @@
       frame.style.setProperty("--ratio", image.width / image.height);
       ask();
     });
-    hear("notice", (message) => {
-      notice.hidden = !message;
-      notice.textContent = message ? errorSentence(message) : "";
-    });
+    hear("notice", (message) => drawNotice(notice, message, () => tell("notice", null), () => document.querySelector("#ixc-tab-compare")));
     // The slider's budget is the one to start from; here it can be changed without touching the conversation's.
     hear("plan", (plan) => {
       if (plan?.plan.kind !== "dynamic_partition" || plan.plan.budget === sliders) return;

@@ -1,6 +1,6 @@
 // The field for the question. What is sent there is sent once, and leaves the field when its answer begins; nothing else does.
 (() => {
-  const { el, hear, questionField, isComposing } = ixc;
+  const { el, tell, hear, questionField, isComposing } = ixc;
   const UNHEARD_MS = 15_000;
   let sentAt = -Infinity; // of a question of which nothing was heard yet: not even that it waits
   let offered = ""; // what the page itself has put into the field
@@ -10,6 +10,7 @@
   // True for whoever may send a question now and then does. A second click comes as soon as the first was made, and its request
   // possibly when a short answer to the first is over: the server could not tell it from a question asked again.
   ixc.maySend = () => {
+    if (ixc.isOpening()) { tell("held-back", true); return false; } // it is about an image that is not there yet
     if (performance.now() - sentAt < UNHEARD_MS || ixc.isBusy()) return false; // one that nobody hears of bars the way for no longer
     sentAt = performance.now();
     return true;

@@ -141,6 +141,14 @@ window.ixc = (() => {
     return t(key in strings.en ? key : "error.IxcError", { detail: message.detail ?? "", ...message });
   }
 
+  // An error as a bar with a button that takes it away by `dismiss()`; the focus goes to `heir()` then.
+  function drawNotice(notice, message, dismiss, heir) {
+    notice.hidden = !message;
+    if (!message) return notice.replaceChildren();
+    notice.replaceChildren(el("p", { text: errorSentence(message) }), el("button", { type: "button", class: "ixc-tool",
+      "aria-label": t("error.dismiss"), onclick: () => passFocus(notice, dismiss, heir) }, icon("close")));
+  }
+
   // What a model's server says about it is English. Known models' sentences have a translation, and those about unknown ones.
   const OF_UNKNOWN = ["model.unknown", "model.remote"];
   const modelNote = (model) => {
@@ -159,7 +167,7 @@ window.ixc = (() => {
   const formatCount = (n) => Math.round(n).toLocaleString("en-US");
 
   return {
-    t, tell, hear, el, standIn, passFocus, questionField, isComposing, icon, translateTree, setLanguage, follow, errorSentence, modelNote, viewWords, serverUrl, formatBytes, formatCount, store, readStored,
+    t, tell, hear, el, standIn, passFocus, questionField, isComposing, icon, translateTree, setLanguage, follow, errorSentence, drawNotice, modelNote, viewWords, serverUrl, formatBytes, formatCount, store, readStored,
     get language() { return language; },
     last: (topic) => last[topic],
   };

@@ -5,7 +5,7 @@
   const MAX_DEPTH = 8; // of lists and quotations in each other; what is deeper is flattened
   const ITEM = /^(\s*)(?:([-*+])|(\d{1,9})[.)])(?:\s+(.*))?$/; // indentation, bullet or number, words
   const QUOTED = /^\s{0,3}>(?!=|\s*[-+$€£¥]?\s*[\d.,]+\s*%?\s*$) ?/; // "> 100" alone is an amount
-  const STARTS = /^\s*(`{3,}|~{3,}|#{1,6}\s|[-*+]\s|\d{1,9}[.)]\s)/;
+  const STARTS = /^\s*(`{3,}(?!.*`)|~{3,}|#{1,6}\s|[-*+]\s|\d{1,9}[.)]\s)/;
   const isStart = (line) => STARTS.test(line) || QUOTED.test(line);
   const isBlank = (line) => !line.trim();
   const widthOf = (line) => line.length - line.trimStart().length;
@@ -23,7 +23,7 @@
     return root;
 
     function fence() {
-      const open = lines[at].match(/^(\s*)(`{3,}|~{3,})\s*([\w+-]*)/);
+      const open = lines[at].match(/^(\s*)(`{3,}(?!.*`)|~{3,})/) // with a backtick after them they are code in a line;
       if (!open) return null;
       const body = [];
       at += 1;
@@ -97,7 +97,7 @@
       const body = own.map((each) => each.slice(inner));
       at = end;
       if (depth >= MAX_DEPTH) return inline(el("li"), [first, ...body].map((each) => each.trim()).filter(Boolean).join("\n"));
-      if (QUOTED.test(first) || /^(`{3,}|~{3,})/.test(first)) return el("li", {}, blocks([first, ...body], depth + 1));
+      if (QUOTED.test(first) || /^(`{3,}(?!.*`)|~{3,})/.test(first)) return el("li", {}, blocks([first, ...body], depth + 1));
       const words = [first];
       while (body.length && !isBlank(body[0]) && !isStart(body[0]) && !body[0].includes("|")) words.push(body.shift());
       return el("li", {}, ...inline(el("li"), words.join("\n")).childNodes, blocks(body, depth + 1));

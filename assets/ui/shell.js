@@ -59,7 +59,7 @@
       if (model.coming) notes.ready = () => t("model.coming.long", { model: model.name, coming: model.coming.name });
       note.textContent = (notes[model.phase] ?? (() => ixc.modelNote(model)))();
       if (!note.textContent) toggleNote(false);
-      else note.append(el("button", { type: "button", class: "ixc-button ixc-choose-model", id: "ixc-choose-model", text: t("model.choose"), onclick: chooseModel }));
+      else if (model.choices > 1) note.append(el("button", { type: "button", class: "ixc-button ixc-choose-model", id: "ixc-choose-model", text: t("model.choose"), onclick: chooseModel }));
     })();
 
     function chooseModel() {

@@ -1,6 +1,6 @@
 // The picture with the plan laid over it. The picture is fetched once; a slider move replaces only the SVG above it.
 (() => {
-  const { t, el, icon, hear, tell, follow, standIn, passFocus, questionField, errorSentence, formatCount } = ixc;
+  const { t, el, icon, hear, tell, follow, standIn, passFocus, questionField, drawNotice, formatCount } = ixc;
   const LAYERS = ["tiles", "padding", "newlines", "tokens", "numbers"];
 
   ixc.stage = (element, host) => {
@@ -267,24 +267,16 @@
       Object.assign(tip.style, { left: `${left}px`, top: `${top}px` });
     }
 
-    function showNotice(message) {
-      notice.hidden = !message;
-      if (!message) return notice.replaceChildren();
-      notice.replaceChildren(el("p", { text: errorSentence(message) }),
-        el("button", { type: "button", class: "ixc-tool", "aria-label": t("error.dismiss"),
-          onclick: () => passFocus(notice, () => tell("notice", null), fileButton) }, icon("close")));
-    }
-
     const fileButton = () => document.querySelector(image ? "#ixc-replace" : "#ixc-choose");
 
-    hear("notice", showNotice);
+    hear("notice", (message) => drawNotice(notice, message, () => tell("notice", null), fileButton));
     hear("plan", (value) => { data = value; drawPlan(); });
     new ResizeObserver(layout).observe(view);
 
     const show = follow(host, ({ image: next, error, question, number }) => {
       const isNew = number !== answered;
       answered = number;
-      passFocus(element, () => showImage(next, isNew ? error : ixc.last("notice")), fileButton);
+      passFocus(element.closest("#ixc-image-pane"), () => showImage(next, isNew ? error : ixc.last("notice")), fileButton);
       if (!isNew) return; // the language was changed
       if (question) ixc.offerQuestion(question);
       ixc.imageAnswered();

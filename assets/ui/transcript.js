@@ -1,7 +1,7 @@
 // The conversation. Each exchange keeps its DOM while it does not change, so that streaming moves nothing but the new text.
 (() => {
   const KEPT = "ixc-kept"; // what a tab keeps while its page is loaded again
-  const { t, el, icon, hear, follow, standIn, passFocus, questionField, isComposing, errorSentence, formatBytes, formatCount, renderMarkdown, viewWords, notesBefore, askedImage } = ixc;
+  const { t, el, icon, hear, follow, standIn, passFocus, questionField, isComposing, errorSentence, drawNotice, formatBytes, formatCount, renderMarkdown, viewWords, notesBefore, askedImage } = ixc;
 
   ixc.transcript = (element, host) => {
     const exporter = menu("chat.export", "download", [["markdown", "chat.export.markdown"], ["json", "chat.export.json"]], (format) =>
@@ -93,7 +93,7 @@
 
     function copyAction(text) {
       const button = action("copy", "chat.copy", async () => {
-        await copy(text);
+        if (!await copy(text)) return;
         button.replaceChildren(icon("check"));
         button.setAttribute("aria-label", t("chat.copied"));
         setTimeout(() => { button.replaceChildren(icon("copy")); button.setAttribute("aria-label", t("chat.copy")); }, 1500);
@@ -103,14 +103,17 @@
 
     async function copy(text) {
       if (navigator.clipboard?.writeText) {
-        try { return await navigator.clipboard.writeText(text); } catch { /* pages without https may not */ }
+        try { await navigator.clipboard.writeText(text); return true; } catch { /* pages without https may not */ }
       }
       const area = el("textarea", { class: "ixc-offscreen" });
       area.value = text;
+      const before = document.activeElement;
       document.body.append(area);
       area.select();
-      document.execCommand("copy");
+      const isCopied = document.execCommand("copy");
       area.remove();
+      before?.focus({ preventScroll: true });
+      return isCopied;
     }
 
     function statsText({ stats, reason, view }) {
@@ -256,22 +259,23 @@
     }
 
     function showNotice(error) {
-      notice.hidden = !error;
       notice.dataset.code = error?.code ?? "";
-      if (error) {
-        notice.replaceChildren(el("p", { text: errorSentence(error) }), el("button", { type: "button", class: "ixc-tool",
-          "aria-label": t("error.dismiss"), onclick: () => passFocus(notice, () => { notice.hidden = true; }, questionField) }, icon("close")));
-      }
+      drawNotice(notice, error, () => { notice.hidden = true; }, questionField);
     }
 
-    // What the next question will use, when that differs from the last one.
+    // What the next question will use, when that differs from the last one; or what it waits for.
     function showPending() {
+      if (ixc.last("held-back") && ixc.isOpening()) { showNote(t("chat.note.opening"), true); return; }
       const plan = ixc.last("image") ? ixc.last("plan") : null;
       const model = ixc.last("model");
       const full = value.live ? null : fullNote(plan?.room, model);
       const note = value.live ? null : [pendingNote(plan && { image: plan.imageId, ...plan.plan }, model), full].filter(Boolean).join(t("chat.note.between"));
+      showNote(note, Boolean(full));
+    }
+
+    function showNote(note, isWarning) {
       pending.hidden = !note;
-      pending.classList.toggle("ixc-warning", Boolean(full));
+      pending.classList.toggle("ixc-warning", isWarning);
       if (note && pending.textContent !== note) pending.textContent = note;
       if (note && follows) scrollDown();
     }
@@ -313,6 +317,7 @@
     new ResizeObserver(() => { if (follows) scrollDown(); }).observe(scroller);
 
     hear("plan", showPending);
+    hear("held-back", showPending);
     hear("image", (image) => {
       if (image && ["PageReloaded", "ImageGone"].includes(notice.dataset.code)) notice.hidden = true; // there is one again
       showPending();

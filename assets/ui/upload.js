@@ -1,6 +1,6 @@
 // How an image gets in: choose, drop, paste or photograph. One path for all of them, with its progress and its errors.
 (() => {
-  const { t, el, icon, tell, hear, follow } = ixc;
+  const { t, el, icon, tell, hear, follow, passFocus } = ixc;
   // What a server says by its status, our own or a proxy before it. Another one is not foreseen.
   const REFUSALS = { 401: "LoginEnded", 408: "UploadTooSlow", 413: "UploadRefusedAsLarge", 500: "UploadRefused", 503: "UploadsWait", 507: "UploadRefused" };
   const NOBODY_ANSWERS = ["502", "504"]; // says a proxy whose app is down
@@ -13,18 +13,23 @@
   }
 
   // One image is opened at a time. Of those asked for meanwhile the last one is next, be it a file or an example.
+  const UNANSWERED_MS = 30_000;
   let isOpening = false;
   let next = null;
+  let askedAt = null; // when the server was asked to open it; null while its file is on the way
 
   function openImage(open) {
     if (isOpening) { next = open; return; }
     isOpening = true;
     document.body.dataset.opening = "true";
+    askedAt = performance.now();
     tell("notice", null);
     open();
   }
 
   ixc.openImage = openImage;
+  // Whether a question that is sent now might be answered without the image that it is about.
+  ixc.isOpening = () => isOpening && (askedAt == null || performance.now() - askedAt < UNANSWERED_MS);
 
   // The server answers every image, good or bad, through the stage.
   ixc.imageAnswered = () => {
@@ -32,6 +37,7 @@
     isOpening = false;
     document.body.dataset.opening = "false";
     tell("opening", "");
+    tell("held-back", false);
     const open = next;
     next = null;
     if (open) openImage(open);
@@ -70,9 +76,11 @@
 
     async function send(file) {
       tell("opening", t("drop.decoding"));
+      askedAt = null;
       try {
         const { path } = await host.upload(file);
         host.props.value = { path, orig_name: file.name, meta: { _type: "gradio.FileData" } };
+        askedAt = performance.now();
         host.trigger("upload");
       } catch (error) {
         fail(uploadFailure(error));
@@ -80,7 +88,19 @@
       }
     }
 
-    function fail(message) { tell("notice", message); }
+    function fail(message) {
+      tell("notice", message);
+      showWhy();
+    }
+
+    // Why an image cannot be opened is said beside the image, and in Compare. A file can be dropped or pasted anywhere.
+    function showWhy() {
+      const { pane } = document.body.dataset;
+      if (!["chat", "evidence"].includes(pane)) return;
+      passFocus(document.querySelector(`#ixc-${pane}-pane`), () => ixc.showPane("image"), () => document.querySelector("#ixc-tab-image"));
+    }
+
+    hear("notice", (message) => { if (message && isOpening) showWhy(); });
 
     hear("opening", (text) => { status.textContent = text; });
 

@@ -8,6 +8,7 @@ away. Ctrl-C is how ``ixc app`` is ended, in order: its exit code is then 0.
 from __future__ import annotations
 
 import argparse
+import errno
 import io
 import logging
 import os
@@ -22,6 +23,8 @@ from ixc.settings import Settings
 
 _TALKATIVE_LIBRARIES = ("torchao", "torch.utils._pytree")
 """Where torchao is installed transformers imports it, and both then say things about CUDA files and enums."""
+
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 EXIT_ERROR, EXIT_INTERRUPTED, EXIT_BROKEN_PIPE = 1, 130, 141
 
@@ -46,10 +49,20 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED
     except BrokenPipeError:
-        # Python would flush stdout again at exit and complain; give it somewhere to flush to.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _drop_output()
         return EXIT_BROKEN_PIPE
+    except OSError as error:
+        if error.errno not in _NO_ROOM:
+            raise
+        _drop_output()
+        print(f"ixc: The output could not be written: {error.strerror}; make room and start again.", file=sys.stderr)
+        return EXIT_ERROR
     return 0
+
+
+def _drop_output() -> None:
+    """Python would flush stdout again at exit and complain; give it somewhere to flush to."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def build_parser() -> argparse.ArgumentParser:

@@ -56,7 +56,13 @@ def _download(repo_id: str, revision: str, status: StatusLine) -> Path:
 
 def _check_target(target: Path) -> None:
     """Before anything is downloaded."""
-    if target.exists() and not target.is_dir():
+    try:
+        is_there = target.exists()
+        is_file = is_there and not target.is_dir()
+        is_used = is_there and not is_file and any(target.iterdir())
+    except OSError as error:
+        raise CheckpointError(f"{target} cannot be used: {error.strerror or error}; give another folder.") from error
+    if is_file:
         raise CheckpointError(f"{target} is a file; give a new folder.")
-    if target.exists() and any(target.iterdir()):
+    if is_used:
         raise CheckpointError(f"The folder {target} is not empty; give a new one.")

@@ -87,8 +87,13 @@ def find_model(name: str) -> ModelPreset:
     for preset in PRESETS.values():
         if name in (preset.name, preset.source):
             return preset
-    folder = Path(name).expanduser()
-    if folder.is_dir():
+    try:
+        folder = Path(name).expanduser()
+        is_folder = folder.is_dir()
+    except (OSError, RuntimeError) as error:  # no permission to look there, longer than a name can be, nobody's home
+        reason = getattr(error, "strerror", None) or error
+        raise CheckpointError(f"The model {name!r} cannot be looked for: {reason}; give another folder.") from error
+    if is_folder:
         return ModelPreset(folder.name, folder.name, folder, UNKNOWN_NOTE, layout=read_layout(folder))
     if _REPOSITORY_ID.fullmatch(name):
         return ModelPreset(name, name, name, UNKNOWN_NOTE)

@@ -79,7 +79,7 @@ def _with_fences_closed(answer: str) -> str:
     """An answer that was cut within a block of code would make code of all that follows."""
     indent = is_open = ""
     for line in answer.splitlines():
-        found = re.match(r"( {0,3})(`{3,}|~{3,})(.*)", line)
+        found = re.match(r"( {0,3})(`{3,}(?!.*`)|~{3,})(.*)", line)
         if found is None:
             continue
         if not is_open:

@@ -33,10 +33,15 @@ def layout_header(services: Services) -> Widget:
 
 
 def _model_value(services: Services) -> dict[str, object]:
-    """The model's status, the budget that is its own, whether it is small, and whether it is told of one image at a time."""
+    """The model's status, its own budget, whether it is small, is told of one image at a time, and of how many one chooses."""
     engine, status = services.provider.engine, services.provider.status
     sees_one_image = engine is not None and engine.info.sees_one_image
-    more = {"budget": services.default_max_patches, "small": is_small(status.name), "oneImage": sees_one_image}
+    more = {
+        "budget": services.default_max_patches,
+        "small": is_small(status.name),
+        "oneImage": sees_one_image,
+        "choices": len(offered_models(services.settings)),
+    }
     return {**status.page_value(), **more}
 
 

@@ -349,7 +349,7 @@ def test_the_comparison_says_that_the_image_is_gone_and_takes_it_away(visit, wid
     user.page.focus("#ixc-cmp-box")
     user.page.keyboard.press("ArrowLeft")
     user.page.wait_for_selector(".ixc-cmp-empty")
-    assert user.page.locator(".ixc-cmp-empty .ixc-notice").inner_text() == GONE
+    assert user.page.locator("#ixc-compare .ixc-notice p").inner_text() == GONE
     assert not user.page.locator(".ixc-cmp-patches").is_visible()
     user.page.click("#ixc-tab-image")
     assert user.page.locator("#ixc-image-notice p").inner_text() == GONE

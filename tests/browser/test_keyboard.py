@@ -147,3 +147,34 @@ def test_escape_closes_what_is_small_before_it_stops_the_answer(asked):
     assert asked.page.evaluate(still_writes)
     press(asked, "#ixc-question textarea", "Escape")
     idle(asked, 3)
+
+
+def test_what_is_drawn_anew_or_switched_off_passes_the_focus_on(visit, wide_image):
+    user = visit()
+    with user.page.expect_file_chooser() as chooser:
+        press(user, "#ixc-choose")
+    chooser.value.set_files(wide_image)
+    user.page.wait_for_selector("#ixc-overlay svg")
+    expect(user.page.locator("#ixc-replace")).to_be_focused()
+    user.page.click("#ixc-tab-compare")
+    user.page.wait_for_selector(".ixc-cmp-patches figure")
+    press(user, "#ixc-compare .ixc-pill:text-is('55')")
+    expect(user.page.locator("#ixc-compare .ixc-pill:text-is('55')")).to_be_focused()
+    wider, closer = (
+        user.page.locator(f"#ixc-compare .ixc-cmp-zoom [data-t-label='compare.{way}']") for way in ("wider", "closer")
+    )
+    closer.focus()
+    while closer.is_enabled():
+        size = user.page.locator(".ixc-cmp-zoom .ixc-small").inner_text()
+        user.page.keyboard.press("Enter")
+        expect(user.page.locator(".ixc-cmp-zoom .ixc-small")).not_to_have_text(size)
+    expect(wider).to_be_focused()
+
+
+def test_a_copy_on_a_page_without_a_clipboard_keeps_the_focus(asked):
+    asked.page.evaluate("Object.defineProperty(navigator, 'clipboard', { value: undefined })")
+    asked.page.evaluate("document.execCommand = () => false")
+    press(asked, '.ixc-answered [data-action="copy"]')
+    copy = asked.page.locator('.ixc-answered [data-action="copy"]').first
+    expect(copy).to_be_focused()
+    expect(copy).to_have_attribute("aria-label", "Copy")  # nothing was

@@ -48,6 +48,17 @@ def test_words_never_become_markup(visit):
     assert user.page.locator("#ixc-page").is_visible()
 
 
+def test_code_in_a_line_that_begins_with_three_backticks_opens_no_block(visit):
+    user = visit()
+    html = user.page.evaluate(
+        "text => { const box = document.createElement('div'); box.append(ixc.renderMarkdown(text)); return box.innerHTML; }",
+        "Use this:\n```print(1)```\nDone, **really**.\n\n- ```a b```",
+    )
+    assert html == (
+        "<p>Use this:<br><code>print(1)</code><br>Done, <strong>really</strong>.</p><ul><li><code>a b</code></li></ul>"
+    )
+
+
 def test_markdown_shows_lists_tables_and_code(visit):
     user = visit()
     html = user.page.evaluate(

@@ -86,6 +86,13 @@ def test_what_a_model_downloads_is_said_in_the_pages_language(monkeypatch, tmp_p
     assert ([title for title, _ in chosen["choices"]], chosen["label"]) == (in_chinese, "模型")
 
 
+@pytest.mark.parametrize(("settings", "num"), [({}, 6), ({"models": "4khd-7b"}, 2), ({"host": "0.0.0.0"}, 1)])
+def test_a_page_knows_among_how_many_models_its_user_can_choose(settings, num):
+    provider = EngineProvider(Settings(**settings), lambda *_: Polite())
+    handlers = ModelHandlers(Services(provider.settings, provider, SessionStore(), WaitingLine(1)), len(UNTOUCHED))
+    assert handlers.load(PAGE, None, 9, None, *UNTOUCHED)[1]["choices"] == num
+
+
 def test_another_server_is_called_so_in_the_pages_language_until_its_model_is_known():
     provider = EngineProvider(Settings(backend="http://127.0.0.1:9"), lambda *_: Polite())
     with gr.Blocks():

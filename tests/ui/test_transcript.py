@@ -217,6 +217,7 @@ def test_a_seed_that_is_no_whole_number_is_refused(seed):
         ("````\n```\nstill", "````\n```\nstill\n````"),
         ("- one\n  ```\n  a", "- one\n  ```\n  a\n  ```"),
         ("`one`, ``` in a line", "`one`, ``` in a line"),
+        ("```print(1)```\nDone.", "```print(1)```\nDone."),
     ],
 )
 def test_a_block_of_code_that_was_cut_ends_with_its_answer(answer, closed):
