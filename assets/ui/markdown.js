@@ -23,7 +23,7 @@
     return root;
 
     function fence() {
-      const open = lines[at].match(/^(\s*)(`{3,}(?!.*`)|~{3,})/) // with a backtick after them they are code in a line;
+      const open = lines[at].match(/^(\s*)(`{3,}(?!.*`)|~{3,})/); // with a backtick after them they are code in a line
       if (!open) return null;
       const body = [];
       at += 1;

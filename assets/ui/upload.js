@@ -12,8 +12,9 @@
     return isOffline ? { code: "IxcError", detail: t("app.offline") } : { code: REFUSALS[status] ?? "Unexpected" };
   }
 
+  const UNANSWERED_MS = 30_000; // of an image that was asked for so long ago nothing more is to be waited for
+
   // One image is opened at a time. Of those asked for meanwhile the last one is next, be it a file or an example.
-  const UNANSWERED_MS = 30_000;
   let isOpening = false;
   let next = null;
   let askedAt = null; // when the server was asked to open it; null while its file is on the way
