@@ -63,6 +63,10 @@ class DeviceFailed(IxcError):
     """The GPU reported an error after which it does no more work for this process."""
 
 
+class GpuUnavailable(IxcError):
+    """ZeroGPU lent none: the quota is used up, all are taken, or the answer took too long."""
+
+
 class BackendFailed(IxcError):
     """The server that runs the model was lost, or refused; asking again may work."""
 

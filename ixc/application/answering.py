@@ -17,17 +17,22 @@ _LOOK_EVERY_S = 0.2
 
 
 def answer_events(
-    services: Services, ticket: Ticket, stop: StopFlag, build_request: Callable[[ChatEngine], ChatRequest]
+    services: Services,
+    ticket: Ticket,
+    stop: StopFlag,
+    build_request: Callable[[ChatEngine], ChatRequest],
+    as_shown: Callable[[Iterator[Event]], Iterator[Event]] = iter,
 ) -> Iterator[Event]:
     """The engine's events, after PrefillProgress of stage "line" (``num_total`` ahead) and "loading" (percent done).
 
     What the statistics say of waiting begins when ``ticket`` was taken.
 
     ``build_request`` is called with the model that will answer, once it is this question's turn: if one was chosen meanwhile,
-    another than when the question came. Raises IxcError, also what ``build_request`` raises; CheckpointError when no model
+    another than when the question came. ``as_shown`` makes of the events what the caller gets, before the answer is counted.
+    Raises IxcError, also what ``build_request`` raises; CheckpointError when no model
     could be loaded.
     """
-    return services.traffic.watch(_events(services, ticket, stop, build_request), stop)
+    return services.traffic.watch(as_shown(_events(services, ticket, stop, build_request)), stop)
 
 
 def _events(

@@ -38,7 +38,7 @@ class Traffic:
         self._changed = threading.Condition()
         self._running: set[StopFlag] = set()
         self._listeners: list[Callable[[AnswerEnd], None]] = []
-        self._is_stopping = False
+        self._is_stopping = self._has_ended_all = False
 
     @property
     def num_running(self) -> int:
@@ -55,11 +55,11 @@ class Traffic:
         self._listeners.append(on_end)
 
     def watch(self, events: Iterator[Event], stop: StopFlag) -> Iterator[Event]:
-        """``events`` as they are, counted. Raises AppStopping at the start or at the end when the app stops meanwhile."""
+        """``events`` as they are, counted. Raises AppStopping at the start once the app stops, or at an end it brought."""
         with self._counted(stop) as report:
             for event in events:
                 if isinstance(event, Finished):
-                    if self._is_stopping and event.reason is FinishReason.STOPPED:
+                    if self._has_ended_all and event.reason is FinishReason.STOPPED:
                         raise AppStopping(STOPPING_NOTICE)
                     report(str(event.reason), event.stats)
                 yield event
@@ -72,6 +72,7 @@ class Traffic:
     def end_all(self) -> None:
         """Stop every answer under way; whoever reads it is told why."""
         with self._changed:
+            self._has_ended_all = True
             for stop in self._running:
                 stop.set()
 

@@ -16,7 +16,7 @@ from ixc.chat.backend_watch import BackendWatch
 from ixc.chat.events import Event, Finished
 from ixc.chat.interface import ChatEngine, CostEstimate, ModelInfo
 from ixc.chat.remote_messages import OWN_FIELDS, VLLM_FIELD, encode_image, request_body
-from ixc.chat.remote_refusal import refusal_of
+from ixc.chat.remote_refusal import ASKS_FOR_KEY, refusal_of
 from ixc.chat.remote_stream import LOST_IN_MID_ANSWER, StreamReader, lines_of
 from ixc.chat.request import ChatRequest, StopFlag
 from ixc.chat.store import CacheStore
@@ -92,7 +92,7 @@ def read_info(client: httpx2.Client, settings: Settings) -> ModelInfo | None:
     """
     answer = client.get("models", timeout=_LIST_S)
     if answer.status_code in (401, 403):
-        raise SettingsError("The server asks for a key; set IXC_BACKEND_KEY.")
+        raise SettingsError(ASKS_FOR_KEY)
     if answer.status_code in _NOT_NOW:
         return None
     try:
@@ -231,7 +231,7 @@ class RemoteEngine(ChatEngine):
                 str(model["id"]),
                 request,
                 lambda image_id: self._image_url(request, image_id, stop),
-                says_system=bool(self.info.default_system),
+                self.info,
             )
             left_out = self._left_out
             while not stop.is_set:
@@ -276,6 +276,8 @@ class RemoteEngine(ChatEngine):
             answer = self._client.get("models", timeout=_LIST_S)
             if answer.status_code in _NOT_NOW:
                 raise BackendLost(_CANNOT_BE_REACHED)
+            if answer.status_code in (401, 403):
+                raise BackendFailed(ASKS_FOR_KEY)
             return _named_or_first(answer.json()["data"], self._settings.model)
         except httpx2.TransportError as error:
             raise BackendLost(_CANNOT_BE_REACHED) from error

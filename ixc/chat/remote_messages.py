@@ -9,6 +9,7 @@ from collections.abc import Callable
 import numpy as np
 from PIL import Image
 
+from ixc.chat.interface import ModelInfo
 from ixc.chat.request import ChatRequest
 from ixc.conversation import ImageView, Turn, place_views, whole_characters
 from ixc.errors import ImageError
@@ -36,8 +37,8 @@ def encode_image(pixels_HWC: np.ndarray) -> str:
     return f"data:image/{kind};base64," + base64.b64encode(buffer.getvalue()).decode()
 
 
-def request_body(model: str, request: ChatRequest, image_url: Callable[[str], str], *, says_system: bool) -> dict[str, object]:
-    """The JSON body of a streamed request. ``image_url`` gives the data: URL of an image id.
+def request_body(model: str, request: ChatRequest, image_url: Callable[[str], str], info: ModelInfo) -> dict[str, object]:
+    """The JSON body of a streamed request. ``image_url`` gives the data: URL of an image id; ``info`` is the server's model.
 
     The budget goes out twice: as ``max_patches``, this project's field, and as vLLM's ``mm_processor_kwargs``. One request has
     one budget: images of earlier turns are seen at the present one. Raises ImageError for an image that is no longer there.
@@ -47,7 +48,7 @@ def request_body(model: str, request: ChatRequest, image_url: Callable[[str], st
     if any(view.image_id not in request.images for group in groups.values() for view in group):
         raise ImageError("An image of this conversation is no longer here; upload it again or begin a new chat.")
     messages: list[dict[str, object]] = []
-    if request.system or says_system:
+    if request.system or info.default_system:
         messages.append({"role": "system", "content": whole_characters(request.system)})
     for index, turn in enumerate(asked):
         messages.append(
@@ -60,7 +61,7 @@ def request_body(model: str, request: ChatRequest, image_url: Callable[[str], st
         "messages": messages,
         "stream": True,
         "stream_options": {"include_usage": True},
-        **_sampling(request.generation),
+        **_sampling(request.generation, info.default_generation),
     }
     budget = request.view.max_patches if request.view else next((v.max_patches for g in groups.values() for v in g), None)
     if budget is not None:
@@ -75,8 +76,8 @@ def _content(text: str, views: tuple[ImageView, ...], image_url: Callable[[str],
     return [*images, {"type": "text", "text": text}]
 
 
-def _sampling(generation: GenerationSettings) -> dict[str, object]:
-    """OpenAI's names; what they lack goes by the names that this project and vLLM share."""
+def _sampling(generation: GenerationSettings, default: GenerationSettings) -> dict[str, object]:
+    """OpenAI's names; what they lack goes by the names that this project and vLLM share. ``default`` is the server's own."""
     sampling: dict[str, object] = {
         "max_tokens": generation.max_new_tokens,
         "temperature": 0 if generation.is_greedy or generation.num_beams > 1 else generation.temperature,
@@ -85,6 +86,6 @@ def _sampling(generation: GenerationSettings) -> dict[str, object]:
     }
     if generation.seed is not None:
         sampling["seed"] = generation.seed
-    if generation.num_beams > 1:
+    if max(generation.num_beams, default.num_beams) > 1:
         sampling["num_beams"] = generation.num_beams
     return sampling

@@ -6,8 +6,9 @@ from typing import Any
 
 import httpx2
 
-from ixc.errors import BackendFailed, BackendRefused, ConversationTooLong, EngineBusy, IxcError, SettingsError
+from ixc.errors import BackendFailed, BackendRefused, ConversationTooLong, EngineBusy, IxcError
 
+ASKS_FOR_KEY = "The server asks for a key; set IXC_BACKEND_KEY."
 _CALLERS_FAULT = (400, 404, 413, 415, 422)
 """Asked the same again, the server would refuse again."""
 _MAX_REASON_CHARS = 200
@@ -25,7 +26,7 @@ def refusal_of(response: httpx2.Response) -> IxcError:
     if code == "context_length_exceeded" or "maximum context length" in message:
         return ConversationTooLong(message)
     if response.status_code in (401, 403):
-        return SettingsError("The server asks for a key; set IXC_BACKEND_KEY.")
+        return BackendFailed(ASKS_FOR_KEY)
     sentence = message if message.endswith(".") else f"The server refused the question: {message}."
     return BackendRefused(sentence) if response.status_code in _CALLERS_FAULT else BackendFailed(sentence)
 

@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from starlette.requests import Request
@@ -157,7 +158,8 @@ class Answering:
             )
 
         with self._room.hold(asked.images.values()), self.services.line.enter(caller) as ticket:
-            yield from _cut_at_stops(answer_events(self.services, ticket, stop, build_request), asked.stop, stop)
+            cut = partial(_cut_at_stops, strings=asked.stop, stop=stop)
+            yield from answer_events(self.services, ticket, stop, build_request, cut)
 
 
 async def stop_when_gone(request: Request, pump: EventPump) -> None:

@@ -8,10 +8,10 @@ from itertools import islice
 from typing import Any
 
 from ixc.conversation import ImageView, Turn
-from ixc.errors import IxcError, SettingsError
+from ixc.errors import ImageTooLarge, IxcError, SettingsError
 from ixc.imaging.decode import DecodedImage, OpenedImage, open_image
 from ixc.serving.image_urls import ImageSource
-from ixc.settings import GenerationSettings, ImageLimits
+from ixc.settings import MEGABYTE, GenerationSettings, ImageLimits
 
 MAX_IMAGES = 8
 _LARGEST_IMAGES = 2
@@ -166,6 +166,7 @@ class _Images:
     def __init__(self, limits: ImageLimits, source: ImageSource) -> None:
         self._limits, self._source, self._deadline_s = limits, source, source.deadline_s()
         self._ids: dict[str, str] = {}
+        self._num_bytes = 0
         self.opened: dict[str, OpenedImage] = {}
         """By their ids."""
 
@@ -179,7 +180,12 @@ class _Images:
         return self._ids[url]
 
     def _open(self, url: str) -> str:
-        image = open_image(self._source.read(url, self._deadline_s), self._limits)
+        data = self._source.read(url, self._deadline_s)
+        self._num_bytes += len(data)
+        max_bytes = _LARGEST_IMAGES * self._limits.max_bytes
+        if self._num_bytes > max_bytes:
+            raise ImageTooLarge(f"The images of a conversation may have at most {max_bytes / MEGABYTE:g} MB together.")
+        image = open_image(data, self._limits)
         self.opened[image.image_id] = image
         max_megapixels = _LARGEST_IMAGES * self._limits.max_megapixels
         if sum(image.size_px.height * image.size_px.width for image in self.opened.values()) > max_megapixels * 1e6:

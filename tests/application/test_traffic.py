@@ -71,6 +71,15 @@ def test_a_user_s_own_stop_is_no_news(traffic, ends):
     assert ends[0].outcome == "stopped"
 
 
+def test_a_user_s_own_stop_is_no_news_while_answers_may_still_end(traffic, ends):
+    stop = StopFlag()
+    watched = traffic.watch(answer(stop), stop)
+    next(watched)
+    traffic.refuse_new()
+    stop.set()
+    assert list(watched) == [Finished(FinishReason.STOPPED, STATS)]
+
+
 def test_stopping_refuses_newcomers_lets_the_others_go_on_and_then_ends_them(traffic, ends):
     stop, late = StopFlag(), StopFlag()
     watched = traffic.watch(answer(stop), stop)

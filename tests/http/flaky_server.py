@@ -32,6 +32,8 @@ class Flaky(http.server.BaseHTTPRequestHandler):
         type(self).known_as = self.headers["Authorization"]
         if type(self).behaviour == "silent":
             type(self).released.wait(30)
+        if type(self).behaviour == "locked":
+            return self._json(401, {"error": {"message": "Who are you?"}})
         if type(self).behaviour == "starting":  # as a proxy whose servers are not up yet
             return self._json(503, {"error": {"message": "No server is up.", "code": "no_replica"}})
         return self._json(200, {"data": [{"id": name, **type(self).kind} for name in type(self).models]})
@@ -42,6 +44,8 @@ class Flaky(http.server.BaseHTTPRequestHandler):
         own = {"max_patches", "repetition_penalty", "num_beams", "mm_processor_kwargs"} & set(body)
         if type(self).behaviour == "strict" or (type(self).behaviour == "picky" and own):
             return self._json(*type(self).refusal)
+        if type(self).behaviour == "locked to questions":
+            return self._json(403, {"error": {"message": "Not you."}})
         if type(self).behaviour == "vllm" and "mm_processor_kwargs" in body:  # without --trust-request-mm-kwargs
             return self._json(400, {"error": {"message": "Per-request mm_processor_kwargs are disabled by default"}})
         if type(self).behaviour == "busy":

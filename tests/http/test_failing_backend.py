@@ -6,6 +6,7 @@ import base64
 import logging
 import threading
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -55,6 +56,8 @@ def test_a_server_lost_in_mid_answer_leaves_the_text_and_comes_back(image):
         ("error", BackendFailed, "something broke"),
         ("nonsense", BackendFailed, "IXC_BACKEND"),
         ("strict", BackendRefused, "max_tokens must be at least 1"),
+        ("locked", BackendFailed, "set IXC_BACKEND_KEY"),  # a new key since: nothing that whoever asks can do
+        ("locked to questions", BackendFailed, "set IXC_BACKEND_KEY"),
     ],
 )
 def test_a_servers_refusals_are_sentences(image, behaviour, error, words):
@@ -85,6 +88,20 @@ def test_the_named_model_is_asked_where_a_server_has_several(image, named, chose
         list(engine.answer(question(image), StopFlag()))
         engine.close()
     assert [body["model"] for body in Flaky.asked] == [chosen]
+
+
+@pytest.mark.parametrize(
+    ("at_the_server", "asked", "sent"),
+    [(1, 1, None), (1, 3, 3), (3, 3, 3), (3, 1, 1)],  # left out, its own would be taken
+)
+def test_beams_are_named_unless_neither_side_has_any(image, at_the_server, asked, sent):
+    with flaky_server() as port:
+        Flaky.kind = {"ixc": {**Flaky.kind["ixc"], "generation": {"num_beams": at_the_server}}}
+        engine = connect_engine(Settings(backend=f"http://127.0.0.1:{port}"))
+        generation = replace(engine.default_generation, num_beams=asked, do_sample=False)
+        list(engine.answer(replace(question(image), generation=generation), StopFlag()))
+        engine.close()
+    assert [body.get("num_beams") for body in Flaky.asked] == [sent]
 
 
 def test_a_password_in_the_address_is_used_and_shown_to_nobody(caplog):

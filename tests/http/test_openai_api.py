@@ -12,7 +12,7 @@ import openai
 import pytest
 
 from ixc.benchmarks.app_process import AppProcess
-from ixc.errors import BackendFailed, BackendLost
+from ixc.errors import BackendFailed, BackendLost, GpuUnavailable
 from ixc.serving.openai_answer import error_body
 
 
@@ -221,6 +221,7 @@ def test_a_model_is_found_by_its_id_which_may_be_a_folder(client, model):
 def test_a_lost_backend_is_the_servers_fault_so_that_clients_and_proxies_try_again():
     assert error_body(BackendLost("Lost."))[0] == 503
     assert error_body(BackendFailed("It refused."))[0] == 502
+    assert error_body(GpuUnavailable("The quota is used up."))[0] == 503
     assert error_body(BackendLost("Lost."))[1]["error"]["type"] == "server_error"
 
 

@@ -11,7 +11,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ixc.errors import EngineBusy, ImageUnreadable, SettingsError
+from ixc.chat.events import FinishReason
+from ixc.chat.request import StopFlag
+from ixc.errors import EngineBusy, ImageTooLarge, ImageUnreadable, SettingsError
 from ixc.imaging.decode import DecodedImage
 from ixc.imaging.large_work import turn_for
 from ixc.serving.answers import Answering, PixelRoom
@@ -20,6 +22,7 @@ from ixc.serving.openai_request import ChatCompletion, RequestParser
 from ixc.settings import ImageLimits, Settings
 from ixc.tiling import SizePx
 from tests.event_loops import run_apart
+from tests.two_models import two_models
 
 
 def image_part(shade: int, side_px: int = 100) -> dict:
@@ -40,6 +43,25 @@ def test_the_images_of_one_request_have_a_limit_together():
     assert len(parse(1, 1, 1, 1)[1]) == 1  # the same picture again takes nothing
     with pytest.raises(SettingsError, match=r"0\.03 megapixels together"):
         parse(1, 2, 3, 4)
+
+
+def test_the_files_of_one_request_have_a_limit_together():
+    """Each is within the limit, few pixels, and fetched by an address of a few letters."""
+    png = base64.b64decode(image_part(1)["image_url"]["url"].partition(",")[2])
+    read = []
+    files = SimpleNamespace(deadline_s=lambda: 5, read=lambda url, _: read.append(url) or png + bytes([len(read)]) * 1000)
+    parser = RequestParser(ImageLimits(max_bytes=len(png) + 1000), files, 64)
+
+    def parse(*numbers):
+        parts = [{"type": "image_url", "image_url": f"http://a/{number}"} for number in numbers]
+        content = [*parts, {"type": "text", "text": "What?"}]
+        return parser.parse({"model": "m", "messages": [{"role": "user", "content": content}]}, 9)
+
+    assert len(parse(1, 2, 1)[1]) == 2
+    read.clear()
+    with pytest.raises(ImageTooLarge, match="MB together"):
+        parse(1, 2, 3, 4, 5)
+    assert len(read) == 3, "no more is fetched"
 
 
 def read_by(*urls: str) -> list[tuple[str, float]]:
@@ -127,6 +149,23 @@ def test_images_that_were_sent_do_not_wait_for_those_to_be_fetched(caller):
         assert {type(error) for error in refused} == {ImageUnreadable}
 
     run_apart(scene())
+
+
+@pytest.mark.parametrize("is_stopping", [False, True])
+def test_an_answer_that_a_stop_string_ends_is_whole(is_stopping):
+    """Also for those who count answers, and in the time an app leaves its answers to end."""
+    services, ends = two_models(), []
+    services.traffic.listen(ends.append)
+    stop = (services.provider.status.name[1:3],)
+    asked = ChatCompletion("m", None, (), "What?", (), {}, {}, stop, streams=True, includes_usage=False)
+    events = Answering(services)._events(asked, "a", None, StopFlag(), None)
+    begun = [next(events)]
+    if is_stopping:
+        services.traffic.refuse_new()
+    *texts, end = [*begun, *events]
+    assert "".join(text.text for text in texts) == services.provider.status.name[:1]
+    assert end.reason is FinishReason.END_OF_TURN
+    assert [end.outcome for end in ends] == ["end_of_turn"]
 
 
 def test_the_images_of_all_requests_have_a_limit_together():

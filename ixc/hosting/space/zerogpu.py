@@ -31,7 +31,7 @@ from ixc.chat.interface import ChatEngine, CostEstimate
 from ixc.chat.loading import VIEWS_PER_PASS, load_engine
 from ixc.chat.request import ChatRequest, StopFlag
 from ixc.chat.runner import ModelRunner
-from ixc.errors import EngineBusy, IxcError, SettingsError
+from ixc.errors import EmptyQuestion, EngineBusy, GpuUnavailable, IxcError, SettingsError
 from ixc.hosting.space.hardware import ZERO_GPU_CHUNK_TOKENS
 from ixc.models.precision import Precision, parse_precision, weight_bytes
 from ixc.models.xcomposer2 import XComposer2Processor
@@ -58,10 +58,6 @@ _MIN_DURATION_S, _MAX_DURATION_S = 10, 80
 """Visitors without an account have two minutes a day, and ``spaces`` asks for half as much again on the smaller GPUs."""
 
 Decorate = Callable[..., Callable[[Callable[..., Any]], Callable[..., Any]]]
-
-
-class GpuUnavailable(IxcError):
-    """ZeroGPU lent none: the quota is used up, all are taken, or the answer took too long."""
 
 
 def start_services(settings: Settings) -> Services:
@@ -170,7 +166,9 @@ class ZeroGpuEngine(ChatEngine):
         self._answer_on_gpu = decorate(duration=self.duration_s)(self._answer_in_worker)
 
     def answer(self, request: ChatRequest, stop: StopFlag) -> Iterator[Event]:
-        """Raises GpuUnavailable besides what every engine raises."""
+        """Raises GpuUnavailable besides what every engine raises. What can be refused without a GPU borrows none."""
+        if not request.question.strip():
+            raise EmptyQuestion("Type a question first.")
         request, flag = self.told(request), self._flags.take()
         with self._lock:
             self._running[flag] = request.session_id

@@ -236,13 +236,15 @@ def test_answers_of_forked_workers(settings, plain_text, tmp_path):
     assert elsewhere["text"] == second["text"]
     assert done["stopped"]["reason"] == "stopped"
     assert done["after_stop"]["text"] == done["after_leaving"]["text"] == plain_text
-    assert (done["expected_error"]["error"], done["unexpected_error"]["error"]) == ("EmptyQuestion", "GpuUnavailable")
+    assert done["nothing_asked"]["error"] == "EmptyQuestion"
+    assert (done["expected_error"]["error"], done["unexpected_error"]["error"]) == ("ImageError", "GpuUnavailable")
     assert "ask again" in done["unexpected_error"]["sentence"]
     assert done["no_gpu"]["error"] == "GpuUnavailable"
     assert done["under_way"] == 0
     scheduled = [asked for path, asked in scheduler.asked if path == "/schedule"]
     assert int(scheduled[0]["durationSeconds"]) == done["duration_s"] == 10
     lent, given_back = (sum(path == wanted for path, _ in scheduler.asked) for wanted in ("/allow", "/release"))
+    assert len(scheduled) == 10, "an empty question borrows none"
     assert lent == 3, "one worker for each GPU, used again"
     assert given_back == len(scheduled) - 1, "every GPU that was lent is given back; the last was not"
 

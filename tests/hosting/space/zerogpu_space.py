@@ -70,7 +70,8 @@ def main() -> None:
     next(leaving)
     leaving.close()
     done["after_leaving"] = ask("What is it?", session_id="e")
-    done["expected_error"] = ask("  ")
+    done["nothing_asked"] = ask("  ")
+    done["expected_error"] = ask("What is it?", view=ImageView("gone", 4), session_id="e")
     engine._parts.processor.image_processor.cut = None  # what no one foresaw, in the workers forked from now on
     print(json.dumps("continue?"), flush=True)
     sys.stdin.readline()
