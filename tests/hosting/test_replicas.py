@@ -227,6 +227,14 @@ def test_an_address_that_is_none_is_refused(text):
     assert parse_address(" http://host:1/v1/ ") == "http://host:1"
 
 
+@pytest.mark.parametrize("address", ["http://alice:s3cret@host:1", "http://alice:s3cret@host:1/x", "http://s3cret@host:1/v1"])
+def test_a_password_is_no_part_of_an_address_and_is_not_told(address):
+    """Whoever asked without a key would be let in by it."""
+    with pytest.raises(SettingsError, match="name and password out of http://host:1") as refusal:
+        parse_address(address)
+    assert "s3cret" not in str(refusal.value)
+
+
 def test_the_command_serves_until_it_is_told_to_end(replicas):
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]

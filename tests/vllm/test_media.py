@@ -99,6 +99,20 @@ def test_an_image_that_is_sent_is_opened_whatever_is_fetched(load, fetching):
     assert load(url).media.size == (7, 5)
 
 
+def test_an_image_beyond_the_limits_is_refused_before_it_is_decoded(load, fetching, monkeypatch):
+    """vLLM would decode all of it first: more than this in under a megabyte."""
+    from ixc.serving.vllm.media import ImageRefused, UploadedImageIO
+
+    def decode(*_):
+        pytest.fail("it was decoded")
+
+    monkeypatch.setattr(UploadedImageIO.__base__, "load_bytes", decode)
+    buffer = io.BytesIO()
+    Image.new("L", (9000, 9000)).save(buffer, "PNG")
+    with pytest.raises(ImageRefused, match="megapixels"):
+        load("data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode())
+
+
 def test_no_address_is_fetched_by_default(load, fetching, site):
     from ixc.serving.vllm.media import ImageRefused
 

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import httpx2
 
 from ixc.application.raised import where_raised
-from ixc.chat.backend_address import is_address
+from ixc.chat.backend_address import is_address, shown_address
 from ixc.errors import SettingsError
 from ixc.hosting.replicas.affinity import rank
 
@@ -77,9 +77,14 @@ class ReplicaPool:
 
 
 def parse_address(text: str) -> str:
-    """An http(s) address without a path, whether or not it was given with /v1. Raises SettingsError."""
+    """An http(s) address without a path, whether or not it was given with /v1. Raises SettingsError.
+
+    Nor with a name and a password: whoever asked without any would be let in by them.
+    """
     address = text.strip().rstrip("/").removesuffix("/v1")
     url = httpx2.URL(address) if is_address(address) else None
+    if url is not None and url.userinfo:
+        raise SettingsError(f"Leave the name and password out of {shown_address(address)}; every caller sends their own key.")
     if url is None or url.path not in ("", "/") or url.query:
-        raise SettingsError(f"A server's address must look like http://127.0.0.1:8001, not {text!r}.")
+        raise SettingsError(f"A server's address must look like http://127.0.0.1:8001, not {shown_address(address)!r}.")
     return address

@@ -12,7 +12,8 @@ from ixc.hosting.space.fitting import memory_need
 from ixc.hosting.space.hardware import Hardware, find_hardware
 from ixc.hosting.space.requirement_check import read_pins, requirement_problems
 from ixc.hosting.space.spacefile import SpaceError, Spacefile, front_matter_text, split_front_matter, synced_readme
-from ixc.models.presets import find_model
+from ixc.models.presets import PRESETS, ModelPreset, find_model
+from ixc.shipped import ASSETS
 
 _REPOSITORY = re.compile(r"[A-Za-z0-9][\w-]*/[A-Za-z0-9][\w.-]{0,95}", re.ASCII)
 _MEGABYTE = 1e6
@@ -73,9 +74,8 @@ def plan_deployment(project: Path, spacefile: Spacefile, options: DeployOptions)
     """Collect and check. Raises SpaceError or SettingsError for what cannot even be planned."""
     hardware = find_hardware(options.hardware or spacefile.hardware)
     model = options.model or spacefile.model_for(hardware.name)
-    source = find_model(model).source
-    if not isinstance(source, str) and not source.is_relative_to(project):
-        raise SpaceError(f"The model {model} is a folder of this machine, which the Space cannot see; put it on the Hub.")
+    preset = find_model(model)
+    model, weights = _on_the_space(project.resolve(), model, preset)
     unknown = set(options.secrets) - set(spacefile.secrets)
     if unknown:
         raise SpaceError(
@@ -83,6 +83,8 @@ def plan_deployment(project: Path, spacefile: Spacefile, options: DeployOptions)
         )
     readme = (project / "README.md").read_text(encoding="utf-8")
     files = list_space_files(project, spacefile, synced_readme(spacefile, readme, hardware.name, model))
+    if weights is not None and f"{weights.as_posix()}/config.json" not in {file.name for file in files}:
+        raise _not_seen(model)
     return Deployment(
         repo_id=options.to,
         is_private=options.is_private,
@@ -95,12 +97,33 @@ def plan_deployment(project: Path, spacefile: Spacefile, options: DeployOptions)
         unset_secrets={name: purpose for name, purpose in spacefile.secrets.items() if name not in options.secrets},
         files=files,
         front_matter=front_matter_text(spacefile.front_matter_for(hardware.name, model)),
-        checks=tuple(_checks(project, spacefile, hardware, model, files)),
+        checks=tuple(_checks(project, spacefile, hardware, model, preset, files)),
     )
 
 
+def _on_the_space(project: Path, model: str, preset: ModelPreset) -> tuple[str, Path | None]:
+    """What the model is called there, and its folder below the project unless it is on the Hub. Raises SpaceError."""
+    if isinstance(preset.source, str):
+        return model, None
+    if preset in PRESETS.values():  # of this program's own files, which may lie elsewhere than the project's
+        return model, Path("assets") / preset.source.relative_to(ASSETS)
+    folder = preset.source.resolve()
+    if not folder.is_relative_to(project):
+        raise _not_seen(model)
+    return folder.relative_to(project).as_posix(), folder.relative_to(project)
+
+
+def _not_seen(model: str) -> SpaceError:
+    return SpaceError(f"The model {model} is a folder of this machine, which the Space cannot see; put it on the Hub.")
+
+
 def _checks(
-    project: Path, spacefile: Spacefile, hardware: Hardware, model: str, files: tuple[SpaceFile, ...]
+    project: Path,
+    spacefile: Spacefile,
+    hardware: Hardware,
+    model: str,
+    preset: ModelPreset,
+    files: tuple[SpaceFile, ...],
 ) -> Iterator[Check]:
     settings = spacefile.front_matter_for(hardware.name, model)
     readme, _ = split_front_matter((project / "README.md").read_text(encoding="utf-8"))
@@ -111,7 +134,7 @@ def _checks(
     has_app = any(file.name == settings["app_file"] for file in files)
     yield Check("app file", settings["app_file"] if has_app else f"{settings['app_file']} is not among the files", has_app)
     yield _check_requirements(project, settings)
-    yield _check_memory(model, hardware)
+    yield _check_memory(model, preset, hardware)
 
 
 def _check_requirements(project: Path, settings: Mapping[str, str]) -> Check:
@@ -129,8 +152,8 @@ def _check_requirements(project: Path, settings: Mapping[str, str]) -> Check:
     return Check(name, f"{len(pins)} pins fit together on Python {python_version}")
 
 
-def _check_memory(model: str, hardware: Hardware) -> Check:
-    need = memory_need(find_model(model), hardware)
+def _check_memory(model: str, preset: ModelPreset, hardware: Hardware) -> Check:
+    need = memory_need(preset, hardware)
     if need is None:
         return Check("memory", f"not checked: the size of {model} is not known here")
     needed = f"{model} needs {need.total_gb:.1f} GB at its default budget of {need.max_patches}"

@@ -19,7 +19,7 @@ from typing import Any
 from vllm.multimodal.media import MEDIA_CONNECTOR_REGISTRY, ImageMediaIO, MediaConnector, MediaIO, MediaWithBytes
 
 from ixc.errors import EngineBusy, ImageError, ImageUnreadable
-from ixc.imaging.decode import decode_image
+from ixc.imaging.decode import decode_image, open_image
 from ixc.serving.image_urls import ImageSource, is_data_url
 from ixc.settings import Settings
 
@@ -46,9 +46,11 @@ def register_connector() -> None:
 
 
 class UploadedImageIO(ImageMediaIO):
-    """vLLM's decoder, and where that fails the app's, which knows why."""
+    """vLLM's decoder, for what the app would decode; and where that fails the app's, which knows why."""
 
     def load_bytes(self, data: bytes) -> MediaWithBytes[Any]:
+        with _refusing():  # before a pixel is decoded, which may take minutes
+            open_image(data, server_settings().images)
         try:
             return super().load_bytes(data)
         except Exception:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+import shutil
 import socket
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from huggingface_hub import HfApi, constants
@@ -253,6 +255,48 @@ def test_what_cannot_be_planned_is_said(spacefile, options, says):
 def test_a_folder_of_this_machine_is_no_model_for_a_space(spacefile, tmp_path):
     with pytest.raises(SpaceError, match="put it on the Hub"):
         plan_deployment(PROJECT, spacefile, DeployOptions(SPACE, model=str(tmp_path)))
+
+
+@pytest.fixture
+def other_project(tmp_path):
+    """Another checkout than the one that runs, as far as a Space's files go; with something that is nobody else's business."""
+    project = tmp_path / "checkout"
+    for name in ("app.py", "Spacefile", "README.md", "LICENSE", "requirements.txt", "assets/models", "ixc"):
+        source, target = PROJECT / name, project / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if source.is_dir():
+            shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            shutil.copy(source, target)
+    (project / "ixc" / ".env").write_text("HF_TOKEN=secret")
+    (project / "assets" / ".cache").mkdir()
+    (project / "assets" / ".cache" / "users.txt").write_text("alice:secret")
+    return project
+
+
+def test_another_checkout_is_deployed_with_its_own_model(other_project, monkeypatch):
+    monkeypatch.chdir(other_project)
+    for project in (other_project, Path()):
+        plan = plan_deployment(project, read_spacefile(project), DeployOptions(SPACE))
+        assert plan.variables["IXC_MODEL"] == "ixc-nano"
+        names = {file.name for file in plan.files}
+        assert WEIGHTS in names
+        assert not [name for name in names if "/." in name]
+    shutil.rmtree(other_project / "assets" / "models" / "ixc-nano")
+    with pytest.raises(SpaceError, match="cannot see"):
+        plan_deployment(other_project, read_spacefile(other_project), DeployOptions(SPACE))
+
+
+def test_a_model_of_one_s_own_goes_along_where_it_is_uploaded(other_project):
+    """By the name it has there; a folder that stays at home is none."""
+    for name in ("assets/models/mine", "runs/mine"):
+        shutil.copytree(other_project / "assets" / "models" / "ixc-nano", other_project / name)
+    spacefile = read_spacefile(other_project)
+    plan = plan_deployment(other_project, spacefile, DeployOptions(SPACE, model=str(other_project / "assets/models/mine")))
+    assert plan.variables["IXC_MODEL"] == "assets/models/mine"
+    assert not plan.failures
+    with pytest.raises(SpaceError, match="put it on the Hub"):
+        plan_deployment(other_project, spacefile, DeployOptions(SPACE, model=str(other_project / "runs/mine")))
 
 
 def test_a_dry_run_needs_no_network_and_no_token(monkeypatch, capsys, plan):
